@@ -1,0 +1,66 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* What went wrong in a system call, without errno: its numbers differ between systems. */
+enum fault {
+    FAULT_NONE,
+    FAULT_WOULD_BLOCK, /* EAGAIN, EWOULDBLOCK */
+    FAULT_INTERRUPTED, /* EINTR */
+    FAULT_RESET,       /* ECONNRESET */
+    FAULT_PIPE,        /* EPIPE */
+    FAULT_ABORTED,     /* ECONNABORTED, EPROTO: gone before it was accepted */
+    FAULT_DESCRIPTORS, /* EMFILE, ENFILE */
+    FAULT_MEMORY,      /* ENOMEM, ENOBUFS */
+    FAULT_NOT_FOUND,   /* ENOENT */
+    FAULT_EXISTS,      /* EEXIST */
+    FAULT_NO_SPACE,    /* ENOSPC */
+    FAULT_OTHER        /* any other error */
+};
+
+/* What a system call returned. */
+struct result {
+    int64_t value;    /* its value; without meaning if there is a fault */
+    enum fault fault; /* FAULT_NONE if it succeeded */
+    int32_t raw;      /* errno, for the log alone */
+};
+
+/* What a result means for a connection. This is close detection: END and RESET come from here and
+ * from nowhere else, whatever hints a poller gave. */
+enum outcome_kind {
+    OUTCOME_MOVED,       /* `count` bytes passed, at least one (of accept: one connection) */
+    OUTCOME_INTERRUPTED, /* a signal came first: nothing passed, ask again at once */
+    OUTCOME_WOULD_BLOCK, /* nothing passed: wait */
+    OUTCOME_END,         /* the peer will send no more, and all that it sent was received */
+    OUTCOME_RESET,       /* the connection is gone: FAULT_RESET, _PIPE or _ABORTED */
+    OUTCOME_FAILED       /* so is this one, for the reason that `fault` tells */
+};
+
+struct outcome {
+    enum outcome_kind kind;
+    enum fault fault; /* the call's own; FAULT_OTHER for a value that no kernel may return */
+    size_t count;     /* 0 unless MOVED */
+};
+
+/* Classifies what receive returned when it was asked for up to `asked` bytes.
+ *
+ * ensures   MOVED only with 1 <= count <= asked; END only for 0 of more than 0 asked (0 of 0 says
+ *           nothing and is WOULD_BLOCK); a value that no kernel may return is FAILED
+ * source    recv(2): 0 is the peer's orderly shutdown, unless 0 bytes were asked for
+ */
+struct outcome outcome_of_receive(struct result result, size_t asked);
+
+/* Classifies what send returned when it was given `asked` bytes.
+ *
+ * ensures   MOVED only with 1 <= count <= asked; never END: 0 is WOULD_BLOCK; EPIPE is RESET, for
+ *           we never send after our own shutdown
+ */
+struct outcome outcome_of_send(struct result result, size_t asked);
+
+/* Classifies what accept returned.
+ *
+ * ensures   MOVED with count 1 for a new descriptor, 0 to INT32_MAX; RESET for a client that was
+ *           gone before it was accepted, so that the next may be tried at once; never END
+ */
+struct outcome outcome_of_accept(struct result result);

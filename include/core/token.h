@@ -1,0 +1,49 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A token names one connection for the poller, and no later one in the same place.
+ *
+ * The slot is the descriptor's number: the kernel hands out the lowest free one, so it does the
+ * allocation, and no free list is needed. What the kernel reuses the generation tells apart: an
+ * event that was queued for a closed connection carries an old generation and resolves to nothing.
+ */
+struct token {
+    uint32_t slot;
+    uint32_t generation;
+};
+
+/* Generation 0 is never issued. Tokens with it are for the server's own descriptors. */
+#define TOKEN_LISTENER ((struct token){.slot = 0, .generation = 0})
+#define TOKEN_STOP ((struct token){.slot = 1, .generation = 0})
+
+/* What a slot remembers: the generation of its newest token, and whether that is in use. */
+struct token_slot {
+    uint32_t generation;
+    bool live;
+};
+
+/* Issues the next token of a slot that has none in use.
+ *
+ * requires  the slot is not live; it began as all zeroes, and `number` was always the same
+ * ensures   the slot is live; the token resolves to it and differs from the 2^32 - 2 issued before
+ *           it here; its generation is not 0
+ */
+struct token token_issue(struct token_slot *slot, uint32_t number);
+
+/* Takes back the slot's token.
+ *
+ * requires  the slot is live
+ * ensures   no token resolves to the slot until the next is issued
+ */
+void token_release(struct token_slot *slot);
+
+/* True if the slot is live and the token is its newest. The caller has looked the slot up by
+ * token.slot. */
+bool token_resolves(struct token token, const struct token_slot *slot);
+
+/* A token as the 64 bits that epoll and kqueue carry for us, and back.
+ * ensures   token_unpack(token_pack(t)) is t, and only TOKEN_LISTENER packs to 0 */
+uint64_t token_pack(struct token token);
+struct token token_unpack(uint64_t packed);

@@ -1,0 +1,37 @@
+#include "core/buffer.h"
+
+#include <assert.h>
+
+bool buffer_is_valid(const struct buffer *buffer, size_t capacity) {
+    bool ordered = buffer->read <= buffer->write && buffer->write <= capacity;
+    bool rewound = buffer->read != buffer->write || buffer->read == 0;
+    return ordered && rewound;
+}
+
+void buffer_init(struct buffer *buffer) {
+    buffer->read = 0;
+    buffer->write = 0;
+}
+
+size_t buffer_pending(const struct buffer *buffer) { return buffer->write - buffer->read; }
+
+void buffer_commit(struct buffer *buffer, size_t count) {
+    assert(buffer_pending(buffer) == 0);
+    assert(count <= UINT32_MAX);
+    buffer->write = (uint32_t)count; /* read is 0: it is empty, so it is rewound */
+}
+
+void buffer_consume(struct buffer *buffer, size_t count) {
+    assert(count <= buffer_pending(buffer));
+    buffer->read += (uint32_t)count;
+    if (buffer->read == buffer->write) buffer_init(buffer);
+}
+
+static void copy(uint8_t *to, const uint8_t *from, size_t length) {
+    for (size_t i = 0; i < length; i++)
+        to[i] = from[i];
+}
+
+void buffer_move(const struct buffer *buffer, uint8_t *to, const uint8_t *from) {
+    copy(to + buffer->read, from + buffer->read, buffer_pending(buffer));
+}

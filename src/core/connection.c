@@ -1,0 +1,116 @@
+#include "core/connection.h"
+
+/* A closed connection has only its slot's history; a live one has a token. */
+static bool slot_is_valid(const struct connection *c) {
+    if (c->state == CONNECTION_CLOSED) return !c->slot.live && c->interest == INTEREST_NONE;
+    return c->slot.live && c->slot.generation != 0;
+}
+
+bool connection_is_valid(const struct connection *c, size_t capacity) {
+    size_t pending = buffer_pending(&c->pending);
+    bool done = c->state == CONNECTION_DONE;
+    bool may_owe = c->state == CONNECTION_STOPPING || done;
+    bool may_pend = c->state == CONNECTION_OPEN || may_owe;
+    return c->state <= CONNECTION_DONE && c->interest <= INTEREST_WRITE &&
+           c->reason <= CONNECTION_EXPIRED && slot_is_valid(c) &&
+           buffer_is_valid(&c->pending, capacity) && pending <= c->received &&
+           (may_pend || pending == 0) && (may_owe || c->owed == 0) &&
+           (c->reason != CONNECTION_STAYS) == done;
+}
+
+void connection_open(struct connection *c, uint32_t descriptor, const struct endpoint *peer) {
+    assert(c->state == CONNECTION_CLOSED);
+    struct token_slot slot = c->slot;
+    token_issue(&slot, descriptor);
+    *c = (struct connection){.slot = slot, .peer = *peer, .state = CONNECTION_OPEN};
+}
+
+struct token connection_token(const struct connection *c, uint32_t descriptor) {
+    return (struct token){.slot = descriptor, .generation = c->slot.generation};
+}
+
+enum connection_want connection_wants(const struct connection *c) {
+    bool pending = buffer_pending(&c->pending) > 0;
+    switch (c->state) {
+    case CONNECTION_OPEN: return pending ? CONNECTION_WANTS_WRITE : CONNECTION_WANTS_READ;
+    case CONNECTION_STOPPING:
+        if (pending) return CONNECTION_WANTS_WRITE;
+        return c->owed > 0 ? CONNECTION_WANTS_READ : CONNECTION_WANTS_SHUTDOWN;
+    case CONNECTION_LINGERING: return CONNECTION_WANTS_READ;
+    case CONNECTION_DONE: return CONNECTION_WANTS_CLOSE;
+    default: return CONNECTION_WANTS_NOTHING;
+    }
+}
+
+enum interest connection_interest(const struct connection *c) {
+    switch (connection_wants(c)) {
+    case CONNECTION_WANTS_READ: return INTEREST_READ;
+    case CONNECTION_WANTS_WRITE: return INTEREST_WRITE;
+    default: return INTEREST_NONE;
+    }
+}
+
+size_t connection_receive_max(const struct connection *c, size_t capacity) {
+    assert(connection_wants(c) == CONNECTION_WANTS_READ);
+    bool limited = c->state == CONNECTION_STOPPING && c->owed < capacity;
+    return limited ? c->owed : capacity;
+}
+
+static void take(struct connection *c, size_t count) {
+    if (c->state == CONNECTION_LINGERING)
+        return; /* our FIN is sent: no answer is possible any more */
+    if (c->state == CONNECTION_STOPPING) c->owed -= (uint32_t)count;
+    c->received += count;
+    buffer_commit(&c->pending, count);
+}
+
+/* What loses a connection, whichever call noticed it. */
+static void fail(struct connection *c, enum outcome_kind kind) {
+    if (kind == OUTCOME_RESET)
+        connection_lose(c, CONNECTION_RESET);
+    else if (kind == OUTCOME_FAILED)
+        connection_lose(c, CONNECTION_FAILED);
+}
+
+void connection_received(struct connection *c, struct outcome outcome) {
+    assert(connection_wants(c) == CONNECTION_WANTS_READ);
+    if (outcome.kind == OUTCOME_MOVED)
+        take(c, outcome.count);
+    else if (outcome.kind == OUTCOME_END)
+        connection_lose(c, CONNECTION_ENDED);
+    else
+        fail(c, outcome.kind);
+}
+
+void connection_sent(struct connection *c, struct outcome outcome) {
+    assert(connection_wants(c) == CONNECTION_WANTS_WRITE);
+    if (outcome.kind == OUTCOME_MOVED)
+        buffer_consume(&c->pending, outcome.count);
+    else
+        fail(c, outcome.kind);
+}
+
+void connection_stop(struct connection *c, uint32_t unread) {
+    assert(c->state == CONNECTION_OPEN);
+    c->state = CONNECTION_STOPPING;
+    c->owed = unread;
+}
+
+void connection_shut(struct connection *c) {
+    assert(connection_wants(c) == CONNECTION_WANTS_SHUTDOWN);
+    c->state = CONNECTION_LINGERING;
+}
+
+void connection_lose(struct connection *c, enum connection_reason reason) {
+    assert(c->state != CONNECTION_CLOSED && reason != CONNECTION_STAYS);
+    if (c->state == CONNECTION_DONE) return;
+    c->state = CONNECTION_DONE;
+    c->reason = (uint8_t)reason;
+}
+
+void connection_close(struct connection *c) {
+    assert(c->state == CONNECTION_DONE && c->interest == INTEREST_NONE);
+    struct token_slot slot = c->slot;
+    token_release(&slot);
+    *c = (struct connection){.slot = slot, .state = CONNECTION_CLOSED};
+}

@@ -1,0 +1,347 @@
+#include "shell/server.h"
+
+#include <assert.h>
+
+#include "core/upper.h"
+
+/* How often one connection is served, and how many clients are accepted, before the others have
+ * their turn. What is left over is reported again by the next wait. */
+#define TURNS_MAX 16
+#define ACCEPTS_MAX 16
+
+/* No event tells that descriptors came back, so a failed accept is also tried again in time. */
+#define RETRY_MS 100
+
+/* Idle connections are looked for at most this often, so one may be found so much late. */
+#define SWEEP_MS 100
+
+#define NEVER UINT64_MAX
+
+static size_t area_bytes(const struct server_options *options) {
+    size_t units = (options->buffer_bytes + (size_t)SERVER_AREA_UNIT - 1) / SERVER_AREA_UNIT;
+    return units * SERVER_AREA_UNIT;
+}
+
+/* An area and a connection for each slot, and the scratch area. */
+size_t server_memory_needed(const struct server_options *options) {
+    size_t slot_bytes = area_bytes(options) + sizeof(struct connection);
+    return options->slot_count * slot_bytes + area_bytes(options);
+}
+
+static int32_t descriptor_of(const struct server *s, const struct connection *c) {
+    return (int32_t)(c - s->connections);
+}
+
+static struct token token_of(const struct server *s, const struct connection *c) {
+    return connection_token(c, (uint32_t)descriptor_of(s, c));
+}
+
+static uint8_t *area_of(const struct server *s, const struct connection *c) {
+    return s->areas + (size_t)descriptor_of(s, c) * s->area_bytes;
+}
+
+/* True if the token names a connection that is still there. */
+static bool resolves(const struct server *s, struct token token) {
+    return token.slot < s->options.slot_count &&
+           token_resolves(token, &s->connections[token.slot].slot);
+}
+
+/* Time: it is asked for only while something is to happen at some time. */
+
+static uint64_t read_clock(struct server *s) {
+    s->now_ms = s->kernel.ops->clock_ms(s->kernel.self);
+    return s->now_ms;
+}
+
+/* The clock is cut to whole milliseconds, so a deadline is one later: never early. */
+static uint64_t in_future(struct server *s, uint32_t ms) { return read_clock(s) + ms + 1; }
+
+static uint64_t next_deadline(const struct server *s) {
+    uint64_t next = s->retry_ms < s->sweep_ms ? s->retry_ms : s->sweep_ms;
+    return next < s->drain_ms ? next : s->drain_ms;
+}
+
+static int32_t timeout_ms(struct server *s) {
+    uint64_t next = next_deadline(s);
+    if (next == NEVER) return -1;
+    uint64_t now = read_clock(s);
+    uint64_t left = next > now ? next - now : 0;
+    return left < INT32_MAX ? (int32_t)left : INT32_MAX;
+}
+
+/* Accepting: while a new client could not be served the listener is not watched, and clients wait
+ * in its backlog. */
+
+static struct result watch_listener(struct server *s, enum interest to) {
+    struct result result = {.fault = FAULT_NONE};
+    if (s->listener_interest != to)
+        result = s->poller.ops->change(&s->poller, s->listener, TOKEN_LISTENER,
+                                       s->listener_interest, to);
+    if (result.fault == FAULT_NONE) s->listener_interest = to;
+    return result;
+}
+
+static void pause_accepting(struct server *s, uint64_t retry_ms) {
+    watch_listener(s, INTEREST_NONE);
+    s->listener_interest = INTEREST_NONE; /* if that failed, it was not watched any more */
+    s->retry_ms = retry_ms;
+}
+
+static void resume_accepting(struct server *s) {
+    bool watched = watch_listener(s, INTEREST_READ).fault == FAULT_NONE;
+    s->retry_ms = watched ? NEVER : in_future(s, RETRY_MS);
+}
+
+/* Settling: here, and nowhere else, the poller learns what a connection wants. */
+
+static void fail(struct connection *c, struct result result) {
+    c->error = result.raw;
+    connection_lose(c, CONNECTION_FAILED);
+}
+
+static void shut(struct server *s, struct connection *c) {
+    struct result result = s->kernel.ops->shutdown(s->kernel.self, descriptor_of(s, c));
+    if (result.fault == FAULT_NONE)
+        connection_shut(c);
+    else
+        fail(c, result);
+}
+
+static struct result watch(struct server *s, struct connection *c, enum interest to) {
+    struct result result = s->poller.ops->change(&s->poller, descriptor_of(s, c), token_of(s, c),
+                                                 (enum interest)c->interest, to);
+    if (result.fault == FAULT_NONE) c->interest = (uint8_t)to;
+    return result;
+}
+
+/* Deregisters before it closes: were the socket held open elsewhere (fork, pidfd_getfd), its events
+ * would go on for ever. If that fails, it was not registered any more. */
+static void leave(struct server *s, struct connection *c) {
+    log_leave(s->log, token_of(s, c), c);
+    if (c->interest != INTEREST_NONE) watch(s, c, INTEREST_NONE);
+    c->interest = INTEREST_NONE;
+    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));
+    connection_close(c);
+    s->connected--;
+    if (s->listener_interest == INTEREST_NONE && s->drain_ms == NEVER) resume_accepting(s);
+}
+
+static void settle(struct server *s, struct connection *c) {
+    if (connection_wants(c) == CONNECTION_WANTS_SHUTDOWN) shut(s, c);
+    enum interest to = connection_interest(c);
+    if (c->interest == INTEREST_WRITE && to != INTEREST_WRITE)
+        s->kernel.ops->release(s->kernel.self, area_of(s, c), s->area_bytes);
+    if (c->interest != to && to != INTEREST_NONE) {
+        struct result result = watch(s, c, to);
+        if (result.fault != FAULT_NONE) fail(c, result);
+    }
+    if (connection_wants(c) == CONNECTION_WANTS_CLOSE) leave(s, c);
+}
+
+/* Serving */
+
+/* Keeps what the idle time-out and the log want to know of a call. */
+static void note(struct server *s, struct connection *c, struct outcome outcome,
+                 struct result result) {
+    if (outcome.kind == OUTCOME_MOVED)
+        c->progress_ms = (uint32_t)s->now_ms;
+    else if (connection_wants(c) == CONNECTION_WANTS_CLOSE)
+        c->error = result.raw;
+}
+
+/* Sends what is pending in `storage`; true if it pays to go on at once. */
+static bool flush(struct server *s, struct connection *c, const uint8_t *storage) {
+    size_t asked = buffer_pending(&c->pending);
+    struct result result =
+        s->kernel.ops->send(s->kernel.self, descriptor_of(s, c), storage + c->pending.read, asked);
+    struct outcome outcome = outcome_of_send(result, asked);
+    connection_sent(c, outcome);
+    note(s, c, outcome, result);
+    return outcome.kind == OUTCOME_INTERRUPTED || outcome.count == asked;
+}
+
+/* Receives once, and sends the answer at once; true if it pays to go on. A read that was not full
+ * emptied the socket but for what came since, and that the next wait reports. */
+static bool echo(struct server *s, struct connection *c) {
+    size_t asked = connection_receive_max(c, s->options.buffer_bytes);
+    struct result result =
+        s->kernel.ops->receive(s->kernel.self, descriptor_of(s, c), s->scratch, asked);
+    struct outcome outcome = outcome_of_receive(result, asked);
+    connection_received(c, outcome);
+    note(s, c, outcome, result);
+    bool again = outcome.kind == OUTCOME_INTERRUPTED || outcome.count == asked;
+    if (connection_wants(c) != CONNECTION_WANTS_WRITE) return again;
+
+    log_data(s->log, token_of(s, c), s->scratch, outcome.count);
+    upper(s->scratch, outcome.count);
+    bool sent = flush(s, c, s->scratch);
+    if (connection_wants(c) != CONNECTION_WANTS_WRITE) return again;
+    buffer_move(&c->pending, area_of(s, c), s->scratch);
+    return sent;
+}
+
+/* Does what the connection wants, once; true if it pays to go on. */
+static bool advance(struct server *s, struct connection *c) {
+    switch (connection_wants(c)) {
+    case CONNECTION_WANTS_READ: return echo(s, c);
+    case CONNECTION_WANTS_WRITE: return flush(s, c, area_of(s, c));
+    default: return false;
+    }
+}
+
+static void serve(struct server *s, struct connection *c) {
+    for (int turn = 0; turn < TURNS_MAX && advance(s, c); turn++) {
+    }
+    settle(s, c);
+}
+
+/* Arriving */
+
+static void welcome(struct server *s, uint32_t descriptor, const struct endpoint *peer) {
+    struct connection *c = &s->connections[descriptor];
+    connection_open(c, descriptor, peer);
+    if (s->options.idle_timeout_ms > 0 && s->sweep_ms == NEVER)
+        s->sweep_ms = in_future(s, s->options.idle_timeout_ms);
+    c->progress_ms = (uint32_t)s->now_ms;
+    s->connected++;
+    if (descriptor >= s->slots_used) s->slots_used = descriptor + 1;
+    log_connect(s->log, token_of(s, c), peer);
+    settle(s, c);
+}
+
+/* Accepts one client; true if it pays to try the next at once. */
+static bool accept_one(struct server *s) {
+    if (s->connected == s->options.connections_max) {
+        pause_accepting(s, NEVER);
+        return false;
+    }
+    struct endpoint peer;
+    struct result result = s->kernel.ops->accept(s->kernel.self, s->listener, &peer);
+    struct outcome outcome = outcome_of_accept(result);
+    bool no_slot = outcome.kind == OUTCOME_MOVED && result.value >= s->options.slot_count;
+    if (no_slot) /* the descriptor limit was raised while we run */
+        s->kernel.ops->close(s->kernel.self, (int32_t)result.value);
+    if (no_slot || outcome.kind == OUTCOME_FAILED) {
+        pause_accepting(s, in_future(s, RETRY_MS));
+        return false;
+    }
+    if (outcome.kind == OUTCOME_MOVED) welcome(s, (uint32_t)result.value, &peer);
+    return outcome.kind != OUTCOME_WOULD_BLOCK;
+}
+
+static void accept_clients(struct server *s, uint32_t max) {
+    for (uint32_t i = 0; i < max && accept_one(s); i++) {
+    }
+}
+
+/* Stopping, as server.h tells it */
+
+static void stop(struct server *s, struct connection *c) {
+    struct result unread = s->kernel.ops->unread(s->kernel.self, descriptor_of(s, c));
+    connection_stop(c, unread.fault == FAULT_NONE ? (uint32_t)unread.value : 0);
+    serve(s, c);
+}
+
+static void begin_drain(struct server *s) {
+    log_stop(s->log, s->connected);
+    s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
+    accept_clients(s, s->options.slot_count);
+    if (s->retry_ms != NEVER) /* a fault may have been one client's own: try those behind it */
+        accept_clients(s, s->options.slot_count);
+    pause_accepting(s, NEVER);
+    s->kernel.ops->close(s->kernel.self, s->listener);
+    s->sweep_ms = NEVER;
+    s->drain_ms = in_future(s, s->options.drain_timeout_ms);
+    for (uint32_t i = 0; i < s->slots_used; i++) {
+        if (s->connections[i].state == CONNECTION_OPEN) stop(s, &s->connections[i]);
+    }
+}
+
+/* Giving up */
+
+static void expire(struct server *s, struct connection *c, enum connection_reason reason) {
+    if (c->state == CONNECTION_STOPPING) s->lossy = true;
+    connection_lose(c, reason);
+    settle(s, c);
+}
+
+static void end_drain(struct server *s) {
+    for (uint32_t i = 0; i < s->slots_used; i++) {
+        if (s->connections[i].state != CONNECTION_CLOSED)
+            expire(s, &s->connections[i], CONNECTION_EXPIRED);
+    }
+}
+
+/* Finds idle connections by looking at all: so a message costs no more than a note of its time. */
+static void sweep(struct server *s) {
+    uint32_t limit = s->options.idle_timeout_ms;
+    uint32_t longest = 0;
+    for (uint32_t i = 0; i < s->slots_used; i++) {
+        struct connection *c = &s->connections[i];
+        uint32_t idle = (uint32_t)s->now_ms - c->progress_ms;
+        if (c->state == CONNECTION_CLOSED) continue;
+        if (idle > limit)
+            expire(s, c, CONNECTION_IDLE);
+        else if (idle > longest)
+            longest = idle;
+    }
+    uint32_t left = limit - longest > SWEEP_MS ? limit - longest : SWEEP_MS;
+    s->sweep_ms = s->connected > 0 ? in_future(s, left) : NEVER;
+}
+
+/* The loop */
+
+static void dispatch(struct server *s, struct token token) {
+    uint64_t packed = token_pack(token);
+    if (resolves(s, token))
+        serve(s, &s->connections[token.slot]);
+    else if (packed == token_pack(TOKEN_LISTENER) && s->listener_interest == INTEREST_READ)
+        accept_clients(s, ACCEPTS_MAX);
+    else if (packed == token_pack(TOKEN_STOP) && s->drain_ms == NEVER)
+        begin_drain(s);
+}
+
+/* Nobody is idle before the wait has told of all who are ready: after a pause of the process it may
+ * first be interrupted, and then more may be ready than it tells of at a time. */
+static void check_deadlines(struct server *s, bool all_told) {
+    if (s->now_ms >= s->retry_ms) resume_accepting(s);
+    if (s->now_ms >= s->sweep_ms && all_told) sweep(s);
+    if (s->now_ms >= s->drain_ms) end_drain(s);
+}
+
+enum server_status server_step(struct server *s) {
+    struct result waited = s->poller.ops->wait(&s->poller, s->ready, timeout_ms(s));
+    if (waited.fault != FAULT_NONE && waited.fault != FAULT_INTERRUPTED) {
+        s->failure = waited;
+        return SERVER_FAILED;
+    }
+    if (next_deadline(s) != NEVER) read_clock(s);
+    for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
+        dispatch(s, s->ready[i].token);
+    check_deadlines(s, waited.fault == FAULT_NONE && waited.value < POLLER_EVENTS_MAX);
+    if (s->drain_ms == NEVER || s->connected > 0) return SERVER_RUNNING;
+    return s->lossy ? SERVER_STOPPED_SHORT : SERVER_STOPPED;
+}
+
+struct result server_init(struct server *s, struct poller poller, struct log *log,
+                          const struct server_options *options, int32_t listener, int32_t stop,
+                          uint8_t *memory) {
+    assert(options->connections_max >= 1 && options->connections_max <= options->slot_count);
+    assert(options->buffer_bytes >= 1);
+    *s = (struct server){.kernel = poller.kernel,
+                         .poller = poller,
+                         .log = log,
+                         .options = *options,
+                         .listener = listener,
+                         .stop = stop,
+                         .retry_ms = NEVER,
+                         .sweep_ms = NEVER,
+                         .drain_ms = NEVER,
+                         .areas = memory,
+                         .area_bytes = area_bytes(options)};
+    s->scratch = memory + options->slot_count * s->area_bytes;
+    s->connections = (struct connection *)(void *)(s->scratch + s->area_bytes);
+    struct result result =
+        poller.ops->change(&poller, stop, TOKEN_STOP, INTEREST_NONE, INTEREST_READ);
+    return result.fault != FAULT_NONE ? result : watch_listener(s, INTEREST_READ);
+}

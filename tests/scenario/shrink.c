@@ -1,0 +1,109 @@
+#include "scenario/shrink.h"
+
+#include <string.h>
+
+#include "scenario/run.h"
+
+/* Without its own sense a scenario says nothing: its steps must still follow from one another. */
+static bool makes_sense(const struct scenario *scenario) {
+    struct scenario_state state = {.frozen = false};
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        if (scenario_take(&state, &scenario->steps[i]) != NULL) return false;
+    }
+    return true;
+}
+
+static bool fails(const struct scenario *scenario) {
+    struct run_result results[2];
+    return makes_sense(scenario) && !run_both(scenario, RUN_ORACLE, results);
+}
+
+/* Keeps a try if it still fails. */
+static bool adopt(struct scenario *scenario, const struct scenario *smaller) {
+    if (!fails(smaller)) return false;
+    *scenario = *smaller;
+    return true;
+}
+
+static void remove_steps(struct scenario *scenario, uint32_t at, uint32_t count) {
+    memmove(&scenario->steps[at], &scenario->steps[at + count],
+            (scenario->step_count - at - count) * sizeof scenario->steps[0]);
+    scenario->step_count -= count;
+}
+
+/* Leaves out runs of steps, long ones first. */
+static bool shrink_steps(struct scenario *scenario) {
+    static struct scenario smaller;
+    bool any = false;
+    for (uint32_t length = scenario->step_count; length > 0; length /= 2) {
+        for (uint32_t at = 0; at + length <= scenario->step_count;) {
+            smaller = *scenario;
+            remove_steps(&smaller, at, length);
+            if (adopt(scenario, &smaller))
+                any = true;
+            else
+                at++;
+        }
+    }
+    return any;
+}
+
+static bool shrink_number(struct scenario *scenario, size_t offset, uint32_t least) {
+    static struct scenario smaller;
+    bool any = false;
+    uint32_t value;
+    memcpy(&value, (const char *)scenario + offset, sizeof value);
+    const uint32_t tries[] = {least, value / 2, value - 1};
+    for (size_t i = 0; i < sizeof tries / sizeof tries[0]; i++) {
+        if (value <= least || tries[i] >= value || tries[i] < least) continue;
+        smaller = *scenario;
+        memcpy((char *)&smaller + offset, &tries[i], sizeof tries[i]);
+        if (!adopt(scenario, &smaller)) continue;
+        value = tries[i];
+        any = true;
+    }
+    return any;
+}
+
+static bool shrink_counts(struct scenario *scenario) {
+    bool any = false;
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        const struct step *step = &scenario->steps[i];
+        bool transfers = step->kind == STEP_SEND || step->kind == STEP_EXPECT;
+        size_t offset = (size_t)((const char *)&step->count - (const char *)scenario);
+        any |= shrink_number(scenario, offset, transfers ? 1 : 0);
+    }
+    return any;
+}
+
+static bool shrink_settings(struct scenario *scenario) {
+    static struct scenario smaller;
+    static const size_t offsets[] = {
+        offsetof(struct scenario, kernel_receive), offsetof(struct scenario, kernel_send),
+        offsetof(struct scenario, buffer_bytes),   offsetof(struct scenario, connections_max),
+        offsetof(struct scenario, idle_timeout_s), offsetof(struct scenario, drain_timeout_s),
+        offsetof(struct scenario, fault_count),
+    };
+    bool any = false;
+    for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
+        smaller = *scenario;
+        memset((char *)&smaller + offsets[i], 0, sizeof(uint32_t));
+        if (memcmp(&smaller, scenario, offsetof(struct scenario, steps)) != 0)
+            any |= adopt(scenario, &smaller);
+    }
+    for (uint32_t bit = 1; bit <= VARY_ALL; bit *= 2) {
+        smaller = *scenario;
+        smaller.vary &= ~bit;
+        if (scenario->vary & bit) any |= adopt(scenario, &smaller);
+    }
+    return any;
+}
+
+void shrink(struct scenario *scenario) {
+    bool again = true;
+    while (again) {
+        again = shrink_steps(scenario);
+        again |= shrink_settings(scenario);
+        again |= shrink_counts(scenario);
+    }
+}

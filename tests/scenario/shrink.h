@@ -1,0 +1,11 @@
+#pragma once
+
+#include "sim/scenario.h"
+
+/* Makes a failing scenario as small as it gets while it still fails on one of the pollers: fewer
+ * steps and faults, smaller counts, less variation.
+ *
+ * requires  it fails
+ * ensures   it still fails
+ */
+void shrink(struct scenario *scenario);

@@ -1,0 +1,120 @@
+#pragma once
+
+#include "shell/kernel.h"
+#include "sim/oracle.h"
+#include "sim/scenario.h"
+
+/* A kernel in memory, deterministic to the bit: sockets with bounded buffers both ways, an epoll
+ * and a kqueue, a backlog, a descriptor limit, a clock. It holds no bytes, only positions in what
+ * each client sends; what the server sends is checked as it passes.
+ *
+ * The world outside (clients, time, the stop signal) is moved by the functions below. A wait
+ * without anything to report and nothing left to deliver is where the server is idle: it returns
+ * as if interrupted, and says so in `idle`. */
+
+#define SIM_DESCRIPTORS 32
+#define SIM_LISTENER 3
+#define SIM_QUEUE 4
+#define SIM_STOP 5
+#define SIM_CLIENT_FIRST 6
+
+enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
+
+/* One connection, seen from both ends. */
+struct sim_link {
+    /* client to server: positions in the stream */
+    uint64_t sent, arrived, taken;
+    uint64_t urgent; /* position of the last urgent byte */
+    /* server to client */
+    uint64_t written, delivered, got;
+    uint32_t window;         /* the client's receive buffer */
+    int32_t descriptor;      /* 0: not accepted, or closed */
+    bool connected, waiting; /* in the backlog */
+    bool fin_sent, fin_arrived, reset_sent, reset_arrived;
+    bool server_shut, server_closed, server_reset;
+    bool fin_delivered;        /* to the client, which may still have to read up to it */
+    bool fin_seen, reset_seen; /* by the client */
+    bool paused, gone;         /* the client */
+    enum fault error;          /* latched, told once */
+};
+
+/* What a descriptor is registered for. */
+struct sim_watch {
+    bool registered; /* epoll */
+    uint32_t events;
+    bool filters[3]; /* kqueue, by enum kqueue_filter */
+    uint64_t token;
+};
+
+#define SIM_STALE_MAX 8
+
+/* One kernel call, or one thing that happened in the world. */
+struct sim_event {
+    uint8_t call; /* enum sim_call, or SIM_WORLD + what */
+    uint8_t fault;
+    int16_t client; /* -1: none */
+    int32_t descriptor;
+    uint64_t argument;
+    int64_t value;
+};
+
+#define SIM_WORLD 32 /* + enum step_kind: a client's step; + SIM_ARRIVES and the like */
+#define SIM_ARRIVES (SIM_WORLD + STEP_KINDS)
+#define SIM_READS (SIM_ARRIVES + 1)
+#define SIM_SEES_FIN (SIM_ARRIVES + 2)
+#define SIM_SEES_RST (SIM_ARRIVES + 3)
+
+struct sim_trace {
+    struct sim_event *events;
+    size_t count, max;
+};
+
+struct sim_kernel {
+    struct oracle *oracle;
+    const struct stream *stream;
+    enum sim_poller poller;
+    uint64_t random;
+    uint32_t vary;
+    uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
+    uint32_t poison_bytes;
+    const struct sim_fault *faults;
+    uint32_t fault_count;
+
+    struct sim_link links[SIM_DESCRIPTORS]; /* by client */
+    uint32_t link_count;
+    int8_t owner[SIM_DESCRIPTORS];      /* descriptor: client, or -1 if it is free */
+    bool reported[SIM_DESCRIPTORS];     /* a record of the last wait named it */
+    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
+    struct sim_watch watches[SIM_DESCRIPTORS];
+    uint32_t top;                  /* no higher descriptor was used */
+    uint32_t open, open_max;       /* clients' descriptors */
+    uint64_t stale[SIM_STALE_MAX]; /* tokens of connections that are gone */
+    uint32_t stale_count;
+    bool stop_pending, stopping, listening;
+    bool idle;                 /* the last wait found nothing, and nothing will come by itself */
+    uint64_t now_ms, until_ms; /* time may pass up to there */
+
+    uint32_t calls[CALL_KINDS];
+    uint64_t events;         /* calls and steps of the world */
+    uint64_t progress;       /* changes whenever something moved */
+    uint64_t hash;           /* of the trace */
+    struct sim_trace *trace; /* null: not kept */
+};
+
+void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
+              enum sim_poller poller, struct sim_trace *trace);
+
+/* The table that the server is given. */
+struct kernel sim_kernel(struct sim_kernel *sim);
+
+/* A client's step, or the world's; those that only judge are not for here. */
+void sim_act(struct sim_kernel *sim, const struct step *step);
+
+/* Lets everything that is under way arrive, and clients read. */
+void sim_deliver(struct sim_kernel *sim);
+
+/* True if a poller that watches the client's connection for writing would report it. */
+bool sim_writable(const struct sim_kernel *sim, uint32_t client);
+
+/* The next random number; each is drawn in a statement of its own. */
+uint64_t sim_random(struct sim_kernel *sim);

@@ -1,0 +1,93 @@
+#include "sim/oracle.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The service: 0x61-0x7A lose 0x20, every other byte comes back as it was. */
+static uint8_t mapped(uint8_t byte) { return byte > 0x60 && byte < 0x7b ? byte & 0xdf : byte; }
+
+uint8_t oracle_mapped(uint8_t byte) { return mapped(byte); }
+
+void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms) {
+    memset(oracle, 0, sizeof *oracle);
+    oracle->stream = stream;
+    oracle->idle_timeout_ms = idle_timeout_ms;
+}
+
+void oracle_fail(struct oracle *oracle, const char *format, ...) {
+    if (oracle->failed) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(oracle->failure, sizeof oracle->failure, format, arguments);
+    va_end(arguments);
+    oracle->failed = true;
+}
+
+void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms) {
+    oracle->clients[client].taken += count;
+    oracle->clients[client].progress_ms = now_ms;
+}
+
+/* Says which byte is the first that differs; one does. */
+static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t position,
+                          const uint8_t *bytes, const uint8_t *expected) {
+    size_t i = 0;
+    while (bytes[i] == expected[i])
+        i++;
+    unsigned long long at = position + i;
+    oracle_fail(oracle, "client %c: byte %llu is 0x%02x, expected 0x%02x", 'a' + client, at,
+                bytes[i], expected[i]);
+}
+
+void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
+                    uint64_t now_ms) {
+    struct oracle_client *c = &oracle->clients[client];
+    if (c->ended) oracle_fail(oracle, "client %c: bytes after the server's FIN", 'a' + client);
+    unsigned long long end = c->written + count;
+    if (end > c->taken) {
+        oracle_fail(oracle, "client %c: %llu bytes were received and %llu sent", 'a' + client,
+                    (unsigned long long)c->taken, end);
+        return;
+    }
+    for (size_t done = 0; done < count;) {
+        uint8_t expected[256];
+        size_t part = count - done < sizeof expected ? count - done : sizeof expected;
+        stream_fill(oracle->stream, client, c->written + done, expected, part);
+        for (size_t i = 0; i < part; i++)
+            expected[i] = mapped(expected[i]);
+        if (memcmp(bytes + done, expected, part) != 0) {
+            fail_of_bytes(oracle, client, c->written + done, bytes + done, expected);
+            return;
+        }
+        done += part;
+    }
+    c->written += count;
+    c->progress_ms = now_ms;
+}
+
+/* Nobody may be left before it has left, but for the stated limits. */
+static bool may_end(const struct oracle *oracle, const struct oracle_client *c, uint64_t now_ms) {
+    bool idle = oracle->idle_timeout_ms > 0 && now_ms - c->progress_ms >= oracle->idle_timeout_ms;
+    return c->shut || c->gone || c->excused || oracle->stopping || idle;
+}
+
+void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
+    struct oracle_client *c = &oracle->clients[client];
+    if (!may_end(oracle, c, now_ms))
+        oracle_fail(oracle, "client %c: the server left a healthy client", 'a' + client);
+    bool cut = c->gone || c->excused || oracle->stopping || oracle->idle_timeout_ms > 0;
+    unsigned long long unanswered = c->sent - c->written;
+    if (!cut && c->written < c->sent)
+        oracle_fail(oracle, "client %c: the server left %llu of %llu bytes unanswered",
+                    'a' + client, unanswered, (unsigned long long)c->sent);
+    if (reset && !cut) oracle_fail(oracle, "client %c: RST where FIN was due", 'a' + client);
+    c->ended = true;
+}
+
+void oracle_end_seen(struct oracle *oracle, uint32_t client) {
+    struct oracle_client *c = &oracle->clients[client];
+    unsigned long long missed = c->written - c->got;
+    if (c->got < c->written)
+        oracle_fail(oracle, "client %c: the end came before %llu bytes", 'a' + client, missed);
+}

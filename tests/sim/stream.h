@@ -1,0 +1,21 @@
+#pragma once
+
+#include "sim/scenario.h"
+
+/* What each client of a scenario sends, as a function of the position: nothing is stored but where
+ * the literals lie. */
+struct stream {
+    const struct scenario *scenario;
+    struct {
+        uint32_t client, count, offset;
+        uint64_t position;
+    } pieces[SCENARIO_STEPS_MAX];
+    uint32_t piece_count;
+    bool has_pieces[SCENARIO_CLIENTS_MAX];
+};
+
+void stream_init(struct stream *stream, const struct scenario *scenario);
+
+/* Bytes `position` to `position` + `count` of what the client sends. */
+void stream_fill(const struct stream *stream, uint32_t client, uint64_t position, uint8_t *bytes,
+                 size_t count);

@@ -1,0 +1,245 @@
+#include <limits.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shell/log.h"
+
+#define SINK_BYTES 65536
+
+/* Where lines go: it takes what it is told to. */
+struct sink {
+    char bytes[SINK_BYTES];
+    size_t length;
+    enum fault fault; /* of every write */
+    size_t cut;       /* take so many bytes of a write at the most */
+    size_t longest;   /* of the writes */
+};
+
+static struct result log_write(void *self, const char *line, size_t length) {
+    struct sink *sink = self;
+    if (length > sink->longest) sink->longest = length;
+    if (sink->fault != FAULT_NONE) return (struct result){.fault = sink->fault, .raw = 1};
+    size_t taken = length < sink->cut ? length : sink->cut;
+    memcpy(sink->bytes + sink->length, line, taken);
+    sink->length += taken;
+    sink->bytes[sink->length] = '\0';
+    return (struct result){.value = (int64_t)taken};
+}
+
+static const struct kernel_ops ops = {.log_write = log_write};
+
+static struct sink sink;
+
+static struct log open_log(enum log_level level, enum log_format format) {
+    sink = (struct sink){.cut = SINK_BYTES};
+    return (struct log){.kernel = {&ops, &sink}, .level = level, .format = format};
+}
+
+/* What was written since the last time. */
+static void expect_lines(const char *lines) {
+    assert_string_equal(sink.bytes, lines);
+    sink.length = 0;
+    sink.bytes[0] = '\0';
+}
+
+static const struct token token = {.slot = 5, .generation = 2};
+static const struct endpoint peer = {
+    .address = {127, 0, 0, 1}, .port = 51234, .family = ENDPOINT_IPV4};
+
+static void test_text(void **state) {
+    struct log log = open_log(LOG_CHUNKS, LOG_TEXT);
+    log_listening(&log, &(struct endpoint){.address = {[15] = 1}, 0, 4444, ENDPOINT_IPV6});
+    expect_lines("listening on [::1]:4444\n");
+    log_connect(&log, token, &peer);
+    expect_lines("connect token=5.2 peer=127.0.0.1:51234\n");
+    log_data(&log, token, (const uint8_t *)"hello", 5);
+    expect_lines("data token=5.2 bytes=5 text=\"hello\"\n");
+    log_connect(&log, token,
+                &(struct endpoint){{0xfe, 0x80, [15] = 1}, 3, UINT16_MAX, ENDPOINT_IPV6});
+    expect_lines("connect token=5.2 peer=[fe80::1%3]:65535\n");
+}
+
+static void test_json(void **state) {
+    struct log log = open_log(LOG_CHUNKS, LOG_JSON);
+    log_listening(&log, &peer);
+    expect_lines("{\"event\":\"listening\",\"address\":\"127.0.0.1:51234\"}\n");
+    log_connect(&log, token, &peer);
+    expect_lines("{\"event\":\"connect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\"}\n");
+    log_data(&log, token, (const uint8_t *)"\"\x01", 2);
+    expect_lines("{\"event\":\"data\",\"token\":\"5.2\",\"bytes\":2,\"text\":\"\\\"\\u0001\"}\n");
+}
+
+static struct connection gone(enum connection_reason reason, int32_t error) {
+    return (struct connection){.received = 12,
+                               .pending = {.read = 3, .write = 5},
+                               .slot = {.generation = 2, .live = true},
+                               .peer = peer,
+                               .state = CONNECTION_DONE,
+                               .reason = (uint8_t)reason,
+                               .error = error};
+}
+
+static void test_leave(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    struct connection connection = gone(CONNECTION_ENDED, 0);
+    log_leave(&log, token, &connection);
+    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=end in=12 out=10\n");
+    connection = gone(CONNECTION_RESET, 104);
+    log_leave(&log, token, &connection);
+    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=reset in=12 out=10\n");
+    connection = gone(CONNECTION_FAILED, 9999);
+    log_leave(&log, token, &connection);
+    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=error errno=9999 in=12 out=10\n");
+    connection = gone(CONNECTION_IDLE, 0);
+    log_leave(&log, token, &connection);
+    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=idle in=12 out=10\n");
+    connection = gone(CONNECTION_EXPIRED, 0);
+    log.format = LOG_JSON;
+    log_leave(&log, token, &connection);
+    expect_lines("{\"event\":\"leave\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
+                 "\"why\":\"expired\",\"in\":12,\"out\":10}\n");
+}
+
+static void test_levels(void **state) {
+    struct log log = open_log(LOG_QUIET, LOG_TEXT);
+    struct connection connection = gone(CONNECTION_ENDED, 0);
+    log_connect(&log, token, &peer);
+    log_leave(&log, token, &connection);
+    log_data(&log, token, (const uint8_t *)"x", 1);
+    expect_lines("");
+    log_listening(&log, &peer);
+    expect_lines("listening on 127.0.0.1:51234\n");
+    log.level = LOG_EVENTS;
+    log_data(&log, token, (const uint8_t *)"x", 1);
+    expect_lines("");
+}
+
+/* Every byte alone: no control byte and nothing above 0x7e gets out, and each in its own form. */
+static void test_escape_each(void **state) {
+    for (unsigned byte = 0; byte < 256; byte++) {
+        for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
+            char text[8];
+            const uint8_t bytes[1] = {(uint8_t)byte};
+            bool letter = byte != 0 && strchr("\"\\\n\r\t", (int)byte) != NULL;
+            bool plain = byte >= 0x20 && byte <= 0x7e && !letter;
+            size_t hexed = format == LOG_JSON ? 6 : 4;
+            assert_int_equal(log_escape((enum log_format)format, bytes, 1, text, sizeof text), 1);
+            assert_int_equal(strlen(text), plain ? 1 : letter ? 2 : hexed);
+            assert_true(plain ? text[0] == (char)byte : text[0] == '\\');
+            for (const char *c = text; *c != '\0'; c++)
+                assert_in_range(*c, 0x20, 0x7e);
+        }
+    }
+    print_message("escape: 512 cases\n");
+}
+
+static void test_escape_samples(void **state) {
+    static const uint8_t bytes[] = {'a', 0, '"', '\\', '\n', '\r', '\t', 0x1b, 0x7f, 0x9b, 0xff};
+    char text[64];
+    assert_int_equal(log_escape(LOG_TEXT, bytes, sizeof bytes, text, sizeof text), sizeof bytes);
+    assert_string_equal(text, "a\\x00\\\"\\\\\\n\\r\\t\\x1b\\x7f\\x9b\\xff");
+    assert_int_equal(log_escape(LOG_JSON, bytes, sizeof bytes, text, sizeof text), sizeof bytes);
+    assert_string_equal(text, "a\\u0000\\\"\\\\\\n\\r\\t\\u001b\\u007f\\u009b\\u00ff");
+}
+
+/* In every room only whole escapes are written, and what is shown is counted right. */
+static void test_escape_rooms(void **state) {
+    static const uint8_t bytes[] = {'a', 0x80, '\n', 'b', 0};
+    static const size_t ends[] = {1, 5, 7, 8, 12};
+    for (size_t room = 1; room <= 16; room++) {
+        char text[17];
+        memset(text, '#', sizeof text);
+        size_t shown = log_escape(LOG_TEXT, bytes, sizeof bytes, text, room);
+        size_t expected = 0;
+        while (expected < sizeof bytes && ends[expected] < room)
+            expected++;
+        assert_int_equal(shown, expected);
+        assert_int_equal(strlen(text), shown == 0 ? 0 : ends[shown - 1]);
+        assert_int_equal(text[room], '#');
+    }
+}
+
+/* A chunk that fits no line is cut to one write of PIPE_BUF, and the rest is counted. */
+static void test_long_chunk(void **state) {
+    static uint8_t bytes[65536];
+    static const int fills[] = {'x', 0xff, '"'};
+    for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
+        for (size_t i = 0; i < sizeof fills / sizeof fills[0]; i++) {
+            struct log log = open_log(LOG_CHUNKS, (enum log_format)format);
+            struct token longest = {UINT32_MAX, UINT32_MAX};
+            memset(bytes, fills[i], sizeof bytes);
+            log_data(&log, longest, bytes, sizeof bytes);
+            assert_in_range(sink.longest, PIPE_BUF / 2, PIPE_BUF);
+            assert_int_equal(sink.bytes[sink.length - 1], '\n');
+            assert_non_null(strstr(sink.bytes, "omitted"));
+        }
+    }
+}
+
+static void test_omitted(void **state) {
+    static uint8_t bytes[65536];
+    struct log log = open_log(LOG_CHUNKS, LOG_TEXT);
+    memset(bytes, 'x', sizeof bytes);
+    log_data(&log, token, bytes, sizeof bytes);
+    const char *text = strstr(sink.bytes, "text=\"") + strlen("text=\"");
+    size_t shown = strspn(text, "x");
+    char expected[64];
+    snprintf(expected, sizeof expected, "data token=5.2 bytes=65536 omitted=%zu text=\"",
+             sizeof bytes - shown);
+    assert_memory_equal(sink.bytes, expected, strlen(expected));
+    assert_string_equal(text + shown, "\"\n");
+}
+
+/* Lines that could not be written are counted, and the count goes before the next that could. */
+static void test_dropped(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    sink.fault = FAULT_WOULD_BLOCK;
+    log_connect(&log, token, &peer);
+    log_connect(&log, token, &peer);
+    sink.fault = FAULT_NONE;
+    log_listening(&log, &peer);
+    expect_lines("dropped lines=2\nlistening on 127.0.0.1:51234\n");
+    log_listening(&log, &peer);
+    expect_lines("listening on 127.0.0.1:51234\n");
+    sink.fault = FAULT_PIPE;
+    log_listening(&log, &peer);
+    sink.fault = FAULT_NONE;
+    log.format = LOG_JSON;
+    log_listening(&log, &peer);
+    expect_lines("{\"event\":\"dropped\",\"lines\":1}\n"
+                 "{\"event\":\"listening\",\"address\":\"127.0.0.1:51234\"}\n");
+}
+
+/* A full disk can take part of a line: the notice ends it, so that no line runs into another. */
+static void test_torn(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    sink.cut = 9;
+    log_listening(&log, &peer);
+    expect_lines("listening");
+    sink.fault = FAULT_NO_SPACE;
+    log_listening(&log, &peer);
+    sink.fault = FAULT_NONE;
+    log_listening(&log, &peer);
+    expect_lines("\ndropped ");
+    sink.cut = SINK_BYTES;
+    log_listening(&log, &peer);
+    expect_lines("\ndropped lines=3\nlistening on 127.0.0.1:51234\n");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text),         cmocka_unit_test(test_json),
+        cmocka_unit_test(test_leave),        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_escape_each),  cmocka_unit_test(test_escape_samples),
+        cmocka_unit_test(test_escape_rooms), cmocka_unit_test(test_long_chunk),
+        cmocka_unit_test(test_omitted),      cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_torn),
+    };
+    return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}

@@ -1,0 +1,192 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shell/options.h"
+
+#define ARGUMENTS_MAX 6
+
+/* A command line without the program's name. */
+struct command {
+    const char *arguments[ARGUMENTS_MAX];
+};
+
+static enum options_action parse(struct options *options, struct command command, char *complaint) {
+    const char *argv[ARGUMENTS_MAX + 2] = {"touchstone"};
+    int argc = 1;
+    for (; command.arguments[argc - 1] != NULL; argc++)
+        argv[argc] = command.arguments[argc - 1];
+    complaint[0] = '\0';
+    return options_parse(options, argc, argv, complaint);
+}
+
+#define WORDS(...) ((struct command){{__VA_ARGS__}})
+
+static struct options expect_good(struct command command) {
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES];
+    assert_int_equal(parse(&options, command, complaint), OPTIONS_SERVE);
+    assert_string_equal(complaint, "");
+    return options;
+}
+
+static void expect_bad(struct command command, const char *expected) {
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES];
+    assert_int_equal(parse(&options, command, complaint), OPTIONS_BAD);
+    assert_string_equal(complaint, expected);
+}
+
+static void test_defaults(void **state) {
+    struct options options = expect_good(WORDS(NULL));
+    assert_string_equal(options.host, "127.0.0.1");
+    assert_int_equal(options.port, 4444);
+    assert_int_equal(options.connections_max, 0);
+    assert_int_equal(options.buffer_bytes, 65536);
+    assert_int_equal(options.log_level, LOG_EVENTS);
+    assert_int_equal(options.log_format, LOG_TEXT);
+}
+
+static void test_forms(void **state) {
+    assert_int_equal(expect_good(WORDS("--buffer", "7")).buffer_bytes, 7);
+    assert_int_equal(expect_good(WORDS("--buffer=7")).buffer_bytes, 7);
+    assert_int_equal(expect_good(WORDS("-b", "7")).buffer_bytes, 7);
+    assert_int_equal(expect_good(WORDS("-b7")).buffer_bytes, 7);
+    assert_int_equal(expect_good(WORDS("-b7", "--buffer=8")).buffer_bytes, 8);
+    assert_int_equal(expect_good(WORDS("-v")).log_level, LOG_CHUNKS);
+    assert_int_equal(expect_good(WORDS("--verbose", "-q")).log_level, LOG_QUIET);
+    assert_int_equal(expect_good(WORDS("-f", "json")).log_format, LOG_JSON);
+    assert_int_equal(expect_good(WORDS("-fjson", "-ftext")).log_format, LOG_TEXT);
+    assert_int_equal(expect_good(WORDS("-c", "16777216")).connections_max, 16777216);
+}
+
+static void expect_listen(const char *value, const char *host, uint16_t port) {
+    struct options options = expect_good(WORDS("--listen", value));
+    assert_string_equal(options.host, host);
+    assert_int_equal(options.port, port);
+}
+
+static void test_listen(void **state) {
+    expect_listen("0.0.0.0:0", "0.0.0.0", 0);
+    expect_listen("[::1]:65535", "::1", 65535);
+    expect_listen("[fe80::1%eth0]:80", "fe80::1%eth0", 80);
+    expect_listen("localhost:080", "localhost", 80);
+    expect_listen("[127.0.0.1]:1", "127.0.0.1", 1);
+}
+
+/* The longest host that fits, and one byte more. */
+static void test_longest_host(void **state) {
+    char value[OPTIONS_HOST_BYTES + 8];
+    memset(value, 'h', sizeof value);
+    memcpy(value + OPTIONS_HOST_BYTES - 1, ":1", sizeof ":1");
+    assert_int_equal(strlen(expect_good(WORDS("-l", value)).host), OPTIONS_HOST_BYTES - 1);
+    memset(value, 'h', sizeof value);
+    memcpy(value + OPTIONS_HOST_BYTES, ":1", sizeof ":1");
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES];
+    assert_int_equal(parse(&options, WORDS("-l", value), complaint), OPTIONS_BAD);
+    assert_non_null(strstr(complaint, "is not ADDRESS:PORT"));
+}
+
+#define EXPECTED_LISTEN " is not ADDRESS:PORT (expected, for example, 127.0.0.1:4444 or [::1]:4444)"
+
+static void test_bad_listen(void **state) {
+    expect_bad(WORDS("-l", "foo"), "--listen: 'foo'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", ""), "--listen: ''" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", ":80"), "--listen: ':80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "[]:80"), "--listen: '[]:80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "::1:80"), "--listen: '::1:80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "[::1]"), "--listen: '[::1]'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "a:"), "--listen: port '' is not a number from 0 to 65535");
+    expect_bad(WORDS("-l", "a:65536"), "--listen: port '65536' is not a number from 0 to 65535");
+    expect_bad(WORDS("-l", "a:80x"), "--listen: port '80x' is not a number from 0 to 65535");
+    expect_bad(WORDS("-l", "a:-1"), "--listen: port '-1' is not a number from 0 to 65535");
+    expect_bad(WORDS("-l", "a: 1"), "--listen: port ' 1' is not a number from 0 to 65535");
+    expect_bad(WORDS("-l", "a:18446744073709551617"),
+               "--listen: port '18446744073709551617' is not a number from 0 to 65535");
+}
+
+static void test_bad_values(void **state) {
+    expect_bad(WORDS("-b", "0"), "--buffer: '0' is not a number from 1 to 1073741824");
+    expect_bad(WORDS("-b", "1073741825"),
+               "--buffer: '1073741825' is not a number from 1 to 1073741824");
+    expect_bad(WORDS("--buffer="), "--buffer: '' is not a number from 1 to 1073741824");
+    expect_bad(WORDS("-c", "+1"), "--max-connections: '+1' is not a number from 1 to 16777216");
+    expect_bad(WORDS("-c", "1e3"), "--max-connections: '1e3' is not a number from 1 to 16777216");
+    expect_bad(WORDS("-f", "xml"), "--log-format: 'xml' is not one of text|json");
+    expect_bad(WORDS("-f", "tex"), "--log-format: 'tex' is not one of text|json");
+    expect_bad(WORDS("-f", "text|json"), "--log-format: 'text|json' is not one of text|json");
+}
+
+static void test_bad_words(void **state) {
+    expect_bad(WORDS("--frob"), "unknown option '--frob' (touchstone --help lists the options)");
+    expect_bad(WORDS("--buffe", "1"),
+               "unknown option '--buffe' (touchstone --help lists the options)");
+    expect_bad(WORDS("--bufferx"),
+               "unknown option '--bufferx' (touchstone --help lists the options)");
+    expect_bad(WORDS("--"), "unknown option '--' (touchstone --help lists the options)");
+    expect_bad(WORDS("--=1"), "unknown option '--=1' (touchstone --help lists the options)");
+    expect_bad(WORDS("-x"), "unknown option '-x' (touchstone --help lists the options)");
+    expect_bad(WORDS("--listen"), "--listen needs a value: ADDRESS:PORT");
+    expect_bad(WORDS("-b"), "--buffer needs a value: BYTES");
+    expect_bad(WORDS("--verbose=x"), "--verbose takes no value, but was given 'x'");
+    expect_bad(WORDS("--verbose="), "--verbose takes no value, but was given ''");
+    expect_bad(WORDS("-vq"), "--verbose takes no value, but was given 'q'");
+    expect_bad(WORDS("x"),
+               "unexpected argument 'x' (touchstone takes options only; --help lists them)");
+    expect_bad(WORDS("-"),
+               "unexpected argument '-' (touchstone takes options only; --help lists them)");
+    expect_bad(WORDS(""),
+               "unexpected argument '' (touchstone takes options only; --help lists them)");
+}
+
+/* Complaints about arguments of any length fit, and still say what was expected. */
+static void test_long_values(void **state) {
+    char value[4096];
+    memset(value, '9', sizeof value - 1);
+    value[sizeof value - 1] = '\0';
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES];
+    assert_int_equal(parse(&options, WORDS("-b", value), complaint), OPTIONS_BAD);
+    assert_non_null(strstr(complaint, "is not a number from 1 to 1073741824"));
+    assert_int_equal(parse(&options, WORDS("-l", value), complaint), OPTIONS_BAD);
+    assert_non_null(strstr(complaint, "or [::1]:4444)"));
+}
+
+static void test_actions(void **state) {
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES];
+    assert_int_equal(parse(&options, WORDS("--help"), complaint), OPTIONS_HELP);
+    assert_int_equal(parse(&options, WORDS("-q", "-h", "--frob"), complaint), OPTIONS_HELP);
+    assert_int_equal(parse(&options, WORDS("-V"), complaint), OPTIONS_VERSION);
+    assert_int_equal(parse(&options, WORDS("--version", "--help"), complaint), OPTIONS_VERSION);
+    assert_int_equal(parse(&options, WORDS("--help=x"), complaint), OPTIONS_BAD);
+}
+
+static void test_help(void **state) {
+    static const char *const names[] = {"-l, --listen",  "-c, --max-connections", "-b, --buffer",
+                                        "-f, --log-for", "-v, --verbose",         "-q, --quiet",
+                                        "-h, --help",    "-V, --version"};
+    char text[OPTIONS_HELP_BYTES];
+    options_help(text);
+    assert_true(strlen(text) < sizeof text - 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        assert_non_null(strstr(text, names[i]));
+    for (const char *line = text; *line != '\0'; line = strchr(line, '\n') + 1)
+        assert_true(strcspn(line, "\n") <= 100);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),   cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_listen),     cmocka_unit_test(test_longest_host),
+        cmocka_unit_test(test_bad_listen), cmocka_unit_test(test_bad_values),
+        cmocka_unit_test(test_bad_words),  cmocka_unit_test(test_long_values),
+        cmocka_unit_test(test_actions),    cmocka_unit_test(test_help),
+    };
+    return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}
