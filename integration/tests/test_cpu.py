@@ -1,0 +1,62 @@
+"""Waiting costs nothing: processor time while nothing can happen."""
+
+import pytest
+
+from touchstone_conform.borrowed import shrink_send_buffer
+from touchstone_conform.samples import sample
+from touchstone_conform.transform import upper
+
+pytestmark = pytest.mark.process
+
+ALLOWED_CPU_S = 0.2  # in a second; in truth none
+
+
+def assert_no_spin(server):
+    used = server.process.cpu_seconds_during(1.0)
+    assert used <= ALLOWED_CPU_S, f"{used:.2f} s of processor time in a second of waiting"
+
+
+def test_idle(server):
+    """An idle client costs no processor time."""
+    with server.connect() as client:
+        client.ping()
+        assert_no_spin(server)
+
+
+def test_stalled(server):
+    """A client that does not read costs no processor time."""
+    with server.connect() as client:
+        client.send_until_blocked(sample(48 << 20), server.scaled(0.3))
+        assert_no_spin(server)
+
+
+def test_half_closed_with_pending_output(server):
+    """A half-closed client that does not read costs no processor time, and then gets everything."""
+    data = sample(60_000)
+    with server.connect(receive_buffer=2304) as client:
+        client.ping()
+        shrink_send_buffer(server.process, client.address)
+        client.send(data)
+        client.shutdown()
+        assert_no_spin(server)
+        client.expect_end(upper(data))
+
+
+def test_slow_flush_after_half_close(server):
+    """What is flushed in many small sends after FIN arrives whole."""
+    data = sample(60_000)
+    with server.connect(receive_buffer=2304) as client:
+        client.ping()
+        shrink_send_buffer(server.process, client.address)
+        client.send(data)
+        client.shutdown()
+        received = b"".join(client.receive(997) for _ in range(20))
+        client.expect_end(upper(data), already=received)
+
+
+def test_after_a_reset(server):
+    """A connection that was reset with output pending costs no processor time."""
+    client = server.connect(receive_buffer=4096)
+    client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
+    client.reset()
+    assert_no_spin(server)

@@ -1,0 +1,127 @@
+"""Errors that a busy system hands to a server now and then."""
+
+import contextlib
+import resource
+
+import pytest
+
+from touchstone_conform.samples import sample
+
+pytestmark = pytest.mark.process
+
+INTERRUPTIBLE = (
+    "read readv recvfrom recvmsg write writev sendto sendmsg accept accept4 "
+    "epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6"
+)
+
+
+def calls(names):
+    """A set of system calls for strace; not every machine has all of them."""
+    return ",".join(f"?{name}" for name in names.split())
+
+
+def skip_unless_hit(trace):
+    trace.detach()
+    if not trace.injected():
+        pytest.skip("the server makes none of the system calls that strace was to fail")
+
+
+def test_interrupted_calls(server, attach_strace):
+    """Every second system call fails with EINTR: nothing is lost or repeated."""
+    which = calls(INTERRUPTIBLE)
+    with attach_strace(
+        "-e", f"trace={which}", "-e", f"inject={which}:error=EINTR:when=1+2"
+    ) as trace:
+        for seed in range(3):
+            with server.connect(receive_buffer=8192) as client:
+                client.exchange(sample(200_000, seed), shutdown=True)
+        with server.connect() as client:
+            for _ in range(20):
+                client.ping()
+        skip_unless_hit(trace)
+
+
+@pytest.mark.parametrize(
+    "error", ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "EPERM", "EINTR"]
+)
+def test_transient_accept_error(server, attach_strace, error):
+    """After accept failed once, newcomers are served, and the old ones all along."""
+    which = calls("accept accept4")
+    with server.connect("old") as old:
+        old.ping()
+        with attach_strace(
+            "-e", f"trace={which}", "-e", f"inject={which}:error={error}:when=1"
+        ) as trace:
+            with server.connect("first") as first, server.connect("second") as second:
+                old.ping()
+                second.ping()
+                first.ping()
+            skip_unless_hit(trace)
+
+
+@pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
+def test_lasting_accept_error(server, attach_strace, error):
+    """While accept finds no resources, the old are served; newcomers are, once it does."""
+    which = calls("accept accept4")
+    with server.connect("old") as old:
+        old.ping()
+        with attach_strace(
+            "-e", f"trace={which}", "-e", f"inject={which}:error={error}:when=1..3"
+        ) as trace:
+            with server.connect("newcomer") as newcomer:
+                old.ping()
+                newcomer.ping()
+                old.ping()
+            skip_unless_hit(trace)
+
+
+class TestNoDescriptorsLeft:
+    """While descriptors are exhausted old clients are served; newcomers are when that ends."""
+
+    @pytest.fixture(autouse=True)
+    def exhausted(self, server):
+        """Two old clients, no descriptor for a third, and five who want one."""
+        with contextlib.ExitStack() as connections:
+
+            def connect(name):
+                return connections.enter_context(server.connect(name))
+
+            self.old, self.leaver = connect("old"), connect("leaver")
+            self.old.ping()
+            self.leaver.ping()
+            highest = max(server.process.descriptors())
+            self.limit = connections.enter_context(contextlib.ExitStack())
+            self.limit.enter_context(server.process.limited(resource.RLIMIT_NOFILE, highest + 1))
+            self.newcomers = [connect(f"new {i}") for i in range(5)]
+            self.old.ping()
+            yield
+            self.old.ping()
+
+    def test_waiting(self, server):
+        """Nothing spins meanwhile."""
+        used = server.process.cpu_seconds_during(0.5)
+        assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
+        self.old.ping()
+
+    def test_one_leaves(self, server):
+        """The descriptor of a client that left serves the next, and so on."""
+        self.leaver.shutdown()
+        self.leaver.expect_end()
+        for client in self.newcomers:
+            ping_unless_shed(client)
+            client.close()
+
+    def test_limit_raised(self, server):
+        """No event tells that there are descriptors again, and yet all are served soon."""
+        self.limit.close()
+        for client in self.newcomers:
+            ping_unless_shed(client)
+        with server.connect("late") as late:
+            late.ping()
+
+
+def ping_unless_shed(client):
+    """A server may close newcomers at once, or leave them in the backlog until it can serve."""
+    client.send_what_fits(b"ping")
+    if client.receive(4) != b"PING" and not client.end:
+        client.fail("neither served nor closed")

@@ -1,0 +1,75 @@
+"""Backpressure, bursts and urgent data, seen from the wire."""
+
+import pytest
+
+from touchstone_conform.samples import sample
+from touchstone_conform.transform import upper
+
+pytestmark = pytest.mark.wire
+
+# More than the kernels at both ends may store for one connection.
+FAR_TOO_MUCH = 48 << 20
+
+
+def test_backpressure(server):
+    """A client that does not read stops being read; it resumes without loss, copy or disorder."""
+    data = sample(1 << 20) * (FAR_TOO_MUCH >> 20)
+    with server.connect() as client:
+        sent = client.send_until_blocked(data, server.scaled(0.3))
+        if sent == len(data):
+            client.fail(f"{sent} bytes were taken from a client that read none")
+        client.expect(upper(data[:sent]))
+        client.ping(b"and on it goes")
+        client.shutdown()
+        client.expect_end()
+
+
+def test_tiny_windows(server):
+    """With windows that make every send a short one, nothing is lost or repeated."""
+    with server.connect(receive_buffer=4096) as client:
+        client.exchange(sample(6 << 20), shutdown=True)
+
+
+def test_stop_and_go(server):
+    """A client that stops reading again and again, and goes on, gets everything in order."""
+    data = sample(8 << 20)
+    sent = received = 0
+    with server.connect(receive_buffer=65536, send_buffer=65536) as client:
+        for _ in range(5):
+            sent += client.send_until_blocked(data[sent:], server.scaled(0.1))
+            part = client.receive((sent - received) // 8)
+            client.judge_bytes(upper(data[received : received + len(part)]), part)
+            received += len(part)
+        client.shutdown()
+        client.expect_end(upper(data[received:sent]))
+
+
+@pytest.mark.parametrize("size", [30_000, 300_000])
+def test_burst(server, size):
+    """A burst larger than a buffer is echoed whole, with no further traffic to nudge it."""
+    data = sample(size)
+    with server.connect() as client:
+        client.exchange(data)
+        client.expect_quiet(0)
+        client.ping()
+
+
+def test_a_stalled_client_delays_nobody(server):
+    """While one client does not read, the others' answers come at once."""
+    with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
+        stalled.send_until_blocked(sample(1 << 20) * (FAR_TOO_MUCH >> 20), server.scaled(0.2))
+        times = sorted(neighbour.ping() for _ in range(50))
+    assert times[48] < server.scaled(0.1), f"slowest pings: {times[-2]:.3f} s, {times[-1]:.3f} s"
+
+
+def test_urgent_data(server):
+    """An urgent byte is echoed in line, or that one byte is dropped; nothing else is touched."""
+    with server.connect() as client:
+        client.send(b"before ")
+        client.send_urgent(b"u")
+        client.send(b" after")
+        client.shutdown()
+        received, _ = client.read_to_end()
+        if received != b"BEFORE  AFTER":
+            client.judge_bytes(b"BEFORE U AFTER", received)
+        client.expect_end()

@@ -1,0 +1,151 @@
+"""What a server makes of much that happened at once: clients act while it is stopped.
+
+SIGSTOP, act, SIGCONT: everything is ready together, and waits may return EINTR.
+"""
+
+import contextlib
+
+import pytest
+
+from touchstone_conform.samples import sample
+from touchstone_conform.transform import upper
+
+pytestmark = pytest.mark.process
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 65535, 65536, 65537, 131072, 300_000])
+def test_data_and_fin(server, size):
+    """Bytes and FIN that are there together are all echoed, then FIN is answered with FIN."""
+    data = sample(size)
+    with server.connect() as client:
+        client.ping()
+        with server.process.frozen():
+            sent = client.send_what_fits(data)
+            if sent == size:
+                client.shutdown()
+        if sent == size:
+            client.expect_end(upper(data))
+        else:
+            client.exchange(data[sent:], shutdown=True, before=data[:sent])
+
+
+def test_connect_data_and_fin_in_the_backlog(server):
+    """Clients that connected, sent and half-closed before they were accepted get it all."""
+    with contextlib.ExitStack() as connections:
+        with server.process.frozen():
+            clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(20)]
+            for seed, client in enumerate(clients):
+                client.send(sample(1000, seed))
+                client.shutdown()
+        for seed, client in enumerate(clients):
+            client.expect_end(upper(sample(1000, seed)))
+
+
+@pytest.mark.parametrize("size", [30_000, 300_000])
+def test_burst(server, size):
+    """A burst larger than a buffer is echoed whole, with no further traffic to nudge it."""
+    data = sample(size)
+    with server.connect() as client:
+        client.ping()
+        with server.process.frozen():
+            sent = client.send_what_fits(data)
+        client.exchange(data[sent:], before=data[:sent])
+        client.ping()
+
+
+def test_urgent_data(server):
+    """Nothing around an urgent byte is lost, delayed or spun upon; that byte may be dropped."""
+    before, after = sample(1000, 1), sample(1000, 2)
+    with server.connect() as client:
+        client.ping()
+        with server.process.frozen():
+            client.send(before)
+            client.send_urgent(b"u")
+            client.send(after)
+        in_line = upper(before + b"u" + after)
+        received = client.receive(len(in_line) - 1)
+        if received != upper(before + after):
+            client.judge_bytes(in_line, received + client.receive(1))
+        assert server.process.cpu_seconds_during(0.5) <= 0.1
+        client.ping()
+
+
+def test_many_ready(server):
+    """More clients that are ready at once than an event array holds: all are served."""
+    with contextlib.ExitStack() as connections:
+        clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(300)]
+        for client in clients:
+            client.ping()
+        with server.process.frozen():
+            for seed, client in enumerate(clients):
+                client.send(sample(100, seed))
+        for seed, client in enumerate(clients):
+            client.expect(upper(sample(100, seed)))
+
+
+class TestReset:
+    """RST that came before the server could look ends that connection alone."""
+
+    @pytest.fixture(autouse=True)
+    def neighbour(self, server):
+        """Somebody who was there before, and somebody who comes after, are both served."""
+        with server.connect("neighbour") as neighbour:
+            neighbour.ping()
+            yield
+            neighbour.ping()
+            with server.connect("newcomer") as newcomer:
+                newcomer.exchange(b"newcomer", shutdown=True)
+
+    def test_in_the_backlog(self, server):
+        """RST of connections that were never accepted, with and without bytes."""
+        with server.process.frozen():
+            for i in range(10):
+                client = server.connect()
+                if i % 2:
+                    client.send(b"too late")
+                client.reset()
+
+    def test_idle(self, server):
+        """RST of idle connections, many at once."""
+        clients = [server.connect() for _ in range(20)]
+        for client in clients:
+            client.ping()
+        with server.process.frozen():
+            for client in clients:
+                client.reset()
+
+    def test_behind_data(self, server):
+        """RST right behind bytes that were not read yet."""
+        for size in (1, 5000, 100_000):
+            client = server.connect()
+            client.ping()
+            with server.process.frozen():
+                client.send_what_fits(sample(size))
+                client.reset()
+
+    def test_behind_data_and_fin(self, server):
+        """RST behind bytes and FIN that were not read yet: the first write meets EPIPE."""
+        for _ in range(5):
+            client = server.connect()
+            client.ping()
+            with server.process.frozen():
+                client.send(sample(5000))
+                client.shutdown()
+                client.reset()
+
+    def test_with_pending_output(self, server):
+        """RST of a connection with output pending in the server."""
+        client = server.connect(receive_buffer=4096)
+        client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
+        with server.process.frozen():
+            client.reset()
+
+    def test_sigpipe(self, server):
+        """Writing on and on to a client that is gone (EPIPE, SIGPIPE) kills nobody."""
+        for size in (1, 5000, 60_000, 300_000):
+            for _ in range(5):
+                client = server.connect()
+                client.ping()
+                with server.process.frozen():
+                    client.send_what_fits(sample(size))
+                    client.close()

@@ -1,0 +1,94 @@
+"""Clients never see each other's bytes, nor wait for each other."""
+
+import contextlib
+import random
+import time
+
+import pytest
+
+from touchstone_conform.samples import sample
+from touchstone_conform.transform import upper
+
+pytestmark = pytest.mark.wire
+
+CLIENTS = 400
+
+
+def test_interleaved_clients(server):
+    """Each of many interleaved clients gets its own bytes, whatever is closed or reused."""
+    order = random.Random(2)
+    with contextlib.ExitStack() as connections:
+        clients = []
+
+        def connect():
+            client = server.connect(f"client {len(clients)}")
+            return connections.enter_context(client)
+
+        for _ in range(CLIENTS):
+            clients.append(connect())
+        for turn in range(3):
+            say_and_hear(order, clients, turn)
+            for index in order.sample(range(CLIENTS), CLIENTS // 4):
+                leave(order, clients[index])
+                clients[index] = connect()
+
+
+def say_and_hear(order, clients, turn):
+    said = {client: sample(300, seed=1000 * turn + i) for i, client in enumerate(clients)}
+    for part in (slice(0, 100), slice(100, 300)):
+        for client in order.sample(clients, len(clients)):
+            client.send(said[client][part])
+    for client in order.sample(clients, len(clients)):
+        client.expect(upper(said[client]))
+
+
+def leave(order, client):
+    kind = order.choice(["end", "close", "reset"])
+    if kind == "end":
+        client.shutdown()
+        client.expect_end()
+        client.close()
+    elif kind == "close":
+        client.close()
+    else:
+        client.reset()
+
+
+def test_nothing_is_inherited_from_who_left(server):
+    """A newcomer sees no byte of a connection that was reset while output was pending."""
+    for _ in range(8):
+        leaver = server.connect("leaver", receive_buffer=4096)
+        leaver.send_until_blocked(sample(8 << 20), server.scaled(0.05))
+        leaver.reset()
+        with server.connect("newcomer") as newcomer:
+            newcomer.ping(b"mine")
+            newcomer.shutdown()
+            newcomer.expect_end()
+
+
+def test_a_flood_starves_nobody(server, start_flood):
+    """Beside two clients that send without pause, a small message is answered within 0.5 s."""
+    floods = [start_flood(), start_flood()]
+    with server.connect("calm") as client:
+        times = [client.ping() for _ in range(20)]
+    assert all(flood.poll() is None for flood in floods), "a flood ended early"
+    assert max(times) < server.scaled(0.5), f"slowest of 20 pings: {max(times):.3f} s"
+
+
+def test_a_silent_client_holds_up_nobody(server):
+    """Clients are served side by side, not one after the other."""
+    with server.connect("silent"), server.connect("talker") as talker:
+        talker.ping()
+
+
+def test_a_storm_of_connects_starves_nobody(server):
+    """While others connect and leave without pause, a small message is answered within 0.5 s."""
+    with server.connect("calm") as client:
+        client.ping()
+        for _ in range(20):
+            for _ in range(20):
+                server.connect("passer-by").reset()
+            began = time.monotonic()
+            client.ping()
+            took = time.monotonic() - began
+            assert took < server.scaled(0.5), f"a ping took {took:.3f} s"

@@ -1,0 +1,206 @@
+"""The reference's command line: what it accepts, and what it says when it cannot."""
+
+import re
+import sys
+
+import pytest
+
+from touchstone_conform.server import run_to_end
+
+pytestmark = pytest.mark.reference
+
+USAGE, CANNOT_START = 2, 1
+OPTIONS = {
+    "l": "listen",
+    "c": "max-connections",
+    "b": "buffer",
+    "i": "idle-timeout",
+    "d": "drain-timeout",
+    "p": "poller",
+    "f": "log-format",
+    "v": "verbose",
+    "q": "quiet",
+    "h": "help",
+    "V": "version",
+}
+
+
+@pytest.fixture
+def run(reference_program, request):
+    """Runs the reference with other options; it must end by itself."""
+    seconds = 5 * request.config.getoption("--time-scale")
+    return lambda *options: run_to_end([*reference_program, *options], seconds)
+
+
+BAD_USAGE = {
+    ("--frob",): "unknown option '--frob' (touchstone --help lists the options)",
+    ("-x",): "unknown option '-x' (touchstone --help lists the options)",
+    ("--listen",): "--listen needs a value: ADDRESS:PORT",
+    ("-l",): "--listen needs a value: ADDRESS:PORT",
+    ("--verbose=x",): "--verbose takes no value, but was given 'x'",
+    ("--quiet=",): "--quiet takes no value, but was given ''",
+    ("x",): "unexpected argument 'x' (touchstone takes options only; --help lists them)",
+    ("-v", "x"): "unexpected argument 'x' (touchstone takes options only; --help lists them)",
+    ("--listen", "foo"): "--listen: 'foo' is not ADDRESS:PORT"
+    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
+    ("--listen=",): "--listen: '' is not ADDRESS:PORT"
+    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
+    ("--listen", "[::1:4444"): "--listen: '[::1:4444' is not ADDRESS:PORT"
+    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
+    ("--listen", "127.0.0.1:99999"): "--listen: port '99999' is not a number from 0 to 65535",
+    ("--listen", "127.0.0.1:65536"): "--listen: port '65536' is not a number from 0 to 65535",
+    ("--listen", "127.0.0.1:-1"): "--listen: port '-1' is not a number from 0 to 65535",
+    ("--listen", "127.0.0.1:"): "--listen: port '' is not a number from 0 to 65535",
+    ("--listen", "127.0.0.1:80x"): "--listen: port '80x' is not a number from 0 to 65535",
+    ("-l127.0.0.1: 80",): "--listen: port ' 80' is not a number from 0 to 65535",
+    ("--listen", ":4444"): "--listen: ':4444' is not ADDRESS:PORT"
+    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
+    ("--listen", "::1:4444"): "--listen: '::1:4444' is not ADDRESS:PORT"
+    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
+    ("--max-connections",): "--max-connections needs a value: N",
+    ("--max-connections=0",): "--max-connections: '0' is not a number from 1 to 16777216",
+    ("--max-connections=16777217",): "--max-connections: '16777217' is not a number"
+    " from 1 to 16777216",
+    ("-c", "10x"): "--max-connections: '10x' is not a number from 1 to 16777216",
+    ("-c", "-1"): "--max-connections: '-1' is not a number from 1 to 16777216",
+    ("--buffer",): "--buffer needs a value: BYTES",
+    ("--buffer", "0"): "--buffer: '0' is not a number from 1 to 1073741824",
+    ("--buffer", "1073741825"): "--buffer: '1073741825' is not a number from 1 to 1073741824",
+    ("--buffer", "64k"): "--buffer: '64k' is not a number from 1 to 1073741824",
+    ("-b", " 1"): "--buffer: ' 1' is not a number from 1 to 1073741824",
+    ("-b=1",): "--buffer: '=1' is not a number from 1 to 1073741824",
+    ("--idle-timeout",): "--idle-timeout needs a value: SECONDS",
+    ("--idle-timeout=",): "--idle-timeout: '' is not a number from 0 to 1048576",
+    ("--idle-timeout=1.5",): "--idle-timeout: '1.5' is not a number from 0 to 1048576",
+    ("-i", "1048577"): "--idle-timeout: '1048577' is not a number from 0 to 1048576",
+    ("-i18446744073709551617",): "--idle-timeout: '18446744073709551617' is not a number"
+    " from 0 to 1048576",
+    ("--drain-timeout",): "--drain-timeout needs a value: SECONDS",
+    ("--drain-timeout=never",): "--drain-timeout: 'never' is not a number from 0 to 1048576",
+    ("-d", "+5"): "--drain-timeout: '+5' is not a number from 0 to 1048576",
+    ("-d", "1048577"): "--drain-timeout: '1048577' is not a number from 0 to 1048576",
+    ("--poller",): "--poller needs a value: epoll|kqueue",
+    ("--poller=select",): "--poller: 'select' is not one of epoll|kqueue",
+    ("-p", "epol"): "--poller: 'epol' is not one of epoll|kqueue",
+    ("-p", "epoll|kqueue"): "--poller: 'epoll|kqueue' is not one of epoll|kqueue",
+    ("--log-format",): "--log-format needs a value: text|json",
+    ("--log-format=xml",): "--log-format: 'xml' is not one of text|json",
+    ("-fJSON",): "--log-format: 'JSON' is not one of text|json",
+    ("--help=x",): "--help takes no value, but was given 'x'",
+    ("-qv",): "--quiet takes no value, but was given 'v'",
+}
+
+
+@pytest.mark.parametrize("options", BAD_USAGE, ids=" ".join)
+def test_bad_usage(run, options):
+    """Bad usage is answered with one line that names what was wrong, and status 2."""
+    ended = run(*options)
+    assert ended.stderr.decode() == f"touchstone: {BAD_USAGE[options]}\n"
+    assert ended.stdout == b""
+    assert ended.returncode == USAGE
+
+
+def test_unresolvable_name(run):
+    """A name that does not resolve is named, with the resolver's reason."""
+    ended = run("--listen", "no.such.host.invalid:4444")
+    message = ended.stderr.decode()
+    assert message.startswith("touchstone: --listen: 'no.such.host.invalid' cannot be resolved: ")
+    assert len(message.splitlines()) == 1
+    assert ended.returncode == USAGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
+def test_a_poller_of_another_system(run):
+    """A poller that exists, but not here, is refused by its name."""
+    ended = run("--listen", "127.0.0.1:0", "--poller", "kqueue")
+    assert ended.stderr.decode() == (
+        "touchstone: --poller: 'kqueue' is not in this build (expected: epoll)\n"
+    )
+    assert ended.returncode == USAGE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
+@pytest.mark.parametrize("options", [["-p", "epoll"], ["--poller=epoll"]], ids=" ".join)
+def test_the_poller_of_this_system(start_server, options):
+    with start_server(*options).connect() as client:
+        client.ping()
+
+
+def test_the_last_one_counts(start_server):
+    """Of an option that is given twice the last counts, and the two log levels are one option."""
+    server = start_server("-c1", "-c", "2", "--quiet", "--verbose", "--log-format=json", "-ftext")
+    with server.connect("first") as first, server.connect("second") as second:
+        first.ping()
+        second.ping()
+    server.wait_for_log(r'^data token=\S+ bytes=4 text="ping"$')
+
+
+def test_an_address_that_is_not_ours(run):
+    """An address of another machine is named, with errno's name."""
+    ended = run("--listen", "192.0.2.1:0")  # kept for documentation (RFC 5737)
+    assert ended.stderr.decode() == (
+        "touchstone: cannot listen on 192.0.2.1:0: "
+        "EADDRNOTAVAIL (Cannot assign requested address)\n"
+    )
+    assert ended.returncode == CANNOT_START
+
+
+def test_port_in_use(run, server):
+    """A port that is taken is named, with errno's name."""
+    ended = run("--listen", f"127.0.0.1:{server.port}")
+    assert ended.stderr.decode() == (
+        f"touchstone: cannot listen on 127.0.0.1:{server.port}: "
+        "EADDRINUSE (Address already in use)\n"
+    )
+    assert ended.returncode == CANNOT_START
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help(run, option):
+    """--help lists every option on stdout and succeeds."""
+    ended = run(option)
+    text = ended.stdout.decode()
+    for short, name in OPTIONS.items():
+        assert re.search(rf"^ +-{short}, --{name}\b", text, re.MULTILINE), name
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(run, option):
+    """--version says the name and the version on stdout and succeeds."""
+    ended = run(option)
+    name, version = ended.stdout.decode().split()
+    assert name == "touchstone"
+    assert all(part.isdigit() for part in version.split("."))
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--listen", "{host}:{port}"],
+        ["--listen={host}:{port}"],
+        ["-l", "{host}:{port}"],
+        ["-l{host}:{port}"],
+        ["--listen", "localhost:{port}"],
+        ["--listen", "127.0.0.1:0"],
+    ],
+    ids=" ".join,
+)
+def test_ways_to_say_listen(start_server, reference_program, words):
+    """Every way to write an option is accepted, and the listening line tells the real port."""
+    server = start_server(words=[*reference_program, *words])
+    server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{server.port}\n")
+    with server.connect() as client:
+        client.ping()
+
+
+@pytest.mark.parametrize("port", ["{port}", "0"])
+def test_ipv6(start_server, reference_program, ipv6_loopback, port):
+    """[ADDRESS]:PORT listens on IPv6, and the log writes it the same way."""
+    words = [*reference_program, "--listen", f"[{{host}}]:{port}"]
+    server = start_server(words=words, host=ipv6_loopback)
+    server.wait_for_log(rf"\Alistening on \[::1\]:{server.port}\n")
+    with server.connect() as client:
+        client.ping()
+        server.wait_for_log(rf"^connect token=\S+ peer=\[::1\]:{client.address[1]}$")

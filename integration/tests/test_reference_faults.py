@@ -1,0 +1,68 @@
+"""Errors of system calls that a level-triggered server must survive."""
+
+import os
+import pathlib
+
+import pytest
+
+from touchstone_conform.client import CloseKind
+from touchstone_conform.missing import Missing
+from touchstone_conform.samples import sample
+from touchstone_conform.server import run_to_end
+
+pytestmark = pytest.mark.reference
+
+CANNOT_START = 1
+FIRST_FREE_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+
+
+def test_false_would_block(server, attach_strace):
+    """Every second receive and send says EAGAIN for nothing: nothing is lost or repeated."""
+    with attach_strace(
+        "-e", "trace=recvfrom,sendto", "-e", "inject=recvfrom,sendto:error=EAGAIN:when=1+2"
+    ) as trace:
+        with server.connect(receive_buffer=8192) as client:
+            client.exchange(sample(200_000), shutdown=True)
+        trace.detach()
+        assert trace.injected() > 0
+
+
+def test_no_room_in_the_poller(server, attach_strace):
+    """A connection that the poller will not watch is closed, and that one alone."""
+    with server.connect("old") as old:
+        old.ping()
+        with attach_strace(
+            "-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:error=ENOSPC:when=1"
+        ) as trace:
+            with server.connect("first") as first, server.connect("second") as second:
+                first.expect_end()
+                second.ping()
+                old.ping()
+            trace.detach()
+            assert trace.injected() == 1
+    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=ENOSPC in=0 out=0$")
+
+
+def test_a_receive_that_fails(server, attach_strace):
+    """An error that nobody foresaw ends its connection, and the log names it."""
+    with server.connect("old") as old, server.connect("unlucky") as unlucky:
+        old.ping()
+        unlucky.ping()
+        with attach_strace("-e", "trace=recvfrom", "-e", "inject=recvfrom:error=EBADMSG:when=1"):
+            unlucky.send(b"x")
+            unlucky.expect_end(allowed=(CloseKind.FIN, CloseKind.RST))
+            old.ping()
+    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=\w+ in=4 out=4$")
+
+
+def test_a_port_without_permission(reference_program, server):
+    """A port that takes a permission is named, with errno's name."""
+    if not FIRST_FREE_PORT.exists() or int(FIRST_FREE_PORT.read_text()) <= 1:
+        raise Missing("port that takes a permission")
+    without = ["setpriv", "--bounding-set", "-net_bind_service"] if os.geteuid() == 0 else []
+    words = [*without, *reference_program, "--listen", "127.0.0.1:1"]
+    ended = run_to_end(words, server.scaled(5))
+    assert ended.stderr.decode() == (
+        "touchstone: cannot listen on 127.0.0.1:1: EACCES (Permission denied)\n"
+    )
+    assert ended.returncode == CANNOT_START

@@ -1,0 +1,183 @@
+"""The reference's log: one line an event, and never a client's byte as it is."""
+
+import ast
+import os
+import re
+
+import pytest
+
+from touchstone_conform.samples import ALL_BYTES, sample
+from touchstone_conform.waiting import wait_until
+
+pytestmark = pytest.mark.reference
+
+PIPE_BUF = 4096
+FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 why=end in=0 out=0\n"
+LINES = re.compile(
+    rb"listening on \S+|connect token=\d+\.\d+ peer=\S+"
+    rb'|data token=\d+\.\d+ bytes=\d+( omitted=\d+)? text="[ -~]*"'
+    rb"|leave token=\d+\.\d+ peer=\S+ why=(end|reset|idle|expired|error errno=E\w+)"
+    rb" in=\d+ out=\d+"
+    rb"|dropped lines=\d+|stop connections=\d+"
+)
+
+
+def unescape(text):
+    """The bytes that a logged text stands for."""
+    return ast.literal_eval(f'b"{text}"')
+
+
+def test_end(server):
+    """A client that ends is logged with its token, address, reason and byte counts."""
+    with server.connect() as client:
+        client.exchange(b"hello", shutdown=True)
+        peer = f"127.0.0.1:{client.address[1]}"
+    token = server.wait_for_log(rf"^connect token=(\d+\.\d+) peer={peer}$")[1]
+    server.wait_for_log(rf"^leave token={token} peer={peer} why=end in=5 out=5$")
+    assert server.log().startswith(f"listening on 127.0.0.1:{server.port}\n")
+    assert server.log().count("\n") == 3
+
+
+def test_reset(server):
+    """A client that resets is logged as such."""
+    client = server.connect()
+    client.ping(b"abc")
+    peer = f"127.0.0.1:{client.address[1]}"
+    client.reset()
+    server.wait_for_log(rf"^leave token=\d+\.\d+ peer={peer} why=reset in=3 out=3$")
+
+
+def test_reset_with_pending_output(server):
+    """The counts of a client that left early tell what was received and what was sent."""
+    client = server.connect(receive_buffer=4096)
+    sent = client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
+    client.reset()
+    left = server.wait_for_log(r"^leave token=\d+\.\d+ peer=\S+ why=reset in=(\d+) out=(\d+)$")
+    assert sent >= int(left[1]) > int(left[2]) > 0
+
+
+def test_tokens_are_unique(server):
+    """No two connections have the same token, though they use the same slot."""
+    for _ in range(20):
+        with server.connect() as client:
+            client.exchange(b"x", shutdown=True)
+    assert wait_until(lambda: server.log().count("\nleave ") == 20, server.scaled(5))
+    tokens = re.findall(r"^connect token=(\S+)", server.log(), re.MULTILINE)
+    assert len(set(tokens)) == 20
+    assert re.findall(r"^leave token=(\S+)", server.log(), re.MULTILINE) == tokens
+
+
+@pytest.mark.parametrize("option", ["--quiet", "-q"])
+def test_quiet(start_server, option):
+    """--quiet leaves nothing on stdout but the listening line."""
+    server = start_server(option)
+    with server.connect() as client:
+        client.exchange(b"hello", shutdown=True)
+    server.connect().reset()
+    with server.connect() as client:
+        client.ping()
+    assert server.log() == f"listening on 127.0.0.1:{server.port}\n"
+
+
+@pytest.mark.parametrize("option", ["--verbose", "-v"])
+def test_verbose(start_server, option):
+    """--verbose logs each chunk as it was received."""
+    server = start_server(option)
+    with server.connect() as client:
+        client.ping(b'say "hello\\"\n')
+    server.wait_for_log(r'^data token=\d+\.\d+ bytes=13 text="say \\"hello\\\\\\"\\n"$')
+
+
+def test_every_byte_is_escaped(start_server):
+    """Client bytes are logged as printable ASCII, and can be told back from it."""
+    server = start_server("--verbose")
+    with server.connect() as client:
+        client.ping(ALL_BYTES)
+    text = server.wait_for_log(r'^data token=\S+ bytes=256 text="(.*)"$')[1]
+    assert unescape(text) == ALL_BYTES
+    assert text.count("\\x") == 256 - 95 - 3  # all but the printable, \n, \r and \t
+    assert all(f"\\x{byte:02x}" in text for byte in (0x00, 0x1B, 0x7F, 0x9B, 0xFF))
+
+
+def test_forged_line(start_server):
+    """Nothing that a client sends starts a line of its own or steers a terminal."""
+    server = start_server("--verbose")
+    with server.connect() as client:
+        client.ping(b"\x1b[2J\x07\r\n\x9b31m\x00" + FORGED_LINE)
+        client.shutdown()
+        client.expect_end()
+    server.wait_for_log(r"^leave ")
+    for line in server.raw_log().splitlines():
+        assert LINES.fullmatch(line), line
+    assert server.raw_log().count(b"\n") == 4
+
+
+def test_long_chunk(start_server):
+    """A chunk too long for one write of PIPE_BUF is cut, and the line says by how much."""
+    server = start_server("--verbose")
+    data = sample(60_000)
+    with server.connect() as client:
+        client.ping()
+        with server.process.frozen():
+            client.send(data)
+        client.exchange(b"", shutdown=True, before=data)
+    server.wait_for_log(r"^leave ")
+    at = 0
+    for line in server.log().splitlines(keepends=True):
+        assert len(line) <= PIPE_BUF
+        chunk = re.match(r'data token=\S+ bytes=(\d+)(?: omitted=(\d+))? text="(.*)"$', line)
+        if chunk and chunk[3] != "ping":
+            text = unescape(chunk[3])
+            assert len(text) + int(chunk[2] or 0) == int(chunk[1])
+            assert data[at:].startswith(text)
+            at += int(chunk[1])
+    assert at == len(data)
+
+
+def test_dropped_lines_are_counted(start_server, log_pipe):
+    """Lines that could not be written are dropped, and their number is said before the next."""
+    # Of several pages: one that is begun does not count as room, so a single page holds one line.
+    log_pipe.resize(4 * PIPE_BUF)
+    server = start_server(stdout=log_pipe.writer)
+    log_pipe.fill()
+    with server.connect("witness") as witness:
+        witness.ping()
+        for _ in range(10):
+            with server.connect() as client:
+                client.exchange(b"x", shutdown=True)
+            witness.ping()  # the server has logged what came before
+        assert re.fullmatch(rb"listening on \S+\n#+", log_pipe.drain())
+        with server.connect() as client:
+            client.ping()
+            witness.ping()
+            after = log_pipe.drain()
+    assert re.fullmatch(rb"dropped lines=21\nconnect token=\S+ peer=\S+\n", after), after
+
+
+def test_log_that_was_full_from_the_start(start_server, log_pipe):
+    """Not even the listening line may stall the server."""
+    log_pipe.fill()
+    server = start_server(stdout=log_pipe.writer)
+    with server.connect() as client:
+        client.ping()
+
+
+def test_log_without_a_reader_from_the_start(start_server, log_pipe):
+    """A pipe that nobody reads at the start neither stalls nor kills the server."""
+    os.close(log_pipe.reader)
+    server = start_server(stdout=log_pipe.writer)
+    with server.connect() as client:
+        client.ping()
+
+
+def test_stdio_closed_and_verbose(start_server):
+    """With 0, 1 and 2 closed at the start and much to log, no log text enters a client's stream."""
+    server = start_server("--verbose", without_stdio=True)
+    with server.connect("first") as first, server.connect("second") as second:
+        for _ in range(20):
+            first.ping(b"one")
+            second.ping(b"two")
+        server.connect("third").reset()
+        for client in (first, second):
+            client.shutdown()
+            client.expect_end()

@@ -1,0 +1,105 @@
+"""What a connection took is given back when it ends."""
+
+import pytest
+
+from touchstone_conform.samples import sample
+from touchstone_conform.waiting import wait_until
+
+pytestmark = pytest.mark.process
+
+BYTES_PER_PAST_CONNECTION = 16
+NOISE_BYTES = 128 * 1024
+
+
+def end_by_fin(server):
+    with server.connect() as client:
+        client.ping()
+        client.shutdown()
+        client.expect_end()
+
+
+def end_by_reset(server):
+    client = server.connect()
+    client.ping()
+    client.reset()
+
+
+def end_by_reset_with_pending_output(server):
+    client = server.connect(receive_buffer=4096)
+    client.send_what_fits(sample(1 << 20))
+    client.reset()
+
+
+def end_by_close_with_unread_answers(server):
+    with server.connect() as client:
+        client.send(sample(5000))
+
+
+def end_at_once(server):
+    server.connect().close()
+
+
+def wait_for_baseline(server, baseline):
+    def count():
+        return len(server.process.descriptors())
+
+    assert wait_until(lambda: count() == baseline, server.scaled(5)), (
+        f"{count()} descriptors are open where {baseline} were: {server.process.descriptors()}"
+    )
+
+
+@pytest.fixture
+def baseline(server):
+    """How many descriptors are open while nobody is connected."""
+    before = len(server.process.descriptors())
+    end_by_fin(server)  # some runtimes open what they need with the first connection
+    wait_until(lambda: len(server.process.descriptors()) == before, server.scaled(0.3))
+    return len(server.process.descriptors())
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_fin,
+        end_by_reset,
+        end_by_reset_with_pending_output,
+        end_by_close_with_unread_answers,
+        end_at_once,
+    ],
+)
+def test_descriptors(server, baseline, end):
+    """However connections end, the descriptor count is back at the baseline."""
+    for _ in range(50):
+        end(server)
+    wait_for_baseline(server, baseline)
+
+
+def test_memory(request, server, baseline):
+    """Memory does not grow with the number of past connections."""
+    half = request.config.getoption("--cycles") // 2
+    sizes = []
+    for _ in range(2):
+        for i in range(half):
+            if i % 2:
+                server.connect().reset()
+            else:
+                end_by_fin(server)
+        wait_for_baseline(server, baseline)
+        sizes.append(server.process.resident())
+    growth = sizes[1] - sizes[0]
+    assert growth <= BYTES_PER_PAST_CONNECTION * half + NOISE_BYTES, (
+        f"{growth} bytes more after {half} further connections"
+    )
+
+
+def test_memory_of_stalled_clients(server):
+    """What clients do not read is bounded: memory stays small however much they send."""
+    clients = [server.connect(f"client {i}", receive_buffer=4096) for i in range(8)]
+    for client in clients:
+        client.ping()
+    before = server.process.resident()
+    sent = sum(c.send_until_blocked(sample(12 << 20), server.scaled(0.1)) for c in clients)
+    growth = server.process.resident() - before
+    for client in clients:
+        client.reset()
+    assert growth < 8 << 20, f"{growth} bytes more for {sent} that were sent and not read back"

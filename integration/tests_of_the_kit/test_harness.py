@@ -1,0 +1,189 @@
+"""The harness itself: what it says of a server that never starts, crashes or refuses."""
+
+import pathlib
+import shlex
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from touchstone_conform import listeners
+from touchstone_conform.client import Client, CloseKind, Unexpected
+from touchstone_conform.samples import ALL_BYTES
+from touchstone_conform.server import Crashed, NotStarted, Server
+from touchstone_conform.transform import upper
+
+SERVER = pathlib.Path(__file__).parent.parent / "broken" / "server.py"
+CONFORMING = [sys.executable, str(SERVER), "--port", "{port}"]
+
+
+def script(text):
+    return [sys.executable, "-c", text, "{port}"]
+
+
+def test_upper():
+    """Our own mapping agrees with a second way to say it."""
+    for byte in ALL_BYTES:
+        letter = ord("a") <= byte <= ord("z")
+        assert upper([byte]) == (chr(byte).upper().encode() if letter else bytes([byte]))
+
+
+# Starting.
+
+
+def test_a_command_that_is_not_there(tmp_path):
+    with pytest.raises(NotStarted, match="cannot run /no/such/server: No such file"):
+        Server(["/no/such/server", "{port}"], tmp_path)
+
+
+def test_a_server_that_exits(tmp_path):
+    with pytest.raises(NotStarted, match="exited with status 3 before it listened\n.*stderr: oh"):
+        Server(script("import sys; print('oh', file=sys.stderr); sys.exit(3)"), tmp_path)
+
+
+def test_a_server_that_is_killed(tmp_path):
+    with pytest.raises(NotStarted, match="was killed by SIGABRT before it listened"):
+        Server(script("import os; os.abort()"), tmp_path)
+
+
+def test_a_server_that_never_listens(tmp_path):
+    with pytest.raises(NotStarted, match="does not listen on port"):
+        Server(script("import time; time.sleep(60)"), tmp_path, time_scale=0.05)
+
+
+def test_words_reach_the_server_as_they_are(tmp_path):
+    """No shell looks at the command line."""
+    words = script("import sys; sys.exit(sys.argv[2])") + ["$HOME `id` * ;{port}"]
+    with pytest.raises(NotStarted, match=r"stderr: \$HOME `id` \* ;\d+"):
+        Server(words, tmp_path)
+
+
+def test_a_server_behind_a_wrapper(tmp_path):
+    """What is observed is the process that listens, not the one that was started."""
+    wrapper = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[2:]])"
+    server = Server(script(wrapper) + CONFORMING[1:], tmp_path)
+    try:
+        if listeners.can_look_up():
+            assert server.pid != server._child.pid
+    finally:
+        server.stop()
+
+
+# Ending.
+
+
+def test_a_crash_is_not_a_refusal(tmp_path):
+    """A crashed server is told by signal and last words; a refused client is not a crash."""
+    server = Server(CONFORMING, tmp_path)
+    server.check_alive()
+    server._child.kill()
+    with pytest.raises(Crashed, match="was killed by SIGKILL while it should serve"):
+        server.stop()
+    with pytest.raises(Unexpected, match="Connection refused"):
+        server.connect()
+
+
+def test_a_sanitizer_report(tmp_path):
+    """A server that goes on after a sanitizer's report is not well."""
+    report = "print('x.c:1:2: runtime error: overflow', file=sys.stderr, flush=True)"
+    serve = f"os.execv(sys.executable, [sys.executable, {str(SERVER)!r}, '--port', sys.argv[1]])"
+    server = Server(script(f"import os, sys; {report}; {serve}"), tmp_path)
+    with pytest.raises(Crashed, match="a sanitizer reported"):
+        server.stop()
+
+
+# Clients.
+
+
+@pytest.fixture
+def pair():
+    """A client of the kit, and the other end of its connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Client(listener.getsockname(), patience=0.2) as client:
+            other, _ = listener.accept()
+            with other:
+                yield client, other
+
+
+def test_end_is_seen(pair):
+    client, other = pair
+    other.sendall(b"last words")
+    other.close()
+    assert client.read_to_end() == (b"last words", CloseKind.FIN)
+
+
+def test_reset_is_seen_after_the_bytes(pair):
+    """Bytes that arrived before RST are not lost to the judge."""
+    client, other = pair
+    client.send(b"unread")
+    other.sendall(b"last words")
+    other.close()  # with bytes unread: the kernel sends RST
+    assert client.read_to_end() == (b"last words", CloseKind.RST)
+
+
+def test_open_is_seen(pair):
+    client, _ = pair
+    assert client.read_to_end() == (b"", CloseKind.STILL_OPEN)
+
+
+def test_wrong_bytes_are_told_before_a_wrong_end(pair):
+    client, other = pair
+    client.send(b"unread")
+    other.sendall(b"LASt")
+    other.close()
+    with pytest.raises(Unexpected, match="4 of 5 bytes came, then RST; they part at byte 3"):
+        client.expect_end(b"LAST!")
+
+
+def test_wrong_end(pair):
+    client, other = pair
+    client.send(b"unread")
+    other.close()
+    with pytest.raises(Unexpected, match="all bytes came, then RST where FIN was due"):
+        client.expect_end()
+
+
+def test_a_failure_shows_the_exchange(pair):
+    client, other = pair
+    client.send(b"hello")
+    other.sendall(b"hello")
+    with pytest.raises(Unexpected, match=r"send 5 bytes b'hello'\n.*receive 5 bytes b'hello'"):
+        client.expect(b"HELLO")
+
+
+# The plugin.
+
+
+def pytest_says(*arguments):
+    """The status and output of pytest in a process of its own."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments],
+        cwd=SERVER.parent.parent,
+        capture_output=True,
+        text=True,
+    )
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_without_a_server():
+    """Nothing fails; one reason is given."""
+    status, output = pytest_says("-q", "-rs", "tests/test_close.py")
+    assert status == 0
+    assert "no server to judge: --server-cmd was not given" in output
+    assert "passed" not in output
+
+
+def test_a_command_without_port():
+    status, output = pytest_says("--server-cmd", "./server")
+    assert status == pytest.ExitCode.USAGE_ERROR
+    assert "--server-cmd has no {port} in it" in output
+
+
+def test_a_missing_tool_is_named(monkeypatch):
+    """A test that lacks a tool is skipped, and says which."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    command = shlex.join(CONFORMING)
+    status, output = pytest_says("-rs", "tests/test_faults.py", "--server-cmd", command)
+    assert status == 0
+    assert "this machine has no strace" in output

@@ -1,0 +1,77 @@
+"""Borrows a socket of the server under test, to read or set its options (Linux pidfd_getfd).
+
+While the duplicate is open the server's own close sends no FIN: it is closed again before
+anything is judged, by leaving the `with` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+
+from .missing import Missing
+
+_PIDFD_GETFD = 438
+
+
+@contextlib.contextmanager
+def borrowed_socket(process, peer_address):
+    """The server's end of the connection whose other end is bound to `peer_address`."""
+    with _borrow(process, lambda each: each.getpeername() == peer_address) as duplicate:
+        yield duplicate
+
+
+def shrink_send_buffer(process, peer_address):
+    """Make the server's end take little at once, so that output stays pending in the server."""
+    with borrowed_socket(process, peer_address) as its_end:
+        its_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+
+
+@contextlib.contextmanager
+def borrowed_listener(process):
+    """The socket that the server listens with."""
+    with _borrow(process, _listens) as duplicate:
+        yield duplicate
+
+
+def _listens(each):
+    return each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+
+
+def _borrow(process, is_it):
+    pidfd = _pidfd_open(process.pid)
+    try:
+        return _find(process, pidfd, is_it)
+    finally:
+        os.close(pidfd)
+
+
+def _find(process, pidfd, is_it):
+    for number, target in process.descriptors().items():
+        if not target.startswith("socket:"):
+            continue
+        duplicate = socket.socket(fileno=_pidfd_getfd(pidfd, number))
+        with contextlib.suppress(OSError):
+            if is_it(duplicate):
+                return duplicate
+        duplicate.close()
+    raise LookupError(f"process {process.pid} has no such socket")
+
+
+def _pidfd_open(pid):
+    if not hasattr(os, "pidfd_open"):
+        raise Missing("pidfd_open")
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        raise Missing(f"pidfd_open ({error.strerror})") from error
+
+
+def _pidfd_getfd(pidfd, number):
+    libc = ctypes.CDLL(None, use_errno=True)
+    duplicate = libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
+    if duplicate < 0:
+        raise Missing(f"pidfd_getfd ({os.strerror(ctypes.get_errno())})")
+    return duplicate

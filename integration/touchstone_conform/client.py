@@ -1,0 +1,327 @@
+"""One client over a real socket: what it sends, what it must see, and how its connection ended.
+
+Bytes are judged before the close kind, so that a late RST never hides a lost byte, nor a FIN that
+overtook nothing raises a false alarm. Every wait is bounded by `patience` seconds without progress.
+"""
+
+from __future__ import annotations
+
+import array
+import enum
+import errno
+import fcntl
+import select
+import socket
+import struct
+import termios
+import time
+
+from .transform import upper
+
+_CHUNK = 1 << 16
+_READ = select.POLLIN
+_WRITE = select.POLLOUT
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_SHOWN = 24
+_KEPT_EVENTS = 40
+
+
+class CloseKind(enum.Enum):
+    """How a connection looks from the client's side."""
+
+    FIN = "FIN"
+    RST = "RST"
+    TIMED_OUT = "time-out"
+    STILL_OPEN = "still open"
+
+
+_END_OF_ERROR = {
+    errno.ECONNRESET: CloseKind.RST,
+    errno.EPIPE: CloseKind.RST,
+    errno.ETIMEDOUT: CloseKind.TIMED_OUT,
+}
+
+
+class Unexpected(AssertionError):
+    """A client saw something that a conforming server does not do."""
+
+
+class Client:
+    """A connection to the server under test; closes with its `with` block."""
+
+    def __init__(
+        self,
+        address,
+        *,
+        name="client",
+        patience=5.0,
+        receive_buffer=None,
+        send_buffer=None,
+        new_socket=socket.socket,
+    ):
+        self.name = name
+        self.patience = patience
+        self.end = None  # a CloseKind once the connection ended
+        self.finished = False  # reading has told the end
+        self._reset_was_told = False
+        self._events = []
+        self._began = time.monotonic()
+        self._socket = _connect(address, patience, receive_buffer, send_buffer, new_socket)
+        self._note("connect", b"")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @property
+    def address(self):
+        """Our own end, by which the server knows this client."""
+        return self._socket.getsockname()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def unacknowledged(self) -> int:
+        """How many bytes the server's kernel has not taken yet."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
+        return count[0]
+
+    # What a client does.
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data` without reading; for what fits the kernel's buffers."""
+        sent = 0
+        while sent < len(data):
+            if not self._ready(_WRITE, self.patience):
+                self.fail(f"{sent} of {len(data)} bytes were taken: the server does not read")
+            sent += self._send_some(data[sent:])
+            if self.end:
+                self.fail(f"{sent} of {len(data)} bytes were taken, then {self.end.value}")
+
+    def send_what_fits(self, data: bytes) -> int:
+        """Send what the kernel takes at once; return how much that was."""
+        sent = 0
+        while sent < len(data) and self._ready(_WRITE, 0) and not self.end:
+            sent += self._send_some(data[sent:])
+        return sent
+
+    def send_urgent(self, byte: bytes) -> int:
+        """Send one byte as urgent data; return how many were taken at once."""
+        return self._send_some(byte, socket.MSG_OOB)
+
+    def send_until_blocked(self, data: bytes, quiet: float) -> int:
+        """Send `data` without reading until none is taken for `quiet` seconds; return the count."""
+        sent = 0
+        while sent < len(data) and not self.end and self._ready(_WRITE, quiet):
+            sent += self._send_some(data[sent : sent + _CHUNK])
+        return sent
+
+    def unacknowledged(self) -> int:
+        """How many of the bytes sent have not reached the peer's kernel, as far as ours knows."""
+        return struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+    def send_past_the_end(self, data: bytes) -> CloseKind | None:
+        """Send although the peer ended its direction; RST if it refuses the bytes, else None."""
+        end, self.end = self.end, None
+        sent = 0
+        while sent < len(data) and not self.end and self._ready(_WRITE, self.patience):
+            sent += self._send_some(data[sent:])
+        refused, self.end = self.end, end
+        return refused
+
+    def acknowledge_late(self) -> None:
+        """Let the kernel hold acknowledgements back for a moment, as it does in a dialogue."""
+        if hasattr(socket, "TCP_QUICKACK"):  # Linux
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+
+    def shutdown(self) -> None:
+        """Send FIN; reading goes on."""
+        self._note("FIN", b"")
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self._note("RST", b"")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close as a program that ends does: the kernel sends RST if bytes lie unread, else FIN."""
+        self._socket.close()
+
+    # What a client must see.
+
+    def receive(self, count: int) -> bytes:
+        """The next `count` bytes; fewer if the connection ended or nothing came for `patience`."""
+        received = bytearray()
+        while len(received) < count and not self.end and self._ready(_READ, self.patience):
+            received += self._receive_some(count - len(received))
+        return bytes(received)
+
+    def receive_what_came(self) -> bytes:
+        """All that has come by now, perhaps nothing; `end` is set if that was the end."""
+        received = bytearray()
+        while not self.finished and self._ready(_READ, 0):
+            received += self._receive_some(_CHUNK)
+        return bytes(received)
+
+    def expect(self, expected: bytes) -> None:
+        """The next bytes are `expected`, and they come."""
+        self.judge_bytes(expected, self.receive(len(expected)))
+
+    def ping(self, data: bytes = b"ping") -> float:
+        """Send `data` and expect its answer; return the seconds that took."""
+        began = time.monotonic()
+        self.send(data)
+        self.expect(upper(data))
+        return time.monotonic() - began
+
+    def exchange(self, data: bytes, *, shutdown: bool = False, before: bytes = b"") -> None:
+        """Send `data` while reading, then FIN if `shutdown`; expect its answer, and FIN for FIN.
+
+        `before` was sent already, and is not answered yet.
+        """
+        answer = upper(before + data)
+        received = bytearray()
+        sent = 0
+        finished = not shutdown
+        while not self.end and (sent < len(data) or not finished or len(received) < len(answer)):
+            if sent == len(data) and not finished:
+                self.shutdown()
+                finished = True
+            ready = self._ready(_READ | (_WRITE if sent < len(data) else 0), self.patience)
+            if not ready:
+                break
+            if ready & ~_WRITE:
+                received += self._receive_some(_CHUNK)
+            if ready & _WRITE and not self.end:
+                sent += self._send_some(data[sent : sent + _CHUNK])
+        if shutdown:
+            self.expect_end(answer, already=bytes(received))
+        else:
+            self.judge_bytes(answer, bytes(received))
+
+    def expect_end(self, expected=b"", *, allowed=(CloseKind.FIN,), already=b"") -> None:
+        """`already` and all that still comes make `expected`; then comes an allowed end."""
+        received, kind = self.read_to_end()
+        self.judge_bytes(expected, already + received)
+        if kind not in allowed:
+            wanted = " or ".join(each.value for each in allowed)
+            self.fail(f"all bytes came, then {kind.value} where {wanted} was due")
+
+    def read_to_end(self):
+        """All bytes that still come, and how the connection ended."""
+        received = bytearray()
+        while not self.end:
+            if not self._ready(_READ, self.patience):
+                return bytes(received), CloseKind.STILL_OPEN
+            received += self._receive_some(_CHUNK)
+        return bytes(received), self.end
+
+    def expect_quiet(self, seconds: float) -> None:
+        """Nothing comes for `seconds`, not even an end."""
+        if not self.end and self._ready(_READ, seconds):
+            received = self._receive_some(_CHUNK)
+            self.fail(f"{self.end.value if self.end else _show(received)} came unasked")
+
+    # What is made of it.
+
+    def judge_bytes(self, expected: bytes, received: bytes) -> None:
+        """Fail unless both are the same; say where they part."""
+        if received == expected:
+            return
+        shared = min(len(expected), len(received))
+        first = next((i for i in range(shared) if expected[i] != received[i]), shared)
+        ended = f", then {self.end.value}" if self.end else ""
+        self.fail(
+            f"{len(received)} of {len(expected)} bytes came{ended}; they part at byte {first}: "
+            f"expected {_show(expected[first:])}, received {_show(received[first:])}"
+        )
+
+    def fail(self, message: str):
+        timeline = "".join(f"\n    {event}" for event in self._events[-_KEPT_EVENTS:])
+        raise Unexpected(f"{self.name}: {message}{timeline}")
+
+    # The socket itself.
+
+    def _ready(self, events: int, seconds: float) -> int:
+        """Which of `events` are ready within `seconds`; an error or hang-up counts as readable."""
+        poll = select.poll()
+        poll.register(self._socket, events)
+        ready = poll.poll(seconds * 1000)
+        if not ready:
+            return 0
+        return ready[0][1]
+
+    def _send_some(self, data: bytes, flags: int = 0) -> int:
+        try:
+            count = self._socket.send(data, flags)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._ended(error)
+            return 0
+        self._note("urgent" if flags else "send", data[:count])
+        return count
+
+    def _receive_some(self, most: int) -> bytes:
+        try:
+            data = self._socket.recv(most)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            self.finished = True
+            self._ended(error)
+            return b""
+        if not data:
+            self.finished = True
+            if not self._reset_was_told:
+                self.end = CloseKind.FIN
+                self._note("received FIN", b"")
+        else:
+            self._note("receive", data)
+        return data
+
+    def _ended(self, error: OSError) -> None:
+        if error.errno not in _END_OF_ERROR:
+            raise error
+        self.end = _END_OF_ERROR[error.errno]
+        # An error is told once: if a send met it, reading then ends as it does for FIN. A broken
+        # pipe may really be one: RST behind FIN.
+        self._reset_was_told = error.errno != errno.EPIPE
+        self._note(f"saw {self.end.value}", b"")
+
+    def _note(self, what: str, data: bytes) -> None:
+        at = time.monotonic() - self._began
+        shown = f" {len(data)} bytes {_show(data)}" if data else ""
+        self._events.append(f"{at:9.4f} {self.name} {what}{shown}")
+        if len(self._events) > 2 * _KEPT_EVENTS:
+            del self._events[:_KEPT_EVENTS]
+
+
+def _connect(address, patience, receive_buffer, send_buffer, new_socket):
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    connection = new_socket(family, socket.SOCK_STREAM)
+    # Buffer sizes count only before the connection is made: they bound the window that is offered.
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if send_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.settimeout(patience)
+    try:
+        connection.connect(address)
+    except OSError as error:
+        connection.close()
+        raise Unexpected(f"connecting to {address[0]} port {address[1]}: {error}") from error
+    connection.setblocking(False)
+    return connection
+
+
+def _show(data: bytes) -> str:
+    if not data:
+        return "nothing"
+    return repr(data[:_SHOWN]) + (" …" if len(data) > _SHOWN else "")

@@ -1,0 +1,83 @@
+"""Free ports, and which process listens on a port (Linux: /proc/net)."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import socket
+
+# Below the range the kernel hands out to connecting clients, so that no client takes the port
+# between our look and the server's bind.
+_FIRST_PORT, _LAST_PORT = 10000, 32000
+_LISTEN = "0A"
+
+
+def free_port(host: str) -> int:
+    """A port nobody has bound at this moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(1000):
+        port = random.randint(_FIRST_PORT, _LAST_PORT)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError(f"no free port on {host} between {_FIRST_PORT} and {_LAST_PORT}")
+
+
+def can_look_up() -> bool:
+    return os.path.exists("/proc/net/tcp")
+
+
+def listening_process(root: int, port: int) -> int | None:
+    """The process among `root` and its descendants that listens on `port`, if one does.
+
+    A command line may start the server through a wrapper; what listens is what is judged.
+    """
+    inodes = _listening_inodes(root, port)
+    if not inodes:
+        return None
+    for pid in _tree(root):
+        if inodes & _socket_inodes(pid):
+            return pid
+    return None
+
+
+def _listening_inodes(root: int, port: int) -> set[str]:
+    """Of the network namespace that `root` is in, which may be another than ours."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        try:
+            lines = pathlib.Path(f"/proc/{root}/net/{table}").read_text().splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            field = line.split()
+            if field[3] == _LISTEN and int(field[1].rsplit(":", 1)[1], 16) == port:
+                inodes.add(field[9])
+    return inodes
+
+
+def _tree(root: int) -> list[int]:
+    found = [root]
+    for pid in found:
+        for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
+            try:
+                found += [int(child) for child in children.read_text().split()]
+            except OSError:
+                continue
+    return found
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    inodes = set()
+    for link in pathlib.Path(f"/proc/{pid}/fd").glob("*"):
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            inodes.add(target[len("socket:[") : -1])
+    return inodes

@@ -1,0 +1,387 @@
+"""Plays a scenario against a real server over real sockets, and judges what its clients see.
+
+The oracle: what a client receives is always a prefix of what is made of what it sent, and all of it
+once its FIN was answered; no client that behaves is left first; nobody waits for ever. Clients read
+on whatever step is played, unless they are paused, as they do on the simulated kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import resource
+import select
+import time
+
+from .client import Client, CloseKind, Unexpected
+from .missing import Missing
+from .scenario import Scenario, Step, generated
+from .transform import upper
+from .waiting import Deadline
+
+_CHUNK = 1 << 16
+_TICK_S = 0.002
+_QUIET_LOOKS = 3
+_CLOSE_PATIENCE_S = 0.2
+_DRAIN_DEFAULT_S = 5
+_EARLY_S = 0.1  # by so much a server's clock and ours may differ
+_STATUS_SHORT = 3  # of the reference: the drain's time-out lost bytes
+_KEPT_EVENTS = 60
+_SHOWN = 24
+_WORDS = {CloseKind.FIN: "fin", CloseKind.RST: "rst", None: "open"}
+
+
+def play(scenario: Scenario, server) -> None:
+    """Play all steps, then let everybody leave; Unexpected if the server did wrong."""
+    with _Play(scenario, server) as playing:
+        playing.run()
+
+
+class _Player:
+    """One client: what it sends, what is owed to it, and what it got of that."""
+
+    def __init__(self, number: int, name: str, connection: Client):
+        self.number = number
+        self.name = name
+        self.connection = connection
+        self.sent = bytearray()
+        self.handed = 0  # of that, taken by our kernel
+        self.urgent: set[int] = set()  # positions
+        self.owed = bytearray()
+        self.got = 0
+        self.expected = 0  # by the steps so far
+        self.paused = self.shut = self.fin_sent = self.gone = False
+        self.taken_at_stop = 0
+        self.moved = time.monotonic()
+
+    @property
+    def end(self) -> CloseKind | None:
+        """How its connection ended, once it has read up to there."""
+        return self.connection.end if self.connection.finished else None
+
+    @property
+    def reads(self) -> bool:
+        return not (self.paused or self.gone or self.end)
+
+    @property
+    def sends(self) -> bool:
+        """Whether something of its own is still to go."""
+        waits = self.handed < len(self.sent) or (self.shut and not self.fin_sent)
+        return waits and not self.gone and not self.connection.end
+
+    @property
+    def waits(self) -> str:
+        """What it is owed now, in words; empty if nothing."""
+        if not self.reads:
+            return ""
+        if self.got < len(self.owed):
+            return f"{len(self.owed) - self.got} of {len(self.owed)} bytes"
+        return "the answer to its FIN" if self.shut else ""
+
+    def add(self, data: bytes) -> None:
+        self.sent += data
+        self.owed += upper(data)
+
+    def push(self) -> bool:
+        """Hand over what our kernel takes; an urgent byte goes by itself."""
+        before = self.handed
+        while self.sends and self.handed < len(self.sent):
+            if self.handed in self.urgent:
+                count = self.connection.send_urgent(self.sent[self.handed : self.handed + 1])
+            else:
+                stops = [position for position in self.urgent if position > self.handed]
+                end = min([self.handed + _CHUNK, len(self.sent), *stops])
+                count = self.connection.send_what_fits(self.sent[self.handed : end])
+            self.handed += count
+            if count == 0:
+                break
+        if self.sends and self.handed == len(self.sent):
+            with contextlib.suppress(OSError):  # reset meanwhile: reading tells
+                self.connection.shutdown()
+            self.fin_sent = True
+        return self.handed > before
+
+
+class _DescriptorLimit:
+    """Lets so many clients have a descriptor of the server's at a time."""
+
+    def __init__(self, process):
+        numbers = sorted(process.descriptors())
+        if numbers != list(range(len(numbers))):
+            raise Missing("way to limit this server's clients: its descriptors have gaps")
+        self._pid = process.pid
+        self._base = len(numbers)
+        self._before = resource.prlimit(self._pid, resource.RLIMIT_NOFILE)
+
+    def allow(self, clients: int) -> None:
+        soft = min(self._base + clients, self._before[0])
+        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (soft, self._before[1]))
+
+    def lift(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
+
+
+class _Play:
+    def __init__(self, scenario: Scenario, server):
+        self._scenario = scenario
+        self._server = server
+        self._clients: dict[int, _Player] = {}
+        self._events: list[str] = []
+        self._began = time.monotonic()
+        self._patience = server.scaled(5)
+        self._stopping = False
+        # Some clients may be left in the backlog.
+        self._limited = scenario.max_connections > 0 or scenario.uses("descriptors")
+        self._cleanup = contextlib.ExitStack()
+        self._frozen = self._cleanup.enter_context(contextlib.ExitStack())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._cleanup.close()
+
+    @functools.cached_property
+    def _limit(self) -> _DescriptorLimit:
+        limit = _DescriptorLimit(self._server.process)
+        self._cleanup.callback(limit.lift)
+        return limit
+
+    def run(self) -> None:
+        if self._scenario.uses("descriptors"):
+            self._limit.allow(resource.RLIM_INFINITY)  # looks at the server while it is idle
+        for step in self._scenario.steps:
+            self._note("", f"line {step.line}: {step.kind}")
+            getattr(self, "_play_" + step.kind.replace("-", "_"))(step)
+            self._move(0)
+        self._let_clients_leave()
+        if self._stopping:
+            self._judge_drain()
+
+    # What clients do.
+
+    def _play_connect(self, step: Step) -> None:
+        name = self._scenario.names[step.client]
+        connection = self._server.connect(name, receive_buffer=step.count or None)
+        self._cleanup.enter_context(connection)
+        self._clients[step.client] = _Player(step.client, name, connection)
+
+    def _play_send(self, step: Step) -> None:
+        client = self._clients[step.client]
+        client.add(step.literal or generated(client.number, len(client.sent), step.count))
+
+    def _play_urgent(self, step: Step) -> None:
+        client = self._clients[step.client]
+        client.urgent.add(len(client.sent))
+        client.add(generated(client.number, len(client.sent), 1))
+
+    def _play_shutdown(self, step: Step) -> None:
+        self._clients[step.client].shut = True
+
+    def _play_reset(self, step: Step) -> None:
+        self._leave(self._clients[step.client], Client.reset)
+
+    def _play_close(self, step: Step) -> None:
+        client = self._clients[step.client]
+        self._wait_until(lambda: not client.sends, self._server.scaled(_CLOSE_PATIENCE_S))
+        self._leave(client, Client.close)
+
+    def _leave(self, client: _Player, leave) -> None:
+        self._move(0)
+        client.gone = True
+        leave(client.connection)
+
+    def _play_pause(self, step: Step) -> None:
+        self._clients[step.client].paused = True
+
+    def _play_resume(self, step: Step) -> None:
+        self._clients[step.client].paused = False
+
+    # What they must see.
+
+    def _play_expect(self, step: Step) -> None:
+        client = self._clients[step.client]
+        begin = client.expected
+        client.expected += step.count
+        if step.literal and client.owed[begin : client.expected] != step.literal:
+            right = _show(client.owed[begin : client.expected])
+            self._fail(client, f"the scenario expects {_show(step.literal)}, the service {right}")
+        self._wait_until(lambda: client.got >= client.expected or client.end)
+        if client.got < client.expected:
+            self._fail(client, f"got {client.got} of {client.expected} expected bytes")
+
+    def _play_expect_end(self, step: Step) -> None:
+        self._expect_close(self._clients[step.client], ("fin",))
+
+    def _play_expect_close(self, step: Step) -> None:
+        self._expect_close(self._clients[step.client], step.closes)
+
+    def _expect_close(self, client: _Player, closes) -> None:
+        if "open" in closes:
+            self._settle()
+        else:
+            self._wait_until(lambda: client.end)
+        found = _WORDS.get(client.end, "timed out")
+        if found not in closes:
+            self._fail(client, f"the connection is to end by {' or '.join(closes)}: it is {found}")
+
+    def _play_settle(self, _: Step) -> None:
+        self._settle()
+
+    def _settle(self) -> None:
+        """Until the server sleeps and nothing moves; then nobody may be owed anything."""
+        deadline = Deadline(self._server.scaled(1))
+        quiet = 0
+        before = None
+        while quiet < _QUIET_LOOKS and not deadline.passed():
+            moved = self._move(_TICK_S)
+            now = self._activity()
+            quiet = quiet + 1 if now == before and not moved else 0
+            before = now
+        for client in () if self._stopping else self._clients.values():
+            if self._limited and client.got == 0:
+                continue
+            self._wait_until(lambda each=client: not each.waits)
+            if client.waits:
+                self._fail(client, f"waits for {client.waits}, and nothing more comes")
+
+    def _activity(self):
+        """What changes while the server does anything; nothing once it is gone."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            process = self._server.process
+            state = process.state()
+            return process.switches() if state in "SZ" else object()
+        return None
+
+    # What happens to the server.
+
+    def _play_freeze(self, _: Step) -> None:
+        self._frozen.enter_context(self._server.process.frozen())
+
+    def _play_thaw(self, _: Step) -> None:
+        self._frozen.close()
+
+    def _play_wait(self, step: Step) -> None:
+        deadline = Deadline(step.count / 1000)
+        while not deadline.passed():
+            self._move(min(deadline.left(), 10 * _TICK_S))
+
+    def _play_descriptors(self, step: Step) -> None:
+        self._limit.allow(step.count)
+
+    def _play_stop(self, _: Step) -> None:
+        self._stopping = True
+        for client in self._clients.values():
+            if not client.gone:
+                client.taken_at_stop = client.handed - client.connection.unacknowledged()
+        self._server.terminate()
+
+    # The end of every scenario: who is left reads on and leaves.
+
+    def _let_clients_leave(self) -> None:
+        self._frozen.close()
+        if self._scenario.uses("descriptors"):
+            self._limit.lift()
+        for client in self._clients.values():
+            client.paused = False
+            client.shut |= not self._stopping
+        for client in self._clients.values():
+            self._wait_until(lambda each=client: each.gone or each.end)
+            if not client.gone and not client.end:
+                self._fail(client, f"waits for {client.waits or 'the end'}")
+
+    def _judge_drain(self) -> None:
+        for client in self._clients.values():
+            client.connection.close()
+        drain_s = self._scenario.drain_timeout or _DRAIN_DEFAULT_S
+        status = self._server.wait_for_exit(drain_s + self._patience)
+        if status not in (0, _STATUS_SHORT):
+            raise Unexpected(f"told to stop, the server ended with {status}{self._timeline()}")
+        for client in self._clients.values():
+            lost = client.taken_at_stop - client.got
+            if status == 0 and not client.gone and lost > 0:
+                self._fail(client, f"the drain lost {lost} bytes")
+
+    # Bytes.
+
+    def _wait_until(self, condition, patience: float | None = None) -> None:
+        """Let bytes move until the condition holds, or none has moved for so long."""
+        patience = self._patience if patience is None else patience
+        deadline = Deadline(patience)
+        while not condition() and not deadline.passed():
+            if self._move(10 * _TICK_S):
+                deadline = Deadline(patience)
+
+    def _move(self, seconds: float) -> bool:
+        """Let all clients send and read what they can, once one can; true if something moved."""
+        moved = False
+        poll = select.poll()
+        for client in self._clients.values():
+            moved |= client.sends and client.push()
+            events = select.POLLIN if client.reads else 0
+            events |= select.POLLOUT if client.sends else 0
+            if events:
+                poll.register(client.connection.fileno(), events)
+        poll.poll(0 if moved else seconds * 1000)
+        for client in self._clients.values():
+            moved |= client.sends and client.push()
+            moved |= client.reads and self._read(client)
+        return moved
+
+    def _read(self, client: _Player) -> bool:
+        data = client.connection.receive_what_came()
+        if data:
+            self._note(client.name, f"gets {len(data)} bytes {_show(data)}")
+            self._judge_bytes(client, data)
+            client.got += len(data)
+        if client.end:
+            self._note(client.name, f"sees {client.end.value}")
+            self._judge_end(client)
+        if data:
+            client.moved = time.monotonic()
+        return bool(data) or client.end is not None
+
+    # The oracle.
+
+    def _judge_bytes(self, client: _Player, data: bytes) -> None:
+        expected = client.owed[client.got : client.got + len(data)]
+        if data != expected:
+            shared = min(len(data), len(expected))
+            first = next((i for i in range(shared) if data[i] != expected[i]), shared)
+            wanted, found = _show(expected[first:]), _show(data[first:])
+            self._fail(client, f"byte {client.got + first} on: {found}, expected {wanted}")
+        if client.got + len(data) > client.handed:
+            self._fail(client, f"{client.handed} bytes were sent, and more have come back")
+
+    def _judge_end(self, client: _Player) -> None:
+        timeout = self._scenario.idle_timeout
+        if client.end is CloseKind.TIMED_OUT:
+            self._fail(client, "the connection timed out")
+        if self._stopping:
+            return
+        if not client.fin_sent:
+            idle = time.monotonic() - client.moved
+            if timeout == 0 or idle < timeout - _EARLY_S:
+                self._fail(client, "the server left a client that behaves")
+            return
+        if timeout == 0 and client.got < len(client.owed):
+            self._fail(client, f"{client.end.value} came before {client.waits or 'all bytes'}")
+        if timeout == 0 and client.end is CloseKind.RST:
+            self._fail(client, "all bytes came, then RST where FIN was due")
+
+    # Evidence.
+
+    def _note(self, name: str, text: str) -> None:
+        self._events.append(f"{time.monotonic() - self._began:9.4f} {name:8} {text}")
+
+    def _timeline(self) -> str:
+        return "".join(f"\n    {event}" for event in self._events[-_KEPT_EVENTS:])
+
+    def _fail(self, client: _Player, message: str):
+        raise Unexpected(f"{client.name}: {message}{self._timeline()}")
+
+
+def _show(data: bytes) -> str:
+    shown = repr(bytes(data[:_SHOWN])) if data else "nothing"
+    return shown + (" …" if len(data) > _SHOWN else "")

@@ -1,0 +1,116 @@
+"""A running process seen from outside, through Linux' /proc."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import signal
+import time
+
+from .missing import Missing
+from .waiting import wait_until
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SHADOW_BYTES = 1 << 40
+_SWITCHES = re.compile(r"ctxt_switches:\t(\d+)")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+class Process:
+    """Reads what the kernel knows about one process; changes nothing but its pace and limits."""
+
+    def __init__(self, pid: int):
+        if not os.path.exists("/proc/self/smaps_rollup"):
+            raise Missing("/proc with smaps_rollup (Linux)")
+        self.pid = pid
+
+    def _path(self, name: str) -> pathlib.Path:
+        return pathlib.Path(f"/proc/{self.pid}/{name}")
+
+    def descriptors(self) -> dict[int, str]:
+        """What each open descriptor refers to, by number."""
+        found = {}
+        for entry in self._path("fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found[int(entry.name)] = os.readlink(entry)
+        return found
+
+    def descriptor_flags(self, number: int) -> int:
+        """The open-file flags of a descriptor, close-on-exec included."""
+        for line in self._path(f"fdinfo/{number}").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "flags":
+                return int(value, 8)
+        raise LookupError(f"descriptor {number} of process {self.pid} shows no flags")
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by kind: Rss, Pss, Private_Dirty and the rest.
+
+        Counted by walking the page tables: VmRSS in `status` is kept in batches and may lag.
+        """
+        kinds = {}
+        for line in self._path("smaps_rollup").read_text().splitlines()[1:]:
+            name, _, value = line.partition(":")
+            kinds[name] = int(value.split()[0]) * 1024
+        return kinds
+
+    def resident(self) -> int:
+        """Bytes of memory resident now."""
+        return self.memory()["Rss"]
+
+    def is_sanitized(self) -> bool:
+        """Whether it reserves address space as only sanitizers do: terabytes of shadow."""
+        return int(self._path("statm").read_text().split()[0]) * _PAGE_BYTES > _SHADOW_BYTES
+
+    def _stat(self) -> list[str]:
+        # The name in parentheses may hold anything; what follows it is the state, then numbers.
+        return self._path("stat").read_text().rpartition(")")[2].split()
+
+    def state(self) -> str:
+        """One letter: R running, S sleeping, T stopped, Z ended but not yet waited for."""
+        return self._stat()[0]
+
+    def switches(self) -> int:
+        """How often its threads have gone to sleep or were interrupted so far."""
+        total = 0
+        for entry in self._path("task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
+        return total
+
+    def cpu_seconds(self) -> float:
+        """Processor time used so far, user and system together."""
+        fields = self._stat()
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+    def cpu_seconds_during(self, seconds: float) -> float:
+        """Processor time used in the next `seconds` of wall time."""
+        before = self.cpu_seconds()
+        time.sleep(seconds)
+        return self.cpu_seconds() - before
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """Stop the process; whatever clients do meanwhile is all ready at once when it goes on."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            if not wait_until(lambda: self.state() == "T", 5):
+                raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # it was thawed, and has ended
+                os.kill(self.pid, signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def limited(self, kind: int, soft: int):
+        """Lower a soft limit (resource.RLIMIT_…) for a while, or until the process ends."""
+        before = resource.prlimit(self.pid, kind)
+        resource.prlimit(self.pid, kind, (soft, before[1]))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                resource.prlimit(self.pid, kind, before)

@@ -1,0 +1,446 @@
+"""A server under mixed clients for a long time, at its descriptor limit.
+
+    python -m touchstone_conform.soak [--seconds N] [--descriptors N] COMMAND...
+
+COMMAND starts the server, which must listen on {port}. More clients want in than it may have
+descriptors for; whoever leaves comes again as a new client:
+
+    well-behaved   sends and reads at once, then FIN: every byte comes back right, then FIN
+    resetting      the same, but resets the connection at some moment, whatever is on its way
+    stalled        sends until nothing is taken, rests, then reads it all
+    half-closed    the same, but sends FIN before it rests
+    impatient      resets at once: most of them before they were accepted
+    silent         says nothing for some seconds; by far the most, to hold descriptors
+
+Every other moment the descriptor limit is lowered below what is in use. A short round of all this
+warms the server up, and a long one follows. After each, all clients leave, and the descriptors must
+be those of the start; after the second, private memory must be what it was after the first. Then
+SIGTERM, with some clients there: they must see FIN, and the server must exit with status 0.
+
+The exit status is 0 if all of that held, and 1, with the reason, at the first thing that did not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import contextlib
+import os
+import random
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+from . import listeners
+from .process import Process
+from .samples import sample
+from .server import fill_in
+from .transform import upper
+from .waiting import Deadline, wait_until
+
+HOST = "127.0.0.1"
+WARM_UP_S = 3
+LOOK_S = 0.5  # how often the descriptors are counted
+SQUEEZE_EVERY = 3  # so many looks with the whole limit, then so many with the lower one
+PROGRESS_EVERY = 10
+PATIENCE_S = 60  # for one client, from its connecting to its end; nobody plans to stay longer
+START_S = 10
+BASELINE_S = 5
+DRAIN_S = 30
+DRAINED_CLIENTS = 10
+
+CROWD = 1.15  # clients at a time, for each descriptor
+REACHED = 0.95  # of the descriptors in use: so many, or the limit was not tried
+SQUEEZED = 0.85
+NOISE_BYTES = 32 * 1024
+SHARE_OF_A_CORE = 0.4  # what all the clients together take: others want to work, too
+
+_CHUNK = 1 << 16
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_SAMPLE = sample(16 << 20)
+_ANSWER = upper(_SAMPLE)
+
+
+class Failed(Exception):
+    """What the server did that it must not do, or did not do."""
+
+
+# ---- What one client does, from its connecting to its end.
+
+
+class Visitor:
+    """A connection, and how far it got in the sample, from a random place on."""
+
+    def __init__(self, address):
+        self.sent = self.received = 0
+        self._begin = random.randrange(len(_SAMPLE) // 2)
+        self._address = address
+        self._loop = asyncio.get_running_loop()
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+
+    async def connect(self):
+        await self._loop.sock_connect(self._socket, self._address)
+
+    async def send(self, count):
+        """The next bytes of the sample. Their answer may come before the last of them is taken."""
+        at = self._begin + self.sent
+        self.sent += count
+        await self._loop.sock_sendall(self._socket, _SAMPLE[at : at + count])
+
+    def send_what_fits(self):
+        """The next bytes of the sample, as many as are taken at once; tells how many."""
+        at = self._begin + self.sent
+        try:
+            count = self._socket.send(_SAMPLE[at : at + _CHUNK])
+        except BlockingIOError:
+            return 0
+        self.sent += count
+        return count
+
+    async def receive(self):
+        """The next bytes, which must be right; false at the end."""
+        data = await self._loop.sock_recv(self._socket, _CHUNK)
+        right = _ANSWER.startswith(data, self._begin + self.received)
+        self.received += len(data)
+        if not right or self.received > self.sent:
+            raise Failed("other bytes came back than were due")
+        return len(data) > 0
+
+    async def receive_to_end(self):
+        """All that was sent comes back, then FIN."""
+        while await self.receive():
+            pass
+        if self.received != self.sent:
+            raise Failed("FIN came before all bytes")
+
+    def set_receive_buffer(self, count):
+        """How much the server may send unasked; small, it soon has to wait for us."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, count)
+
+    def shutdown(self):
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def reset(self):
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+    def close(self):
+        self._socket.close()
+
+
+async def exchange(visitor, total):
+    """Sends pieces of any size, and reads meanwhile, until all is back."""
+
+    async def write():
+        while visitor.sent < total:
+            await visitor.send(random.randrange(1, total - visitor.sent + 1))
+
+    async def read():
+        while visitor.received < total:
+            if not await visitor.receive():
+                raise Failed("FIN came unasked")
+
+    await visitor.connect()
+    await asyncio.gather(write(), read())
+
+
+def any_size():
+    return random.randrange(1, 1 << random.randrange(1, 19))
+
+
+async def be_well_behaved(visitor):
+    await exchange(visitor, any_size())
+    visitor.shutdown()
+    await visitor.receive_to_end()
+
+
+async def reset_sometime(visitor):
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(exchange(visitor, any_size()), random.uniform(0, 0.1))
+    visitor.reset()
+
+
+async def reset_at_once(visitor):
+    await visitor.connect()
+    visitor.reset()
+
+
+async def send_until_blocked(visitor):
+    """Until nothing was taken in a while: the server waits for us, or it did not let us in yet."""
+    visitor.set_receive_buffer(4096)
+    await visitor.connect()
+    in_vain = 0
+    while in_vain < 5 and visitor.sent < len(_SAMPLE) // 4:
+        in_vain = 0 if visitor.send_what_fits() else in_vain + 1
+        await asyncio.sleep(0.02 if in_vain else 0)
+
+
+async def rest_and_read(visitor):
+    await asyncio.sleep(random.uniform(0.5, 3))
+    visitor.set_receive_buffer(1 << 20)
+    while visitor.received < visitor.sent:
+        if not await visitor.receive():
+            raise Failed("FIN came unasked")
+
+
+async def stall(visitor):
+    await send_until_blocked(visitor)
+    await rest_and_read(visitor)
+    visitor.shutdown()
+    await visitor.receive_to_end()
+
+
+async def half_close(visitor):
+    await send_until_blocked(visitor)
+    visitor.shutdown()
+    await rest_and_read(visitor)
+    await visitor.receive_to_end()
+
+
+async def be_silent(visitor):
+    await visitor.connect()
+    await asyncio.sleep(random.uniform(0.5, 4))
+    visitor.shutdown()
+    await visitor.receive_to_end()
+
+
+# Each kind: how many at a time, how long they stay away at most, and what they do.
+KINDS = {
+    "well-behaved": (60, 1.0, be_well_behaved),
+    "resetting": (30, 1.0, reset_sometime),
+    "stalled": (10, 1.0, stall),
+    "half-closed": (10, 1.0, half_close),
+    "impatient": (5, 0.5, reset_at_once),
+}
+SILENT = "silent"  # as many as it takes to be too many
+
+
+# ---- All of them together.
+
+
+class Crowd:
+    """Clients of every kind, coming and leaving, and what is to be said of them."""
+
+    def __init__(self, server):
+        self.server = server
+        self.done = collections.Counter()
+        self._over = False
+        silent = round(server.limit * CROWD) - sum(seats for seats, _, _ in KINDS.values())
+        self._kinds = {**KINDS, SILENT: (silent, 0.1, be_silent)}
+
+    async def round(self, seconds):
+        """All kinds at once, for so long; then all leave."""
+        self._over = False
+        coming = [
+            self._come_and_leave(kind, away, act)
+            for kind, (seats, away, act) in self._kinds.items()
+            for _ in range(seats)
+        ]
+        try:
+            await asyncio.gather(self._watch(seconds), *coming)
+        finally:
+            self._over = True  # a failure ends it, too: wait_for may swallow a cancellation
+        await self.server.back_at_baseline()
+
+    async def _come_and_leave(self, kind, away, act):
+        while not self._over:
+            await self.visit(kind, act)
+            self.done[kind] += 1
+            await asyncio.sleep(random.uniform(0, away))
+
+    async def visit(self, kind, act):
+        visitor = Visitor(self.server.address)
+        try:
+            await asyncio.wait_for(act(visitor), PATIENCE_S)
+        except asyncio.TimeoutError:
+            self._blame(kind, visitor, f"not done after {PATIENCE_S} s")
+        except OSError as error:
+            self._blame(kind, visitor, error.strerror)
+        except Failed as failed:
+            self._blame(kind, visitor, str(failed))
+        finally:
+            visitor.close()
+
+    def _blame(self, kind, visitor, what):
+        moved = f"{visitor.sent} bytes sent, {visitor.received} received"
+        raise Failed(f"{kind} client: {what} ({moved})")
+
+    async def _watch(self, seconds):
+        """Ends the round, but not before the limit was reached; squeezes, and tells of progress."""
+        end, late = Deadline(seconds), Deadline(seconds + PATIENCE_S)
+        looks = most = 0
+        while not end.passed() or most < self.server.limit * REACHED:
+            most = max(most, self.server.count_descriptors())
+            if late.passed():
+                raise Failed(f"never more than {most} descriptors: the limit was not reached")
+            looks += 1
+            self.server.squeeze(looks // SQUEEZE_EVERY % 2 == 1)
+            if looks % PROGRESS_EVERY == 0:
+                self.tell()
+            await asyncio.sleep(LOOK_S)
+        self.server.squeeze(False)
+        self._over = True
+
+    def tell(self):
+        kinds = ", ".join(f"{self.done[kind]} {kind}" for kind in self._kinds)
+        print(f"{self.server.figures()}; done {sum(self.done.values())}: {kinds}", flush=True)
+
+
+async def rest():
+    """Holds up all clients whenever they took more than their share of a core."""
+    began, used_before = time.monotonic(), time.process_time()
+    while True:
+        used = time.process_time() - used_before
+        excess = used / SHARE_OF_A_CORE - (time.monotonic() - began)
+        if excess > 0:
+            time.sleep(min(excess, LOOK_S))
+        await asyncio.sleep(0.02)
+
+
+# ---- The server.
+
+
+class Server:
+    """A child under a descriptor limit, and what is to be said of it."""
+
+    def __init__(self, words, limit):
+        self.limit = limit
+        self.address = (HOST, listeners.free_port(HOST))
+        self._began = time.monotonic()
+
+        def lower_limit():
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+
+        # Its log goes where it is not held up.
+        self._child = subprocess.Popen(
+            fill_in(words, HOST, self.address[1]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lower_limit,
+        )
+
+    def wait_until_listening(self):
+        def look():
+            pid = listeners.listening_process(self._child.pid, self.address[1])
+            return pid or self._child.poll() is not None
+
+        self.pid = wait_until(look, START_S)
+        if not self.pid or self._child.poll() is not None:
+            raise Failed("the server does not listen")
+        self._process = Process(self.pid)
+        self._at_start = self.count_descriptors()
+
+    def count_descriptors(self):
+        if self._child.poll() is not None:
+            raise Failed("the server is gone")
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def squeeze(self, squeezed):
+        """Its soft limit, now: with less than is in use it finds no descriptor for a newcomer."""
+        soft = round(self.limit * SQUEEZED) if squeezed else self.limit
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, self.limit))
+
+    async def back_at_baseline(self):
+        end = Deadline(BASELINE_S)
+        while self.count_descriptors() != self._at_start:
+            if end.passed():
+                count = self.count_descriptors()
+                raise Failed(f"{count} descriptors are open where {self._at_start} were at first")
+            await asyncio.sleep(0.02)
+
+    def private_bytes(self):
+        return self._process.memory()["Private_Dirty"]
+
+    def figures(self):
+        elapsed = time.monotonic() - self._began
+        return (
+            f"{elapsed:5.0f} s: {self.count_descriptors()} descriptors, "
+            f"{self._process.resident() >> 10} KiB resident, "
+            f"server {self._process.cpu_seconds() / elapsed:.0%} of a core, "
+            f"clients {time.process_time() / elapsed:.0%}"
+        )
+
+    def terminate(self):
+        os.kill(self.pid, signal.SIGTERM)
+
+    async def demand_drained(self):
+        end = Deadline(DRAIN_S)
+        while self._child.poll() is None:
+            if end.passed():
+                raise Failed(f"the server is still there {DRAIN_S} s after SIGTERM")
+            await asyncio.sleep(0.02)
+        if self._child.returncode != 0:
+            raise Failed("after SIGTERM the status is to be 0")
+
+    def end(self):
+        """It is gone afterwards; tells how it ended, if it did of itself."""
+        of_itself = wait_until(lambda: self._child.poll() is not None, 0.5)
+        self._child.kill()
+        self._child.wait()
+        return f"; the server ended with status {self._child.returncode}" if of_itself else ""
+
+
+async def drain(crowd):
+    """SIGTERM, with clients there: they see FIN, and the server ends well."""
+    stopped = asyncio.Event()
+    served = []
+
+    async def stay(visitor):
+        await exchange(visitor, any_size())
+        served.append(visitor)
+        if len(served) == DRAINED_CLIENTS:
+            stopped.set()
+            crowd.server.terminate()
+        await stopped.wait()
+        await visitor.receive_to_end()
+
+    await asyncio.gather(*(crowd.visit("drained", stay) for _ in range(DRAINED_CLIENTS)))
+    await crowd.server.demand_drained()
+
+
+async def soak(server, seconds):
+    resting = asyncio.ensure_future(rest())
+    crowd = Crowd(server)
+    await crowd.round(WARM_UP_S)
+    before = server.private_bytes()
+    await crowd.round(seconds)
+    growth = server.private_bytes() - before
+    crowd.tell()
+    print(f"private memory: {before >> 10} KiB after the warm-up, {growth >> 10:+} KiB since")
+    if growth > NOISE_BYTES:
+        raise Failed(f"private memory grew by {growth} bytes since the warm-up")
+    await drain(crowd)
+    resting.cancel()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Mixed clients for a long time, and a verdict.")
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--descriptors", type=int, default=1000, help="the limit for the server")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="starts it; {port} is filled in")
+    arguments = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    server = Server(arguments.command, arguments.descriptors)
+    failure = None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: was told to stop"))
+    try:
+        server.wait_until_listening()
+        asyncio.run(soak(server, arguments.seconds))
+    except Failed as failed:
+        failure = failed
+    finally:
+        ending = server.end()
+    if failure:
+        sys.exit(f"soak: failed: {failure}{ending}")
+    print("soak: passed")
+
+
+if __name__ == "__main__":
+    main()

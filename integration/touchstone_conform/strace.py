@@ -1,0 +1,88 @@
+"""strace attached to a running process: system calls watched, or made to fail."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from .missing import Missing
+from .waiting import wait_until
+
+_ATTACH_S = 10
+
+# `PID call(… <unfinished ...>`, `<detached ...>`, or the same call cut by another thread's line.
+_WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|restart_syscall)"
+_STILL_WAITING = re.compile(rf"^\d+ +{_WAITS}\(.*<(unfinished|detached) \.\.\.>$")
+
+
+@contextlib.contextmanager
+def attached(pid: int, *options: str):
+    """Trace process `pid` and its threads inside the `with` block; gives a Trace."""
+    program = shutil.which("strace")
+    if program is None:
+        raise Missing("strace")
+    with tempfile.TemporaryDirectory() as directory:
+        output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
+        with open(messages, "wb") as stderr:
+            tracer = subprocess.Popen(
+                [program, "-f", "-o", str(output), *options, "-p", str(pid)],
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        try:
+            _wait_until_attached(tracer, messages)
+            yield Trace(tracer, output)
+        finally:
+            _detach(tracer)
+
+
+def _wait_until_attached(tracer, messages):
+    def settled():
+        return b" attached" in messages.read_bytes() or tracer.poll() is not None
+
+    wait_until(settled, _ATTACH_S)
+    if b" attached" not in messages.read_bytes() or tracer.poll() is not None:
+        text = messages.read_text(errors="replace").strip()
+        raise Missing(f"strace that may attach ({text or 'it said nothing'})")
+
+
+def _detach(tracer):
+    if tracer.poll() is None:
+        tracer.send_signal(signal.SIGINT)
+        try:
+            tracer.wait(_ATTACH_S)
+        except subprocess.TimeoutExpired:
+            tracer.kill()
+            tracer.wait()
+
+
+class Trace:
+    """What strace wrote. Complete once detached."""
+
+    def __init__(self, tracer, output: pathlib.Path):
+        self._tracer = tracer
+        self._output = output
+
+    def detach(self):
+        _detach(self._tracer)
+
+    def lines(self) -> list[str]:
+        return self._output.read_text(errors="replace").splitlines()
+
+    def injected(self) -> int:
+        """How many calls were made to fail."""
+        return sum("(INJECTED)" in line for line in self.lines())
+
+    def busy_lines(self) -> list[str]:
+        """All but the wait that each thread was already in.
+
+        Attaching interrupts that wait. It is entered again at once, which strace shows as one
+        unfinished call that is still unfinished when it detaches. Any call that returned, and any
+        call that does not wait, is work that nobody asked for.
+        """
+        return [line for line in self.lines() if not _STILL_WAITING.match(line)]
