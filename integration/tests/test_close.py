@@ -13,6 +13,7 @@ pytestmark = pytest.mark.wire
 SIZES = [1, 4095, 4096, 4097, 65535, 65536, 65537, 131072, 300_000]
 
 
+@pytest.mark.requirement("CLOSE-1")
 @pytest.mark.parametrize("size", SIZES)
 def test_data_with_fin(server, size):
     """Bytes that arrive together with FIN are all echoed, then FIN is answered with FIN."""
@@ -21,6 +22,7 @@ def test_data_with_fin(server, size):
             client.exchange(sample(size, seed), shutdown=True)
 
 
+@pytest.mark.requirement("CLOSE-2")
 def test_bare_fin(server):
     """FIN without any byte is answered with FIN at once."""
     for _ in range(20):
@@ -31,6 +33,7 @@ def test_bare_fin(server):
             assert time.monotonic() - began < server.scaled(0.5)
 
 
+@pytest.mark.requirement("CLOSE-2")
 def test_fin_after_an_answer(server):
     """FIN after a completed exchange is answered with FIN."""
     with server.connect() as client:
@@ -39,6 +42,7 @@ def test_fin_after_an_answer(server):
         client.expect_end()
 
 
+@pytest.mark.requirement("CLOSE-3")
 def test_half_close_with_a_slow_reader(server):
     """After FIN, output is flushed to the last byte, however slowly the client reads."""
     with server.connect(receive_buffer=2304) as client:
@@ -49,6 +53,7 @@ def test_half_close_with_a_slow_reader(server):
         client.expect_end(upper(data[:sent]), already=received)
 
 
+@pytest.mark.requirement("CLOSE-3")
 def test_half_close_with_a_stalled_reader(server):
     """A client that reads nothing for a while after its FIN still gets all, then FIN."""
     with server.connect(receive_buffer=2304) as client:
@@ -59,6 +64,7 @@ def test_half_close_with_a_stalled_reader(server):
         client.expect_end(upper(data[:sent]))
 
 
+@pytest.mark.requirement("CLOSE-7")
 def test_an_idle_client_lives_on(server):
     """The server never closes a healthy connection first."""
     with server.connect("never spoke") as silent, server.connect("spoke once") as client:
@@ -69,6 +75,7 @@ def test_an_idle_client_lives_on(server):
         silent.ping()
 
 
+@pytest.mark.requirement("CLOSE-5")
 class TestReset:
     """RST at any moment ends that connection alone."""
 

@@ -16,6 +16,7 @@ def assert_no_spin(server):
     assert used <= ALLOWED_CPU_S, f"{used:.2f} s of processor time in a second of waiting"
 
 
+@pytest.mark.requirement("COST-1")
 def test_idle(server):
     """An idle client costs no processor time."""
     with server.connect() as client:
@@ -23,6 +24,7 @@ def test_idle(server):
         assert_no_spin(server)
 
 
+@pytest.mark.requirement("COST-2")
 def test_stalled(server):
     """A client that does not read costs no processor time."""
     with server.connect() as client:
@@ -30,6 +32,7 @@ def test_stalled(server):
         assert_no_spin(server)
 
 
+@pytest.mark.requirement("COST-3")
 def test_half_closed_with_pending_output(server):
     """A half-closed client that does not read costs no processor time, and then gets everything."""
     data = sample(60_000)
@@ -42,6 +45,7 @@ def test_half_closed_with_pending_output(server):
         client.expect_end(upper(data))
 
 
+@pytest.mark.requirement("COST-3")
 def test_slow_flush_after_half_close(server):
     """What is flushed in many small sends after FIN arrives whole."""
     data = sample(60_000)
@@ -54,6 +58,7 @@ def test_slow_flush_after_half_close(server):
         client.expect_end(upper(data), already=received)
 
 
+@pytest.mark.requirement("COST-4")
 def test_after_a_reset(server):
     """A connection that was reset with output pending costs no processor time."""
     client = server.connect(receive_buffer=4096)

@@ -37,6 +37,7 @@ def expect_what_arrived(client, data, arrived):
         client.fail(f"all bytes came, then {end.value} where FIN was due")
 
 
+@pytest.mark.requirement("STOP-1", "STOP-3")
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_idle_clients(server, crowd, number):
     """Idle clients get FIN at once, and the server ends."""
@@ -47,6 +48,7 @@ def test_idle_clients(server, crowd, number):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-1")
 def test_without_clients(server):
     """With nobody connected it ends at once."""
     with server.connect() as client:
@@ -55,6 +57,7 @@ def test_without_clients(server):
     assert server.wait_for_end(1) == 0
 
 
+@pytest.mark.requirement("STOP-2")
 @pytest.mark.parametrize("state", ["live", "frozen"])
 def test_nothing_is_lost(server, state):
     """What had reached the server's kernel is answered, though the server could not read it yet."""
@@ -70,6 +73,7 @@ def test_nothing_is_lost(server, state):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-2")
 def test_a_burst_at_the_last_moment(server, crowd):
     """What arrived with the signal, to a server that had been idle, is answered too."""
     data = sample(300_000)
@@ -83,6 +87,7 @@ def test_a_burst_at_the_last_moment(server, crowd):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-2")
 def test_urgent_byte(server, crowd):
     """An urgent byte amid what had arrived hides nothing behind it."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -101,6 +106,7 @@ def test_urgent_byte(server, crowd):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-4")
 def test_backlog(server):
     """Clients that were not accepted yet are served too: all their bytes, and FIN."""
     answers = [upper(sample(1000, seed)) if seed % 4 else b"" for seed in range(40)]
@@ -117,6 +123,7 @@ def test_backlog(server):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-3")
 def test_half_closed_client(server):
     """A client that had ended its direction, and does not read, still gets everything."""
     with server.connect() as client:
@@ -128,6 +135,7 @@ def test_half_closed_client(server):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-6")
 def test_a_stalled_client_delays_nobody(server, crowd):
     """While one client takes nothing the others get their FIN; then it gets all its bytes."""
     with server.connect("stalled") as stalled:
@@ -141,6 +149,7 @@ def test_a_stalled_client_delays_nobody(server, crowd):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-3")
 def test_what_comes_after_the_end(server, crowd):
     """Bytes behind the server's FIN are taken in and forgotten: RST would destroy what it sent."""
     server.signal(signal.SIGTERM)
@@ -153,6 +162,7 @@ def test_what_comes_after_the_end(server, crowd):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-6")
 def test_a_reset_ends_one_alone(server, crowd):
     """A client that resets during the drain is gone; the others get their bytes and FIN."""
     with server.process.frozen():
@@ -166,6 +176,7 @@ def test_a_reset_ends_one_alone(server, crowd):
     assert server.wait_for_end(IN_TIME_S) == 0
 
 
+@pytest.mark.requirement("STOP-5")
 def test_newcomers_are_refused(server, crowd):
     """While the server waits for its clients to end nobody else gets in."""
     server.signal(signal.SIGTERM)

@@ -26,6 +26,7 @@ def skip_unless_hit(trace):
         pytest.skip("the server makes none of the system calls that strace was to fail")
 
 
+@pytest.mark.requirement("FAULT-1")
 def test_interrupted_calls(server, attach_strace):
     """Every second system call fails with EINTR: nothing is lost or repeated."""
     which = calls(INTERRUPTIBLE)
@@ -41,6 +42,7 @@ def test_interrupted_calls(server, attach_strace):
         skip_unless_hit(trace)
 
 
+@pytest.mark.requirement("FAULT-2")
 @pytest.mark.parametrize(
     "error", ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "EPERM", "EINTR"]
 )
@@ -59,6 +61,7 @@ def test_transient_accept_error(server, attach_strace, error):
             skip_unless_hit(trace)
 
 
+@pytest.mark.requirement("FAULT-3")
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_lasting_accept_error(server, attach_strace, error):
     """While accept finds no resources, the old are served; newcomers are, once it does."""
@@ -97,12 +100,14 @@ class TestNoDescriptorsLeft:
             yield
             self.old.ping()
 
+    @pytest.mark.requirement("FAULT-4")
     def test_waiting(self, server):
         """Nothing spins meanwhile."""
         used = server.process.cpu_seconds_during(0.5)
         assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
         self.old.ping()
 
+    @pytest.mark.requirement("FAULT-3")
     def test_one_leaves(self, server):
         """The descriptor of a client that left serves the next, and so on."""
         self.leaver.shutdown()
@@ -111,6 +116,7 @@ class TestNoDescriptorsLeft:
             ping_unless_shed(client)
             client.close()
 
+    @pytest.mark.requirement("FAULT-3")
     def test_limit_raised(self, server):
         """No event tells that there are descriptors again, and yet all are served soon."""
         self.limit.close()

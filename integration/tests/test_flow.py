@@ -11,6 +11,7 @@ pytestmark = pytest.mark.wire
 FAR_TOO_MUCH = 48 << 20
 
 
+@pytest.mark.requirement("FLOW-1", "FLOW-2")
 def test_backpressure(server):
     """A client that does not read stops being read; it resumes without loss, copy or disorder."""
     data = sample(1 << 20) * (FAR_TOO_MUCH >> 20)
@@ -24,12 +25,14 @@ def test_backpressure(server):
         client.expect_end()
 
 
+@pytest.mark.requirement("FLOW-2")
 def test_tiny_windows(server):
     """With windows that make every send a short one, nothing is lost or repeated."""
     with server.connect(receive_buffer=4096) as client:
         client.exchange(sample(6 << 20), shutdown=True)
 
 
+@pytest.mark.requirement("FLOW-2")
 def test_stop_and_go(server):
     """A client that stops reading again and again, and goes on, gets everything in order."""
     data = sample(8 << 20)
@@ -44,6 +47,7 @@ def test_stop_and_go(server):
         client.expect_end(upper(data[received:sent]))
 
 
+@pytest.mark.requirement("FLOW-4")
 @pytest.mark.parametrize("size", [30_000, 300_000])
 def test_burst(server, size):
     """A burst larger than a buffer is echoed whole, with no further traffic to nudge it."""
@@ -54,6 +58,7 @@ def test_burst(server, size):
         client.ping()
 
 
+@pytest.mark.requirement("FAIR-4")
 def test_a_stalled_client_delays_nobody(server):
     """While one client does not read, the others' answers come at once."""
     with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
@@ -62,6 +67,7 @@ def test_a_stalled_client_delays_nobody(server):
     assert times[48] < server.scaled(0.1), f"slowest pings: {times[-2]:.3f} s, {times[-1]:.3f} s"
 
 
+@pytest.mark.requirement("FLOW-6")
 def test_urgent_data(server):
     """An urgent byte is echoed in line, or that one byte is dropped; nothing else is touched."""
     with server.connect() as client:

@@ -11,6 +11,7 @@ from touchstone_conform.transform import upper
 pytestmark = pytest.mark.wire
 
 
+@pytest.mark.requirement("ECHO-5")
 def test_one_byte_at_a_time(server):
     """Each byte is answered before the next is sent: no newline or full buffer is waited for."""
     with server.connect() as client:
@@ -18,6 +19,7 @@ def test_one_byte_at_a_time(server):
             client.ping(bytes([value]))
 
 
+@pytest.mark.requirement("ECHO-4")
 def test_any_cut(server):
     """The same stream, cut at random places, gets the same answer."""
     data = sample(20_000)
@@ -33,6 +35,7 @@ def test_any_cut(server):
         client.expect_end()
 
 
+@pytest.mark.requirement("ECHO-6")
 def test_silence(server):
     """Nothing is sent that was not asked for: no banner, no prompt, no farewell."""
     with server.connect() as client:
@@ -43,11 +46,13 @@ def test_silence(server):
         client.expect_end()
 
 
+@pytest.mark.requirement("ECHO-7")
 def test_latency_of_double_writes(server):
     """Two small writes back to back are both answered at once: p99 under 20 ms."""
     judge_latency(server, writes=2, rounds=100, limit=0.020)
 
 
+@pytest.mark.requirement("ECHO-7")
 def test_latency_of_many_small_writes(server):
     """Small writes in a row are all answered at once, also those that come between answers.
 

@@ -13,6 +13,7 @@ from touchstone_conform.transform import upper
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.requirement("CLOSE-4")
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 65535, 65536, 65537, 131072, 300_000])
 def test_data_and_fin(server, size):
     """Bytes and FIN that are there together are all echoed, then FIN is answered with FIN."""
@@ -29,6 +30,7 @@ def test_data_and_fin(server, size):
             client.exchange(data[sent:], shutdown=True, before=data[:sent])
 
 
+@pytest.mark.requirement("CLOSE-4")
 def test_connect_data_and_fin_in_the_backlog(server):
     """Clients that connected, sent and half-closed before they were accepted get it all."""
     with contextlib.ExitStack() as connections:
@@ -41,6 +43,7 @@ def test_connect_data_and_fin_in_the_backlog(server):
             client.expect_end(upper(sample(1000, seed)))
 
 
+@pytest.mark.requirement("FLOW-5")
 @pytest.mark.parametrize("size", [30_000, 300_000])
 def test_burst(server, size):
     """A burst larger than a buffer is echoed whole, with no further traffic to nudge it."""
@@ -53,6 +56,7 @@ def test_burst(server, size):
         client.ping()
 
 
+@pytest.mark.requirement("FLOW-7")
 def test_urgent_data(server):
     """Nothing around an urgent byte is lost, delayed or spun upon; that byte may be dropped."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -70,6 +74,7 @@ def test_urgent_data(server):
         client.ping()
 
 
+@pytest.mark.requirement("FAIR-6")
 def test_many_ready(server):
     """More clients that are ready at once than an event array holds: all are served."""
     with contextlib.ExitStack() as connections:
@@ -83,6 +88,7 @@ def test_many_ready(server):
             client.expect(upper(sample(100, seed)))
 
 
+@pytest.mark.requirement("CLOSE-6")
 class TestReset:
     """RST that came before the server could look ends that connection alone."""
 

@@ -10,6 +10,7 @@ from touchstone_conform.missing import Missing
 from touchstone_conform.samples import ALL_BYTES, sample
 
 
+@pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_every_byte(server):
     """Each of the 256 bytes comes back, 0x61-0x7A minus 0x20 and all others unchanged."""
@@ -17,6 +18,7 @@ def test_every_byte(server):
         client.exchange(ALL_BYTES, shutdown=True)
 
 
+@pytest.mark.requirement("ECHO-3")
 @pytest.mark.wire
 def test_a_mebibyte_of_random_bytes(server):
     """A long stream comes back in order, exactly once."""
@@ -24,6 +26,7 @@ def test_a_mebibyte_of_random_bytes(server):
         client.exchange(sample(1 << 20), shutdown=True)
 
 
+@pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_utf8_split_between_segments(server):
     """Bytes that would be text in some encoding are mapped as bytes, wherever they are cut."""
@@ -34,6 +37,7 @@ def test_utf8_split_between_segments(server):
             client.ping(text[cut:])
 
 
+@pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_invalid_utf8(server):
     """Bytes that are no text in any encoding come back unchanged."""
@@ -59,6 +63,7 @@ def turkish_locale(tmp_path_factory):
     return {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(directory)}
 
 
+@pytest.mark.requirement("ECHO-2")
 @pytest.mark.process
 def test_turkish_locale(start_server, turkish_locale):
     """No locale of the server's surroundings changes the mapping."""

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.wire
 CLIENTS = 400
 
 
+@pytest.mark.requirement("FAIR-1")
 def test_interleaved_clients(server):
     """Each of many interleaved clients gets its own bytes, whatever is closed or reused."""
     order = random.Random(2)
@@ -54,6 +55,7 @@ def leave(order, client):
         client.reset()
 
 
+@pytest.mark.requirement("FAIR-1")
 def test_nothing_is_inherited_from_who_left(server):
     """A newcomer sees no byte of a connection that was reset while output was pending."""
     for _ in range(8):
@@ -66,6 +68,7 @@ def test_nothing_is_inherited_from_who_left(server):
             newcomer.expect_end()
 
 
+@pytest.mark.requirement("FAIR-2")
 def test_a_flood_starves_nobody(server, start_flood):
     """Beside two clients that send without pause, a small message is answered within 0.5 s."""
     floods = [start_flood(), start_flood()]
@@ -75,12 +78,14 @@ def test_a_flood_starves_nobody(server, start_flood):
     assert max(times) < server.scaled(0.5), f"slowest of 20 pings: {max(times):.3f} s"
 
 
+@pytest.mark.requirement("FAIR-3")
 def test_a_silent_client_holds_up_nobody(server):
     """Clients are served side by side, not one after the other."""
     with server.connect("silent"), server.connect("talker") as talker:
         talker.ping()
 
 
+@pytest.mark.requirement("FAIR-5")
 def test_a_storm_of_connects_starves_nobody(server):
     """While others connect and leave without pause, a small message is answered within 0.5 s."""
     with server.connect("calm") as client:

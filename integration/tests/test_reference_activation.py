@@ -26,6 +26,7 @@ def activated(start_server, reference_program):
     return start
 
 
+@pytest.mark.requirement("REF-4")
 def test_passed_socket(activated):
     """The socket is served, and the first line tells its port."""
     server = activated()
@@ -36,6 +37,7 @@ def test_passed_socket(activated):
         second.ping()
 
 
+@pytest.mark.requirement("REF-4")
 def test_listen_is_ignored(activated):
     """--listen says where to listen only if nobody did."""
     server = activated("--listen", "192.0.2.1:1")
@@ -43,6 +45,7 @@ def test_listen_is_ignored(activated):
         client.ping()
 
 
+@pytest.mark.requirement("REF-4")
 def test_passed_blocking(activated):
     """A socket that was passed on blocking and inheritable is neither afterwards."""
     server = activated()
@@ -59,6 +62,7 @@ def test_passed_blocking(activated):
             assert its_end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.requirement("REF-4")
 @pytest.mark.parametrize("pid", ["1", "", "x"])
 def test_meant_for_another(start_server, reference_program, pid):
     """A socket that was passed to another process is not ours."""
@@ -84,6 +88,7 @@ BAD_ACTIVATION = {
 }
 
 
+@pytest.mark.requirement("REF-4")
 @pytest.mark.parametrize("options", BAD_ACTIVATION, ids=" ".join)
 def test_bad_activation(reference_program, server, options):
     """What was passed to us and is not as agreed is named; nothing is served instead."""

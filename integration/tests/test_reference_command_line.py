@@ -91,6 +91,7 @@ BAD_USAGE = {
 }
 
 
+@pytest.mark.requirement("REF-1")
 @pytest.mark.parametrize("options", BAD_USAGE, ids=" ".join)
 def test_bad_usage(run, options):
     """Bad usage is answered with one line that names what was wrong, and status 2."""
@@ -100,6 +101,7 @@ def test_bad_usage(run, options):
     assert ended.returncode == USAGE
 
 
+@pytest.mark.requirement("REF-2")
 def test_unresolvable_name(run):
     """A name that does not resolve is named, with the resolver's reason."""
     ended = run("--listen", "no.such.host.invalid:4444")
@@ -109,6 +111,7 @@ def test_unresolvable_name(run):
     assert ended.returncode == USAGE
 
 
+@pytest.mark.requirement("REF-1")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 def test_a_poller_of_another_system(run):
     """A poller that exists, but not here, is refused by its name."""
@@ -119,6 +122,7 @@ def test_a_poller_of_another_system(run):
     assert ended.returncode == USAGE
 
 
+@pytest.mark.requirement("REF-15")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 @pytest.mark.parametrize("options", [["-p", "epoll"], ["--poller=epoll"]], ids=" ".join)
 def test_the_poller_of_this_system(start_server, options):
@@ -126,6 +130,7 @@ def test_the_poller_of_this_system(start_server, options):
         client.ping()
 
 
+@pytest.mark.requirement("REF-15")
 def test_the_last_one_counts(start_server):
     """Of an option that is given twice the last counts, and the two log levels are one option."""
     server = start_server("-c1", "-c", "2", "--quiet", "--verbose", "--log-format=json", "-ftext")
@@ -135,6 +140,7 @@ def test_the_last_one_counts(start_server):
     server.wait_for_log(r'^data token=\S+ bytes=4 text="ping"$')
 
 
+@pytest.mark.requirement("REF-2")
 def test_an_address_that_is_not_ours(run):
     """An address of another machine is named, with errno's name."""
     ended = run("--listen", "192.0.2.1:0")  # kept for documentation (RFC 5737)
@@ -145,6 +151,7 @@ def test_an_address_that_is_not_ours(run):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-2")
 def test_port_in_use(run, server):
     """A port that is taken is named, with errno's name."""
     ended = run("--listen", f"127.0.0.1:{server.port}")
@@ -155,6 +162,7 @@ def test_port_in_use(run, server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help(run, option):
     """--help lists every option on stdout and succeeds."""
@@ -165,6 +173,7 @@ def test_help(run, option):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version(run, option):
     """--version says the name and the version on stdout and succeeds."""
@@ -175,6 +184,7 @@ def test_version(run, option):
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.requirement("REF-3")
 @pytest.mark.parametrize(
     "words",
     [
@@ -195,6 +205,7 @@ def test_ways_to_say_listen(start_server, reference_program, words):
         client.ping()
 
 
+@pytest.mark.requirement("REF-3")
 @pytest.mark.parametrize("port", ["{port}", "0"])
 def test_ipv6(start_server, reference_program, ipv6_loopback, port):
     """[ADDRESS]:PORT listens on IPv6, and the log writes it the same way."""

@@ -25,6 +25,7 @@ def end(server, number=signal.SIGTERM):
     return server.wait_for_end(DEFAULT_S + 3), time.monotonic() - began
 
 
+@pytest.mark.requirement("STOP-2")
 def test_lossless_at_once(server):
     """Clients that answer FIN with FIN: status 0, and no time is lost."""
     with server.connect() as client:
@@ -38,6 +39,7 @@ def test_lossless_at_once(server):
     server.wait_for_log(r"^leave token=\S+ peer=\S+ why=end in=4 out=4$")
 
 
+@pytest.mark.requirement("REF-8")
 def test_a_client_that_ignores_fin(start_server):
     """It holds the exit for the time-out and no longer; it lost nothing, so the status is 0."""
     server = start_server("--drain-timeout", "1")
@@ -49,6 +51,7 @@ def test_a_client_that_ignores_fin(start_server):
     server.wait_for_log(r"^leave token=\S+ peer=\S+ why=expired in=4 out=4$")
 
 
+@pytest.mark.requirement("REF-8")
 def test_bytes_that_are_owed_at_the_time_out(start_server):
     """Bytes that a client would not take in time are lost: status 3 says so."""
     server = start_server("--drain-timeout", "1")
@@ -61,6 +64,7 @@ def test_bytes_that_are_owed_at_the_time_out(start_server):
     assert int(left[1]) > int(left[2])
 
 
+@pytest.mark.requirement("REF-8")
 def test_no_patience(start_server):
     """With a time-out of 0 nobody is waited for."""
     server = start_server("--drain-timeout=0")
@@ -71,6 +75,7 @@ def test_no_patience(start_server):
     assert seconds <= server.scaled(0.5)
 
 
+@pytest.mark.requirement("REF-8")
 def test_default_patience(server):
     """The drain time-out is 5 seconds unless told otherwise."""
     with server.connect() as client:
@@ -80,6 +85,7 @@ def test_default_patience(server):
     assert DEFAULT_S <= seconds <= DEFAULT_S + server.scaled(0.5)
 
 
+@pytest.mark.requirement("REF-8")
 def test_exactly_what_was_owed(server):
     """What arrives after the stop is discarded: what was there is echoed, and no byte more."""
     with server.connect() as client:
@@ -94,6 +100,7 @@ def test_exactly_what_was_owed(server):
     server.wait_for_log(rf"^leave token=\S+ peer=\S+ why=end in={count} out={count}$")
 
 
+@pytest.mark.requirement("REF-8")
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal(server, first, second):
@@ -107,6 +114,7 @@ def test_a_second_signal(server, first, second):
     assert seconds <= server.scaled(0.5)
 
 
+@pytest.mark.requirement("REF-10")
 def test_waiting_costs_nothing(server):
     """A drain that waits for clients, stalled ones among them, costs no processor time."""
     with server.connect("quiet") as quiet, server.connect("stalled") as stalled:
@@ -119,6 +127,7 @@ def test_waiting_costs_nothing(server):
     server.wait_for_end(1)
 
 
+@pytest.mark.requirement("REF-9")
 def test_a_full_log(start_server, log_pipe):
     """A log that takes nothing does not hold up the exit."""
     server = start_server("--verbose", stdout=log_pipe.writer)
@@ -133,6 +142,7 @@ def test_a_full_log(start_server, log_pipe):
     assert server.wait_for_end(1) == LOSSLESS
 
 
+@pytest.mark.requirement("STOP-4")
 def test_a_drain_without_descriptors(server):
     """A backlog that cannot be accepted for want of descriptors does not hold up the exit."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
@@ -146,6 +156,7 @@ def test_a_drain_without_descriptors(server):
             assert server.wait_for_end(1) == LOSSLESS
 
 
+@pytest.mark.requirement("STOP-4")
 @pytest.mark.parametrize("error", ["ENETDOWN", "EHOSTUNREACH", "EPERM", "EPROTO"])
 def test_an_accept_error_amid_the_backlog(server, attach_strace, error):
     """An error of one who waited does not cost those behind it their answers."""
@@ -166,6 +177,7 @@ def test_an_accept_error_amid_the_backlog(server, attach_strace, error):
         assert server.wait_for_end(1) == LOSSLESS
 
 
+@pytest.mark.requirement("REF-8")
 def test_idle_time_out_and_drain(start_server):
     """The idle time-out does not cut the drain short."""
     server = start_server("--idle-timeout=1", "--drain-timeout=2")

@@ -16,6 +16,7 @@ CANNOT_START = 1
 FIRST_FREE_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
+@pytest.mark.requirement("REF-14")
 def test_false_would_block(server, attach_strace):
     """Every second receive and send says EAGAIN for nothing: nothing is lost or repeated."""
     with attach_strace(
@@ -27,6 +28,7 @@ def test_false_would_block(server, attach_strace):
         assert trace.injected() > 0
 
 
+@pytest.mark.requirement("REF-14")
 def test_no_room_in_the_poller(server, attach_strace):
     """A connection that the poller will not watch is closed, and that one alone."""
     with server.connect("old") as old:
@@ -43,6 +45,7 @@ def test_no_room_in_the_poller(server, attach_strace):
     server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=ENOSPC in=0 out=0$")
 
 
+@pytest.mark.requirement("REF-14")
 def test_a_receive_that_fails(server, attach_strace):
     """An error that nobody foresaw ends its connection, and the log names it."""
     with server.connect("old") as old, server.connect("unlucky") as unlucky:
@@ -55,6 +58,7 @@ def test_a_receive_that_fails(server, attach_strace):
     server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=\w+ in=4 out=4$")
 
 
+@pytest.mark.requirement("REF-2")
 def test_a_port_without_permission(reference_program, server):
     """A port that takes a permission is named, with errno's name."""
     if not FIRST_FREE_PORT.exists() or int(FIRST_FREE_PORT.read_text()) <= 1:

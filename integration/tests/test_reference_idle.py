@@ -31,6 +31,7 @@ def expect_idle_end(server, began, client):
     assert LIMIT_S <= seconds <= LIMIT_S + server.scaled(LATE_S), f"idle for {seconds:.3f} s"
 
 
+@pytest.mark.requirement("REF-7")
 def test_idle(server):
     """A client that says nothing for so long is closed, and the log says why."""
     with server.connect() as client:
@@ -41,6 +42,7 @@ def test_idle(server):
     server.wait_for_log(r"^leave token=\S+ peer=\S+ why=idle in=4 out=4$")
 
 
+@pytest.mark.requirement("REF-7")
 def test_silent_from_the_start(server):
     """So is one that never says anything, and whoever comes after it."""
     for _ in range(2):
@@ -49,6 +51,7 @@ def test_silent_from_the_start(server):
             expect_idle_end(server, began, client)
 
 
+@pytest.mark.requirement("REF-7")
 def test_each_in_its_own_time(server):
     """Clients that fell silent one after the other leave one after the other; the busy stay."""
     with server.connect("busy") as busy, contextlib.ExitStack() as connections:
@@ -65,6 +68,7 @@ def test_each_in_its_own_time(server):
         busy.ping()
 
 
+@pytest.mark.requirement("REF-7")
 def test_a_slow_dialogue(server):
     """A byte now and then is progress."""
     with server.connect() as client:
@@ -73,6 +77,7 @@ def test_a_slow_dialogue(server):
             client.expect_quiet(0.45 * LIMIT_S)
 
 
+@pytest.mark.requirement("REF-7")
 def test_a_slow_reader(server):
     """Progress in sending alone counts too: a client that reads its answers slowly stays."""
     data = sample(60_000)
@@ -86,6 +91,7 @@ def test_a_slow_reader(server):
             time.sleep(0.4 * LIMIT_S)  # the slowness itself
 
 
+@pytest.mark.requirement("REF-7")
 def test_a_stalled_client(server):
     """A peer whose window stays shut makes no progress: it counts as idle, though not as dead."""
     with server.connect(receive_buffer=4096) as client:
@@ -100,6 +106,7 @@ def test_a_stalled_client(server):
             busy.ping()
 
 
+@pytest.mark.requirement("REF-7")
 def test_no_time_out(start_server):
     """0 is never."""
     server = start_server("--idle-timeout", "1", "--idle-timeout", "0")
@@ -109,6 +116,7 @@ def test_no_time_out(start_server):
         client.ping()
 
 
+@pytest.mark.requirement("REF-10")
 def test_waiting_costs_nothing(start_server):
     """While nobody's time is over, and while nobody is there, no system call is made."""
     server = start_server("--idle-timeout", "10")
@@ -126,6 +134,7 @@ def test_waiting_costs_nothing(start_server):
         expect_no_call()
 
 
+@pytest.mark.requirement("REF-10")
 def test_a_message_costs_no_more(server):
     """With the time-out on, a message still costs a wait, a receive and a send."""
     with server.connect() as client:
@@ -137,6 +146,7 @@ def test_a_message_costs_no_more(server):
             assert len(trace.lines()) <= 3 * 50 + 5, trace.lines()
 
 
+@pytest.mark.requirement("REF-7")
 class TestSilence:
     """The network between server and client is cut: no FIN, no RST, no acknowledgement."""
 

@@ -30,6 +30,7 @@ def wait_for_events(server, count):
     return events(server.log())
 
 
+@pytest.mark.requirement("REF-9")
 def test_every_event(server):
     """Each event of a life has its line, with numbers as numbers."""
     with server.connect() as client:
@@ -50,6 +51,7 @@ def test_every_event(server):
     ]
 
 
+@pytest.mark.requirement("REF-9")
 def test_every_byte(server):
     """Whatever clients send, each line parses, is ASCII, and gives the bytes back."""
     with server.connect() as client:
@@ -62,6 +64,7 @@ def test_every_byte(server):
     assert all(byte == 0x0A or 0x20 <= byte <= 0x7E for byte in server.raw_log())
 
 
+@pytest.mark.requirement("REF-9")
 def test_long_chunk(server):
     """A chunk too long for one write is cut between two escapes, and the line says by how much."""
     data = bytes(60_000)  # NUL has the longest escape
@@ -79,6 +82,7 @@ def test_long_chunk(server):
         assert len(chunk["text"]) + chunk.get("omitted", 0) == chunk["bytes"]
 
 
+@pytest.mark.requirement("REF-9")
 def test_reset(server):
     """The other reasons to leave are words as well."""
     client = server.connect()
@@ -87,6 +91,7 @@ def test_reset(server):
     assert wait_for_events(server, 4)[-1]["why"] == "reset"
 
 
+@pytest.mark.requirement("REF-9")
 def test_dropped_lines(start_server, log_pipe):
     """Lines that were dropped are counted in a line of their own."""
     log_pipe.resize(16 * PIPE_BUF)
@@ -107,6 +112,7 @@ def test_dropped_lines(start_server, log_pipe):
     assert connect["event"] == "connect"
 
 
+@pytest.mark.requirement("REF-9")
 def test_ipv6(start_server, reference_program, ipv6_loopback):
     """An IPv6 address is written as in the text."""
     words = [*reference_program, "--log-format=json", "--listen", "[{host}]:{port}"]
@@ -118,6 +124,7 @@ def test_ipv6(start_server, reference_program, ipv6_loopback):
         assert connect["peer"] == f"[::1]:{client.address[1]}"
 
 
+@pytest.mark.requirement("REF-9")
 def test_quiet(start_server):
     """--quiet leaves the listening line alone."""
     server = start_server("--log-format=json", "--quiet")

@@ -28,6 +28,7 @@ def under(limit, value, *words):
     return ["sh", "-c", f'ulimit {limit} {value}; exec "$@"', "sh", *words]
 
 
+@pytest.mark.requirement("REF-5")
 class TestMaxConnections:
     """Above --max-connections newcomers wait in the backlog, and the old are not disturbed."""
 
@@ -97,6 +98,7 @@ class TestMaxConnections:
         assert self.server.wait_for_end(1) == 0
 
 
+@pytest.mark.requirement("REF-6")
 def test_retry_after_the_limit_is_raised(server):
     """No event tells that descriptors came back: the server looks after 100 ms."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
@@ -113,6 +115,7 @@ def test_retry_after_the_limit_is_raised(server):
     assert time.monotonic() - began <= RETRY_S + server.scaled(0.2)
 
 
+@pytest.mark.requirement("REF-6")
 def test_waiting_for_descriptors(server):
     """While descriptors are exhausted the server looks ten times a second and otherwise rests."""
     with server.connect("old") as old:
@@ -128,6 +131,7 @@ def test_waiting_for_descriptors(server):
     assert len(lines) <= 8 * len(looked), lines
 
 
+@pytest.mark.requirement("REF-2")
 def test_more_connections_than_descriptors(reference_program, server):
     """A limit that the system cannot keep is refused at the start."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "40"]
@@ -139,6 +143,7 @@ def test_more_connections_than_descriptors(reference_program, server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-2")
 def test_no_connection_for_want_of_descriptors(reference_program, server):
     """A limit that leaves room for no client at all is refused likewise."""
     words = under("-n", RESERVED, *reference_program, "--listen", "127.0.0.1:0")
@@ -150,6 +155,7 @@ def test_no_connection_for_want_of_descriptors(reference_program, server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-2")
 def test_too_many_descriptors_from_the_start(reference_program, server):
     """Descriptors that were left open would take the place of clients: they are told instead."""
     leave_open = (
@@ -166,6 +172,7 @@ def test_too_many_descriptors_from_the_start(reference_program, server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-5")
 def test_soft_descriptor_limit_is_raised(reference_program, start_server):
     """The soft limit is raised to the hard one, and the default keeps 32 of it back."""
     words = ["--listen", "{host}:{port}"]
@@ -179,6 +186,7 @@ def test_soft_descriptor_limit_is_raised(reference_program, start_server):
             one_too_many.expect_quiet(0.1)
 
 
+@pytest.mark.requirement("REF-2")
 def test_no_address_space(reference_program, bare_server):
     """What cannot be reserved is told at the start, with the options that make it less."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "1000"]
@@ -190,6 +198,7 @@ def test_no_address_space(reference_program, bare_server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-13")
 def test_little_address_space(reference_program, start_server, bare_server):
     """With those options lower it runs in as little."""
     words = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "10"]
@@ -198,6 +207,7 @@ def test_little_address_space(reference_program, start_server, bare_server):
         client.exchange(sample(300_000), shutdown=True)
 
 
+@pytest.mark.requirement("REF-15")
 @pytest.mark.parametrize("size", [1, 7, 4096, 65537, 1 << 20])
 def test_buffer_sizes(start_server, size):
     """Whatever --buffer is, every byte comes back, and a stalled client stops the reading."""
@@ -211,6 +221,7 @@ def test_buffer_sizes(start_server, size):
         neighbour.ping()
 
 
+@pytest.mark.requirement("REF-13")
 def test_pending_memory_is_given_back(bare_server):
     """What a stalled client had pending is no longer the server's once the client took it."""
     server = bare_server

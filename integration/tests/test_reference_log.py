@@ -27,6 +27,7 @@ def unescape(text):
     return ast.literal_eval(f'b"{text}"')
 
 
+@pytest.mark.requirement("REF-9")
 def test_end(server):
     """A client that ends is logged with its token, address, reason and byte counts."""
     with server.connect() as client:
@@ -38,6 +39,7 @@ def test_end(server):
     assert server.log().count("\n") == 3
 
 
+@pytest.mark.requirement("REF-9")
 def test_reset(server):
     """A client that resets is logged as such."""
     client = server.connect()
@@ -47,6 +49,7 @@ def test_reset(server):
     server.wait_for_log(rf"^leave token=\d+\.\d+ peer={peer} why=reset in=3 out=3$")
 
 
+@pytest.mark.requirement("REF-9")
 def test_reset_with_pending_output(server):
     """The counts of a client that left early tell what was received and what was sent."""
     client = server.connect(receive_buffer=4096)
@@ -56,6 +59,7 @@ def test_reset_with_pending_output(server):
     assert sent >= int(left[1]) > int(left[2]) > 0
 
 
+@pytest.mark.requirement("REF-9")
 def test_tokens_are_unique(server):
     """No two connections have the same token, though they use the same slot."""
     for _ in range(20):
@@ -67,6 +71,7 @@ def test_tokens_are_unique(server):
     assert re.findall(r"^leave token=(\S+)", server.log(), re.MULTILINE) == tokens
 
 
+@pytest.mark.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--quiet", "-q"])
 def test_quiet(start_server, option):
     """--quiet leaves nothing on stdout but the listening line."""
@@ -79,6 +84,7 @@ def test_quiet(start_server, option):
     assert server.log() == f"listening on 127.0.0.1:{server.port}\n"
 
 
+@pytest.mark.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--verbose", "-v"])
 def test_verbose(start_server, option):
     """--verbose logs each chunk as it was received."""
@@ -88,6 +94,7 @@ def test_verbose(start_server, option):
     server.wait_for_log(r'^data token=\d+\.\d+ bytes=13 text="say \\"hello\\\\\\"\\n"$')
 
 
+@pytest.mark.requirement("REF-9")
 def test_every_byte_is_escaped(start_server):
     """Client bytes are logged as printable ASCII, and can be told back from it."""
     server = start_server("--verbose")
@@ -99,6 +106,7 @@ def test_every_byte_is_escaped(start_server):
     assert all(f"\\x{byte:02x}" in text for byte in (0x00, 0x1B, 0x7F, 0x9B, 0xFF))
 
 
+@pytest.mark.requirement("REF-9")
 def test_forged_line(start_server):
     """Nothing that a client sends starts a line of its own or steers a terminal."""
     server = start_server("--verbose")
@@ -112,6 +120,7 @@ def test_forged_line(start_server):
     assert server.raw_log().count(b"\n") == 4
 
 
+@pytest.mark.requirement("REF-9")
 def test_long_chunk(start_server):
     """A chunk too long for one write of PIPE_BUF is cut, and the line says by how much."""
     server = start_server("--verbose")
@@ -134,6 +143,7 @@ def test_long_chunk(start_server):
     assert at == len(data)
 
 
+@pytest.mark.requirement("REF-9")
 def test_dropped_lines_are_counted(start_server, log_pipe):
     """Lines that could not be written are dropped, and their number is said before the next."""
     # Of several pages: one that is begun does not count as room, so a single page holds one line.
@@ -154,6 +164,7 @@ def test_dropped_lines_are_counted(start_server, log_pipe):
     assert re.fullmatch(rb"dropped lines=21\nconnect token=\S+ peer=\S+\n", after), after
 
 
+@pytest.mark.requirement("REF-9")
 def test_log_that_was_full_from_the_start(start_server, log_pipe):
     """Not even the listening line may stall the server."""
     log_pipe.fill()
@@ -162,6 +173,7 @@ def test_log_that_was_full_from_the_start(start_server, log_pipe):
         client.ping()
 
 
+@pytest.mark.requirement("REF-9")
 def test_log_without_a_reader_from_the_start(start_server, log_pipe):
     """A pipe that nobody reads at the start neither stalls nor kills the server."""
     os.close(log_pipe.reader)
@@ -170,6 +182,7 @@ def test_log_without_a_reader_from_the_start(start_server, log_pipe):
         client.ping()
 
 
+@pytest.mark.requirement("LOG-4")
 def test_stdio_closed_and_verbose(start_server):
     """With 0, 1 and 2 closed at the start and much to log, no log text enters a client's stream."""
     server = start_server("--verbose", without_stdio=True)

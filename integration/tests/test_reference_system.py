@@ -19,6 +19,7 @@ BYTES_PER_IDLE_CLIENT = 64
 NOISE_BYTES = 32 * 1024
 
 
+@pytest.mark.requirement("REF-11")
 def test_descriptor_flags(server):
     """Every descriptor above 2 is close-on-exec, and every socket non-blocking."""
     with server.connect() as client:
@@ -36,6 +37,7 @@ def is_on(borrowed, level, option):
     return borrowed.getsockopt(level, option) != 0
 
 
+@pytest.mark.requirement("REF-12")
 def test_options_of_connections(server):
     """Connections have keep-alive, urgent data in line, and no delay."""
     with server.connect() as client:
@@ -46,6 +48,7 @@ def test_options_of_connections(server):
             assert is_on(its_end, socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
+@pytest.mark.requirement("REF-12")
 def test_options_of_the_listener(server):
     """The port can be had again after a restart, but by no second server meanwhile."""
     with borrowed_listener(server.process) as listener:
@@ -53,6 +56,7 @@ def test_options_of_the_listener(server):
         assert not is_on(listener, socket.SOL_SOCKET, socket.SO_REUSEPORT)
 
 
+@pytest.mark.requirement("REF-3")
 def test_ipv6_alone(start_server, reference_program, ipv6_loopback):
     """On [::] IPv4 is not served on the side, whatever the system's default is."""
     server = start_server(words=[*reference_program, "--listen", "[{host}]:{port}"], host="::")
@@ -64,6 +68,7 @@ def test_ipv6_alone(start_server, reference_program, ipv6_loopback):
         client.ping()
 
 
+@pytest.mark.requirement("REF-12")
 def test_urgent_byte(server):
     """An urgent byte is taken in line: it is echoed in its place."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -76,6 +81,7 @@ def test_urgent_byte(server):
         client.expect(upper(before + b"u" + after))
 
 
+@pytest.mark.requirement("COST-4")
 def test_a_socket_that_is_held_elsewhere(server):
     """A connection that ended leaves the poller, even while somebody else holds its socket."""
     with server.connect("neighbour") as neighbour:
@@ -91,6 +97,7 @@ def test_a_socket_that_is_held_elsewhere(server):
             neighbour.ping()
 
 
+@pytest.mark.requirement("REF-11")
 def test_stdout_keeps_its_flags(start_server, log_pipe):
     """O_NONBLOCK is not set on a descriptor that the starting shell shares."""
     server = start_server(stdout=log_pipe.writer)
@@ -99,6 +106,7 @@ def test_stdout_keeps_its_flags(start_server, log_pipe):
     assert os.get_blocking(log_pipe.writer)
 
 
+@pytest.mark.requirement("REF-10")
 def test_quiet_second(server):
     """With clients in every state, a second in which nothing happens has no system call."""
     with contextlib.ExitStack() as connections:
@@ -123,11 +131,13 @@ def test_quiet_second(server):
         idle.ping()
 
 
+@pytest.mark.requirement("REF-13")
 def test_memory_when_idle(bare_server):
     """The idle server keeps at most 256 KiB of private dirty memory."""
     assert bare_server.process.memory()["Private_Dirty"] <= PRIVATE_BYTES_WHEN_IDLE
 
 
+@pytest.mark.requirement("REF-13")
 def test_memory_of_idle_clients(bare_server):
     """An idle client that has already echoed costs at most 64 bytes of resident memory."""
     count = 3000

@@ -57,6 +57,7 @@ def baseline(server):
     return len(server.process.descriptors())
 
 
+@pytest.mark.requirement("CLOSE-8")
 @pytest.mark.parametrize(
     "end",
     [
@@ -74,6 +75,7 @@ def test_descriptors(server, baseline, end):
     wait_for_baseline(server, baseline)
 
 
+@pytest.mark.requirement("CLOSE-9")
 def test_memory(request, server, baseline):
     """Memory does not grow with the number of past connections."""
     half = request.config.getoption("--cycles") // 2
@@ -92,6 +94,7 @@ def test_memory(request, server, baseline):
     )
 
 
+@pytest.mark.requirement("FLOW-3")
 def test_memory_of_stalled_clients(server):
     """What clients do not read is bounded: memory stays small however much they send."""
     clients = [server.connect(f"client {i}", receive_buffer=4096) for i in range(8)]

@@ -1,9 +1,11 @@
 """Every scenario that needs no simulated kernel, played over real sockets.
 
-Each file says why it is there; `--scenarios` names another folder of them.
+Each file says why it is there, and which requirement it shows; `--scenarios` names another folder
+of them.
 """
 
 import pathlib
+import re
 
 import pytest
 
@@ -24,9 +26,10 @@ def pytest_generate_tests(metafunc):
 
 def parameter(path):
     """A scenario as a test, or nothing; one that cannot be read fails when it is played."""
-    marks = []
+    text = path.read_bytes()
+    marks = [pytest.mark.requirement(*shown(text))]
     try:
-        parsed = scenario.parse(path.read_bytes())
+        parsed = scenario.parse(text)
     except scenario.ScenarioError:
         return pytest.param(path, id=path.stem, marks=pytest.mark.wire)
     if parsed.simulated:
@@ -38,6 +41,12 @@ def parameter(path):
     else:
         marks.append(pytest.mark.wire)
     return pytest.param(path, id=path.stem, marks=marks)
+
+
+def shown(text):
+    """The requirements that a scenario's comments name."""
+    comments = re.findall(rb"^#(.*)$", text, re.MULTILINE)
+    return [found.decode() for found in re.findall(rb"\b[A-Z]+-[0-9]+\b", b" ".join(comments))]
 
 
 def skip_unless_ours(parsed, words):

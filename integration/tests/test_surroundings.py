@@ -23,6 +23,7 @@ def serve_some(server):
                 client.expect_end()
 
 
+@pytest.mark.requirement("LOG-1")
 def test_full_stdout(start_server, log_pipe):
     """A log that nobody reads never stalls the server."""
     server = start_server(stdout=log_pipe.writer)
@@ -30,6 +31,7 @@ def test_full_stdout(start_server, log_pipe):
     serve_some(server)
 
 
+@pytest.mark.requirement("LOG-2")
 def test_closed_stdout_reader(start_server, log_pipe):
     """A log whose reader is gone neither stalls nor kills the server."""
     server = start_server(stdout=log_pipe.writer)
@@ -37,6 +39,7 @@ def test_closed_stdout_reader(start_server, log_pipe):
     serve_some(server)
 
 
+@pytest.mark.requirement("LOG-2")
 def test_full_disk(start_server):
     """A log on a full disk neither stalls nor kills the server."""
     if not os.path.exists("/dev/full"):
@@ -45,6 +48,7 @@ def test_full_disk(start_server):
         serve_some(start_server(stdout=full))
 
 
+@pytest.mark.requirement("LOG-4")
 def test_stdio_closed_at_start(start_server):
     """Log text never enters a client's stream, even if 0, 1 and 2 were closed at the start."""
     server = start_server(without_stdio=True)
@@ -58,6 +62,7 @@ def test_stdio_closed_at_start(start_server):
             client.expect_end()
 
 
+@pytest.mark.requirement("LOG-3")
 def test_client_bytes_in_the_log(server):
     """No control byte and no forged line of a client reaches the log."""
     with server.connect() as client:
@@ -71,6 +76,7 @@ def test_client_bytes_in_the_log(server):
     assert FORGED_LINE.strip() not in log.splitlines()
 
 
+@pytest.mark.requirement("START-1")
 def test_restart(start_server):
     """The port can be had again at once, after a drain and after a sudden death.
 
@@ -93,6 +99,7 @@ def test_restart(start_server):
             client.ping()
 
 
+@pytest.mark.requirement("START-2")
 def test_port_in_use(server, server_words):
     """A second server on the same port says so in one line, and fails; the first goes on."""
     second = run_to_end(fill_in(server_words, server.host, server.port), server.scaled(5))

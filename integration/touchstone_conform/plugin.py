@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from . import strace
+from . import spec, strace
 from .missing import Missing
 from .server import Server
 
@@ -21,6 +21,7 @@ _MARKERS = {
     "wire": "seen by any client of any server",
     "process": "needs a server that the kit started, and a look at it from outside",
     "reference": "holds for Touchstone's own server only: its options, its log, its system calls",
+    "requirement(*IDs)": "what of SPEC.md the test judges",
 }
 _servers_key = pytest.StashKey()
 
@@ -61,6 +62,19 @@ def pytest_configure(config):
         raise pytest.UsageError("--server-cmd has no {port} in it: the kit must choose the port")
     if config.getoption("--time-scale") <= 0:
         raise pytest.UsageError("--time-scale must be more than 0")
+
+
+def requirements_of(item) -> list[str]:
+    """The IDs of the requirements that a test judges."""
+    return [each for mark in item.iter_markers("requirement") for each in mark.args]
+
+
+def pytest_collection_modifyitems(items):
+    known = spec.read().requirements
+    for item in items:
+        for each in requirements_of(item):
+            if each not in known:
+                raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
 
 
 @pytest.hookimpl(wrapper=True)

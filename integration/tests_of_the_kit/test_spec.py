@@ -1,0 +1,67 @@
+"""The specification and the tests belong together: neither has what the other does not know."""
+
+import pytest
+from judged import INTEGRATION
+
+from touchstone_conform import spec
+from touchstone_conform.plugin import requirements_of
+
+SPEC = spec.SPEC.read_text(encoding="utf-8")
+
+
+class Collected:
+    """Which requirements the tests judge."""
+
+    def __init__(self):
+        self.ids = {}
+
+    def pytest_collection_finish(self, session):
+        self.ids = {item.nodeid: requirements_of(item) for item in session.items}
+
+
+@pytest.fixture(scope="module")
+def judged():
+    """For each test its requirements."""
+    collected = Collected()
+    arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    assert pytest.main([*arguments, str(INTEGRATION / "tests")], plugins=[collected]) == 0
+    return collected.ids
+
+
+def test_every_test_judges_a_requirement(judged):
+    """No test judges what nobody demands."""
+    assert [name for name, ids in judged.items() if not ids] == []
+
+
+def test_every_requirement_is_judged(judged):
+    """No requirement is without a test."""
+    wanted = set(spec.read().requirements)
+    assert wanted - {each for ids in judged.values() for each in ids} == set()
+
+
+@pytest.mark.parametrize(
+    "found, planted, complaint",
+    [
+        ("### ECHO-2 (process)", "### ECHO-2 (proces)", r"SPEC.md:\d+: '### ECHO-2 \(proces\)'"),
+        ("### ECHO-2 (process)", "### ECHO-1 (process)", r"ECHO-1 is there twice"),
+        ("MUST NOT depend on the locale", "must not depend on it", r"ECHO-2 has \[\]"),
+        ("Seen: the server run under a", "Look: the server run under a", r"ECHO-2 does not say"),
+        ("Version ", "Draft ", r"no line like 'Version"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path, found, planted, complaint):
+    """A slip in SPEC.md is reported with its place."""
+    assert found in SPEC
+    broken = tmp_path / "SPEC.md"
+    broken.write_text(SPEC.replace(found, planted, 1), encoding="utf-8")
+    with pytest.raises(spec.SpecError, match=complaint):
+        spec.read(broken)
+
+
+def test_an_unknown_requirement_is_refused(tmp_path):
+    """A test that cites what SPEC.md does not have is not run."""
+    test = tmp_path / "test_planted.py"
+    test.write_text(
+        "import pytest\n@pytest.mark.requirement('ECHO-99')\ndef test_it():\n    pass\n"
+    )
+    assert pytest.main(["-qq", "-p", "no:cacheprovider", str(test)]) == pytest.ExitCode.USAGE_ERROR

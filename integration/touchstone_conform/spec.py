@@ -1,0 +1,98 @@
+"""SPEC.md, read: what a server must do is written there and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+
+PROFILES = ("wire", "process", "reference")
+LEVELS = ("MUST", "SHOULD", "MAY")
+
+# The file's own place in the source.
+SPEC = pathlib.Path(__file__).parents[2] / "SPEC.md"
+
+_HEADING = re.compile(r"### ([A-Z]+-[0-9]+) \((\w+)\)")
+_NOTE = re.compile(r"(Why|Seen|Left open|Source): ")
+_LEVEL = re.compile(r"\b(MUST|SHOULD|MAY)\b")
+
+
+class SpecError(Exception):
+    """SPEC.md is not as it should be; the text says where, and what was expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Requirement:
+    """One sentence, and what helps to understand it."""
+
+    id: str
+    profile: str
+    level: str
+    sentence: str
+    notes: dict[str, str]  # by "Why", "Seen", "Left open", "Source"
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """All of the file that the kit needs."""
+
+    version: str
+    schema: int  # of the JSON result
+    requirements: dict[str, Requirement]
+
+
+def read(path: pathlib.Path = SPEC) -> Spec:
+    """The specification in a file; SpecError if it is none."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    requirements = {}
+    for number, line in enumerate(lines, 1):
+        if not line.startswith("### "):
+            continue
+        where = f"{path.name}:{number}"
+        heading = _HEADING.fullmatch(line)
+        if heading is None or heading[2] not in PROFILES:
+            raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(PROFILES)})'")
+        if heading[1] in requirements:
+            raise SpecError(f"{where}: {heading[1]} is there twice, expected an ID of its own")
+        requirements[heading[1]] = _requirement(where, heading, _section(lines[number:]))
+    return Spec(
+        _declared(path, lines, r"Version (\d+\.\d+\.\d+)\."),
+        int(_declared(path, lines, r".*Schema of the JSON result: (\d+)\.")),
+        requirements,
+    )
+
+
+def _declared(path, lines, pattern):
+    for line in lines:
+        found = re.match(pattern, line)
+        if found:
+            return found[1]
+    raise SpecError(f"{path.name}: no line like {pattern!r}")
+
+
+def _section(lines):
+    """The paragraphs up to the next heading, each as one line; a note begins one of its own."""
+    paragraphs = [""]
+    for line in lines:
+        if line.startswith("#"):
+            break
+        if not line or _NOTE.match(line):
+            paragraphs.append("")
+        paragraphs[-1] = f"{paragraphs[-1]} {line}".strip()
+    return [paragraph for paragraph in paragraphs if paragraph]
+
+
+def _requirement(where, heading, paragraphs):
+    sentence, *rest = paragraphs or [""]
+    levels = _LEVEL.findall(sentence)
+    if len(set(levels)) != 1:
+        raise SpecError(f"{where}: {heading[1]} has {levels}, expected one of {LEVELS} in it")
+    notes = {}
+    for paragraph in rest:
+        note = _NOTE.match(paragraph)
+        if note is None:
+            raise SpecError(f"{where}: {paragraph[:40]!r}, expected Why, Seen, Left open or Source")
+        notes[note[1]] = paragraph[note.end() :]
+    if "Seen" not in notes:
+        raise SpecError(f"{where}: {heading[1]} does not say how it is seen, expected 'Seen: …'")
+    return Requirement(heading[1], heading[2], levels[0], sentence, notes)
