@@ -16,7 +16,7 @@ STEPS_MAX = 256
 LITERAL_BYTES_MAX = 8192
 FAULTS_MAX = 8
 COUNT_MAX = (1 << 24) - 1
-_NAME_LENGTH_MAX = 31
+NAME_LENGTH_MAX = 31
 _SHOWN_MAX = 60
 
 CLIENT_STEPS = (
@@ -297,6 +297,9 @@ class _Parser:
         names = self._scenario.names
         if word.text is None or not _NAME.fullmatch(word.text):
             self._unexpected(word, "a client's name: a-z, then a-z, 0-9 or -")
+        if len(word.text) > NAME_LENGTH_MAX:
+            found = f"found a name of {len(word.text)} bytes"
+            self._wrong(word.column, f"{found}, expected at most {NAME_LENGTH_MAX}")
         name = _ascii(word)
         if name not in names:
             if step.kind != "connect":
@@ -442,7 +445,7 @@ class _Parser:
 
 _PLAIN = re.compile(rb"[^\n][^ \t\r\n#]*")
 _QUOTED = re.compile(rb'"(?:\\[^\n]|[^"\n])*"?')
-_NAME = re.compile(rb"[a-z][a-z0-9-]{0,%d}" % (_NAME_LENGTH_MAX - 1))
+_NAME = re.compile(rb"[a-z][a-z0-9-]*")
 _DECIMAL = re.compile(rb"0*([0-9]{1,10})")
 _HEX_PAIR = re.compile(rb"[0-9a-f]{2}")
 _ESCAPE = re.compile(rb'\\(?:(["\\nrt])|x([0-9a-f]{2}))')

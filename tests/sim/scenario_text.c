@@ -5,6 +5,8 @@
 
 #include "sim/scenario.h"
 
+#define NAME_LENGTH_MAX 31
+
 struct word {
     const char *text; /* null at the end of the line */
     size_t length;
@@ -18,7 +20,7 @@ struct parser {
     const char *at, *end; /* of the text */
     const char *line_start;
     uint32_t line;
-    char names[SCENARIO_CLIENTS_MAX][32]; /* in order of appearance */
+    char names[SCENARIO_CLIENTS_MAX][NAME_LENGTH_MAX + 1]; /* in order of appearance */
     uint32_t name_count;
 };
 
@@ -95,12 +97,15 @@ static bool take_number(struct parser *p, uint32_t min, uint32_t max, uint32_t *
 
 static bool take_client(struct parser *p, struct step *step) {
     struct word word = next_word(p);
-    bool plain = word.text != NULL && word.length < sizeof p->names[0];
+    bool plain = word.text != NULL;
     for (size_t i = 0; plain && i < word.length; i++) {
         char c = word.text[i];
         plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9' && i > 0) || (c == '-' && i > 0);
     }
     if (!plain) return unexpected(p, word, "a client's name: a-z, then a-z, 0-9 or -");
+    if (word.length > NAME_LENGTH_MAX)
+        return wrong(p, word.column, "found a name of %zu bytes, expected at most %d", word.length,
+                     NAME_LENGTH_MAX);
     for (step->client = 0; step->client < p->name_count; step->client++) {
         if (is_word(word, p->names[step->client])) return true;
     }
