@@ -99,6 +99,7 @@ static void check_steps_make_sense(const struct scenario *scenario) {
 static void check_text(const struct scenario *scenario) {
     static char first[TEXT_MAX], second[TEXT_MAX];
     size_t length = printed(scenario, first);
+    assert_true(scenario_is_text(first, length));
     struct scenario again = parsed(first, length);
     assert_true(scenario_equal(scenario, &again));
     assert_int_equal(scenario->client_count, again.client_count);
@@ -111,6 +112,7 @@ static void check_bytes(const struct scenario *scenario) {
     static uint8_t bytes[SCENARIO_ENCODED_MAX];
     size_t length = scenario_encode(scenario, bytes);
     assert_true(length <= sizeof bytes);
+    assert_false(scenario_is_text((const char *)bytes, length));
     uint8_t *exact = malloc(length > 0 ? length : 1);
     assert_non_null(exact);
     memcpy(exact, bytes, length);
@@ -317,6 +319,26 @@ static void tabs_and_blanks_are_blanks(void **state) {
     assert_string_equal(canonical, "scenario 1\nconnect a\nsend a \"a\\tb\"\n");
 }
 
+/* What a file is follows from its first word: bytes can look like blanks. */
+static void text_begins_with_its_word(void **state) {
+    static const struct {
+        const char *bytes;
+        bool text;
+    } files[] = {
+        {"scenario 1", true},
+        {"\t\r\n# a\n\n  scenario", true},
+        {"# scenario 1", false},
+        {"\r\r\r", false},
+        {"", false},
+        {"Scenario 1\n", false},
+        {"scenarios", false},
+        {"connect a\nscenario 1\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        assert_int_equal(scenario_is_text(files[i].bytes, strlen(files[i].bytes)), files[i].text);
+}
+
 /* A text that does not fit is cut, and its length told. */
 static void printing_keeps_to_its_room(void **state) {
     static char whole[TEXT_MAX];
@@ -363,6 +385,7 @@ int main(void) {
         cmocka_unit_test(steps_are_limited),
         cmocka_unit_test(literals_are_limited),
         cmocka_unit_test(tabs_and_blanks_are_blanks),
+        cmocka_unit_test(text_begins_with_its_word),
         cmocka_unit_test(printing_keeps_to_its_room),
         cmocka_unit_test(the_service_maps_ascii_alone),
         cmocka_unit_test(documented_errors_alone_are_injected),

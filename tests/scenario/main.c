@@ -23,8 +23,9 @@ static const char usage[] =
     "       scenario shrink FILE     prints the smallest that still fails\n"
     "       scenario sweep FILE... [--sample N]   every documented error of every call, once\n"
     "       scenario soak --events N [--seed N] [--out FILE]   random scenarios\n"
-    "A FILE that does not begin with text is read as bytes. --faults: short delay order hints\n"
-    "stale eagain eintr, all or none. Status 0: nothing failed; 1: something did; 2: usage.\n";
+    "A FILE is text if its name ends in .scenario or its first word is scenario; else bytes.\n"
+    "--faults: short delay order hints stale eagain eintr, all or none. Status 0: nothing failed; "
+    "1: something did; 2: usage.\n";
 
 /* The command line. */
 static struct {
@@ -58,20 +59,19 @@ static size_t read_file(const char *path, char *bytes) {
     return length;
 }
 
-/* Text has no control bytes but the blanks. */
-static bool is_text(const char *bytes, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        unsigned char c = (unsigned char)bytes[i];
-        if (c < 0x20 && c != '\n' && c != '\t' && c != '\r') return false;
-    }
-    return length > 0;
+/* A text that lacks its first line is still told so, if its name says what it is; all else is bytes,
+ * whatever they look like: any string of them is a scenario. */
+static bool is_text(const char *path, const char *bytes, size_t length) {
+    const char *extension = strrchr(path, '.');
+    if (extension != NULL && strcmp(extension, ".scenario") == 0) return true;
+    return scenario_is_text(bytes, length);
 }
 
 static void load(const char *path) {
     static char bytes[FILE_BYTES_MAX];
     struct scenario_error error;
     size_t length = read_file(path, bytes);
-    if (!is_text(bytes, length)) {
+    if (!is_text(path, bytes, length)) {
         scenario_decode(&scenario, (const uint8_t *)bytes, length);
     } else if (!scenario_parse(&scenario, bytes, length, &error)) {
         fprintf(stderr, "%s:%u:%u: %s\n", path, error.line, error.column, error.text);

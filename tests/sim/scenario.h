@@ -150,6 +150,9 @@ struct scenario_error {
 bool scenario_parse(struct scenario *scenario, const char *text, size_t length,
                     struct scenario_error *error);
 
+/* True if the first word, behind blanks and comments, is the one that every text begins with. */
+bool scenario_is_text(const char *text, size_t length);
+
 /* Writes the canonical text; the result is its length, or `room` or more if it does not fit. */
 size_t scenario_print(const struct scenario *scenario, char *text, size_t room);
 

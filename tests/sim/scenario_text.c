@@ -306,6 +306,22 @@ static bool take_version(struct parser *p, struct word first) {
     return take_number(p, SCENARIO_VERSION, SCENARIO_VERSION, &version);
 }
 
+static void next_line(struct parser *p) {
+    while (p->at < p->end && *p->at != '\n')
+        p->at++;
+    if (p->at < p->end) p->at++;
+}
+
+bool scenario_is_text(const char *text, size_t length) {
+    struct parser p = {.at = text, .end = text + length};
+    struct word first = {.text = NULL};
+    while (p.at < p.end && first.text == NULL) {
+        first = next_word(&p);
+        next_line(&p);
+    }
+    return is_word(first, "scenario");
+}
+
 bool scenario_parse(struct scenario *scenario, const char *text, size_t length,
                     struct scenario_error *error) {
     struct parser p = {.scenario = scenario, .error = error, .at = text, .end = text + length};
@@ -322,9 +338,7 @@ bool scenario_parse(struct scenario *scenario, const char *text, size_t length,
             struct word rest = next_word(&p);
             if (rest.text != NULL) return unexpected(&p, rest, "the end of the line");
         }
-        while (p.at < p.end && *p.at != '\n')
-            p.at++;
-        if (p.at < p.end) p.at++;
+        next_line(&p);
     }
     p.line_start = p.at;
     return versioned || unexpected(&p, (struct word){NULL, 0, 1}, "scenario 1");
