@@ -1,4 +1,4 @@
-"""The kit's parser of scenarios keeps to the contract that the simulation's parser keeps to, too."""
+"""The kit's parser of scenarios keeps to the contract, as the simulation's parser does."""
 
 import pytest
 from judged import INTEGRATION

@@ -59,8 +59,8 @@ static size_t read_file(const char *path, char *bytes) {
     return length;
 }
 
-/* A text that lacks its first line is still told so, if its name says what it is; all else is bytes,
- * whatever they look like: any string of them is a scenario. */
+/* A text that lacks its first line is still told so, if its name says what it is. All else is
+ * bytes, whatever they look like: any string of them is a scenario. */
 static bool is_text(const char *path, const char *bytes, size_t length) {
     const char *extension = strrchr(path, '.');
     if (extension != NULL && strcmp(extension, ".scenario") == 0) return true;

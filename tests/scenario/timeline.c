@@ -56,7 +56,8 @@ static void print_event(const struct sim_event *event, uint32_t client_count) {
     for (uint32_t i = 0; i < client_count; i++) {
         char text[LANE_COLUMNS + 8] = "|";
         if (in_lane && (uint32_t)event->client == i) lane_text(event, text, sizeof text);
-        printf("%-*s", LANE_COLUMNS, text);
+        bool last = in_lane && i + 1 == client_count;
+        printf("%-*s", last ? 0 : LANE_COLUMNS, text);
     }
     if (event->call < SIM_WORLD)
         print_call(event);
