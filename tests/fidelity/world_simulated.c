@@ -19,7 +19,7 @@ static void act(struct world *w, enum step_kind kind, enum client client, uint64
 static void start_with(struct world *w, enum sim_poller kind) {
     memset(&scenario, 0, sizeof scenario);
     stream_init(&stream, &scenario);
-    oracle_init(&oracle, &stream, 0);
+    oracle_init(&oracle, &stream, 0, 0);
     sim_init(&sim, &oracle, &scenario, kind, NULL);
     w->kernel = sim_kernel(&sim);
     w->listener = SIM_LISTENER;

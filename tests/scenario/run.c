@@ -282,7 +282,7 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
             1000 * (scenario->drain_timeout_s > 0 ? scenario->drain_timeout_s : DRAIN_DEFAULT_S),
     };
     stream_init(&run.stream, scenario);
-    oracle_init(&run.oracle, &run.stream, options.idle_timeout_ms);
+    oracle_init(&run.oracle, &run.stream, options.idle_timeout_ms, options.drain_timeout_ms);
     sim_init(&run.sim, &run.oracle, scenario, poller, trace);
     struct kernel kernel = sim_kernel(&run.sim);
     struct poller real = {.ops = poller == SIM_EPOLL ? &poller_epoll : &poller_kqueue,

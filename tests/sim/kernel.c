@@ -331,7 +331,7 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
     sim->owner[descriptor] = (int8_t)client;
     sim->open++;
     if ((uint32_t)descriptor >= sim->top) sim->top = (uint32_t)descriptor + 1;
-    sim->oracle->clients[client].progress_ms = sim->now_ms;
+    oracle_accepted(sim->oracle, client, sim->now_ms);
     sim->progress++;
     *peer = (struct endpoint){
         .address = {127, 0, 0, 1}, .port = (uint16_t)(10000 + client), .family = ENDPOINT_IPV4};
@@ -344,6 +344,8 @@ static struct result sim_accept(void *self, int32_t listener, struct endpoint *p
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = strike(sim, CALL_ACCEPT, -1);
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
+    bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
+    if (!taken && !is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     return traced(sim, CALL_ACCEPT, result.fault == FAULT_NONE ? (int32_t)result.value : listener,
                   0, result);
 }
@@ -525,6 +527,8 @@ static struct result change_watch(struct sim_kernel *sim, int32_t descriptor,
  * to give a client up. */
 static struct result strike_change(struct sim_kernel *sim, int32_t descriptor, bool deletes) {
     struct result result = strike(sim, CALL_CONTROL, deletes ? -1 : descriptor);
+    if (descriptor == SIM_LISTENER && !deletes && result.fault != FAULT_NONE)
+        oracle_refused(sim->oracle, sim->now_ms);
     if (!deletes || result.fault == FAULT_NONE) return result;
     if (result.fault != FAULT_NOT_FOUND) return failed(FAULT_NONE, 0);
     struct sim_watch *watch = &sim->watches[descriptor];
@@ -637,6 +641,7 @@ static struct result wait_for(struct sim_kernel *sim, void *records, size_t max,
     if (found > 0) return (struct result){.value = found};
     if (timeout_ms >= 0 && sim->now_ms + (uint64_t)timeout_ms <= sim->until_ms) {
         sim->now_ms += (uint64_t)timeout_ms;
+        oracle_timed_out(sim->oracle, (uint64_t)timeout_ms, sim->now_ms);
         return (struct result){.value = 0};
     }
     sim->now_ms = timeout_ms >= 0 || sim->until_ms > sim->now_ms ? sim->until_ms : sim->now_ms;
@@ -738,7 +743,8 @@ static void act_on_server(struct sim_kernel *sim, const struct step *step) {
     } else if (step->kind == STEP_WAIT) {
         sim->until_ms += step->count;
     } else if (step->kind == STEP_STOP) {
-        sim->stop_pending = sim->oracle->stopping = true;
+        sim->stop_pending = true;
+        oracle_stops(sim->oracle, sim->now_ms);
         for (uint32_t i = 0; i < sim->link_count; i++) {
             struct oracle_client *c = &sim->oracle->clients[i];
             c->at_stop = c->ended ? 0 : sim->links[i].arrived;

@@ -4,15 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NEVER UINT64_MAX
+
+/* So long after a refusal accepting is tried again, and so often, at most, is looked for who is
+ * idle. */
+#define REST_MS 100
+
 /* The service: 0x61-0x7A lose 0x20, every other byte comes back as it was. */
 static uint8_t mapped(uint8_t byte) { return byte > 0x60 && byte < 0x7b ? byte & 0xdf : byte; }
 
 uint8_t oracle_mapped(uint8_t byte) { return mapped(byte); }
 
-void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms) {
+void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
+                 uint64_t drain_timeout_ms) {
     memset(oracle, 0, sizeof *oracle);
+    memset(oracle->due_ms, 0xff, sizeof oracle->due_ms);
     oracle->stream = stream;
     oracle->idle_timeout_ms = idle_timeout_ms;
+    oracle->drain_timeout_ms = drain_timeout_ms;
 }
 
 void oracle_fail(struct oracle *oracle, const char *format, ...) {
@@ -22,6 +31,13 @@ void oracle_fail(struct oracle *oracle, const char *format, ...) {
     vsnprintf(oracle->failure, sizeof oracle->failure, format, arguments);
     va_end(arguments);
     oracle->failed = true;
+}
+
+void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
+    oracle->clients[client].accepted = true;
+    oracle->clients[client].progress_ms = now_ms;
+    if (oracle->idle_timeout_ms > 0 && oracle->due_ms[DUE_IDLE] == NEVER)
+        oracle->due_ms[DUE_IDLE] = now_ms + oracle->idle_timeout_ms;
 }
 
 void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms) {
@@ -90,4 +106,35 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client) {
     unsigned long long missed = c->written - c->got;
     if (c->got < c->written)
         oracle_fail(oracle, "client %c: the end came before %llu bytes", 'a' + client, missed);
+}
+
+void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
+    oracle->due_ms[DUE_ACCEPT] = now_ms + REST_MS;
+}
+
+void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
+    oracle->stopping = true;
+    oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
+}
+
+/* When somebody may next be found idle. Who made progress since is looked at for nothing: a server
+ * need not set its clock anew for every byte. */
+static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
+    uint64_t next = NEVER;
+    for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++) {
+        const struct oracle_client *c = &oracle->clients[i];
+        uint64_t due = c->progress_ms + oracle->idle_timeout_ms;
+        if (c->accepted && !c->ended && due < next) next = due;
+    }
+    return next < now_ms + REST_MS ? now_ms + REST_MS : next;
+}
+
+void oracle_timed_out(struct oracle *oracle, uint64_t timeout_ms, uint64_t now_ms) {
+    for (uint32_t i = 0; i < DUE_KINDS; i++) {
+        if (oracle->due_ms[i] > now_ms) continue;
+        oracle->due_ms[i] = i == DUE_IDLE ? next_idle_ms(oracle, now_ms) : NEVER;
+        return;
+    }
+    unsigned long long waited = timeout_ms;
+    oracle_fail(oracle, "a wait of %llu ms timed out with nothing due", waited);
 }
