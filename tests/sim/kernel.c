@@ -629,6 +629,14 @@ static uint32_t gather(struct sim_kernel *sim, void *records, size_t max) {
     return gather_kqueue(sim, records, max);
 }
 
+/* No kernel wakes a process on the dot. But time passes no further than the scenario lets it. */
+static uint64_t lateness(struct sim_kernel *sim) {
+    uint64_t most = sim->until_ms - sim->now_ms;
+    if (most == 0 || !one_in(sim, VARY_DELAY, 2)) return 0;
+    uint64_t late = 1 + sim_random(sim) % SIM_LATE_MAX_MS;
+    return late < most ? late : most;
+}
+
 /* Waits: lets the world move until something is ready, or time, if it may pass. */
 static struct result wait_for(struct sim_kernel *sim, void *records, size_t max,
                               int32_t timeout_ms) {
@@ -641,6 +649,7 @@ static struct result wait_for(struct sim_kernel *sim, void *records, size_t max,
     if (found > 0) return (struct result){.value = found};
     if (timeout_ms >= 0 && sim->now_ms + (uint64_t)timeout_ms <= sim->until_ms) {
         sim->now_ms += (uint64_t)timeout_ms;
+        if (timeout_ms > 0) sim->now_ms += lateness(sim);
         oracle_timed_out(sim->oracle, (uint64_t)timeout_ms, sim->now_ms);
         return (struct result){.value = 0};
     }

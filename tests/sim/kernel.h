@@ -18,6 +18,9 @@
 #define SIM_STOP 5
 #define SIM_CLIENT_FIRST 6
 
+/* Where delay varies, so much later than asked for a wait may be over. */
+#define SIM_LATE_MAX_MS 50
+
 enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
 
 /* One connection, seen from both ends. */
