@@ -398,7 +398,7 @@ static struct result put_bytes(struct sim_kernel *sim, struct sim_link *link, ui
         return failed(fault, fault == FAULT_PIPE ? 32 : 104);
     }
     if (link->reset_arrived || link->server_shut) return failed(FAULT_PIPE, 32);
-    if (room == 0) return failed(FAULT_WOULD_BLOCK, 11);
+    if (room == 0 && length > 0) return failed(FAULT_WOULD_BLOCK, 11);
     uint64_t count = part_of(sim, VARY_SHORT, room < length ? room : length);
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
     link->written += count;
