@@ -292,7 +292,7 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
     struct poller real = {.ops = poller == SIM_EPOLL ? &poller_epoll : &poller_kqueue,
                           .kernel = kernel,
                           .queue = SIM_QUEUE};
-    run.log = (struct log){.kernel = kernel, .level = LOG_QUIET};
+    run.log = (struct log){.kernel = kernel, .level = LOG_EVENTS};
     run.status = SERVER_RUNNING;
     run.frozen = false;
     memset(run.expected, 0, sizeof run.expected);
