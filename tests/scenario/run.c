@@ -233,6 +233,14 @@ static void let_clients_leave(void) {
     check_idle(true);
 }
 
+/* True if bytes of anybody arrived that were not answered. */
+static bool anybody_unanswered(void) {
+    for (uint32_t i = 0; i < run.sim.link_count; i++) {
+        if (run.oracle.clients[i].written < run.sim.links[i].arrived) return true;
+    }
+    return false;
+}
+
 static void check_drain(void) {
     bool in_time = run.sim.now_ms < run.stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run.sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
@@ -247,6 +255,8 @@ static void check_drain(void) {
             oracle_fail(&run.oracle, "client %c lost %llu bytes in the drain", 'a' + i,
                         (unsigned long long)(c->at_stop - link->got));
     }
+    if (run.status == SERVER_STOPPED_SHORT && !anybody_unanswered())
+        oracle_fail(&run.oracle, "the server says that the drain lost bytes, and it lost none");
     if (run.status == SERVER_STOPPED_SHORT && in_time)
         oracle_fail(&run.oracle, "the server gave the drain up before its time");
     if (run.sim.now_ms > run.stop_ms + late_ms) oracle_fail(&run.oracle, "the drain took too long");
