@@ -8,6 +8,9 @@
 /* So many receives from one client, while the others wait, are no turn any more. */
 #define TURN_MAX 64
 
+/* A server that keeps time in 32 bits sees them wrap while a scenario runs. */
+#define CLOCK_FIRST_MS ((1ull << 32) - 500)
+
 /* Random numbers: splitmix64. */
 uint64_t sim_random(struct sim_kernel *sim) {
     uint64_t z = sim->random += 0x9e3779b97f4a7c15u;
@@ -808,7 +811,7 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
     sim->fault_count = scenario->fault_count;
     sim->open_max = SIM_DESCRIPTORS;
     sim->top = SIM_CLIENT_FIRST;
-    sim->now_ms = sim->until_ms = 1000;
+    sim->now_ms = sim->until_ms = CLOCK_FIRST_MS;
     sim->listening = true;
     sim->trace = trace;
 }
