@@ -692,6 +692,7 @@ static struct result sim_kevent(void *self, int32_t queue, const struct kqueue_r
                                 size_t count, struct kqueue_record *events, size_t max,
                                 int32_t timeout_ms) {
     struct sim_kernel *sim = self_of(self);
+    bool refused = false;
     (void)queue;
     if (count == 0) return make_wait(sim, events, max, timeout_ms);
     for (size_t i = 0; i < count; i++) {
@@ -712,7 +713,10 @@ static struct result sim_kevent(void *self, int32_t queue, const struct kqueue_r
         events[i].fault = struck.fault;
         traced(sim, CALL_CONTROL, change->descriptor, change->flags + 65536u * change->filter,
                struck);
+        refused |= struck.fault != FAULT_NONE;
     }
+    /* Interrupted, it has applied the changes all the same (kqueue(2)); it brings no receipts. */
+    if (!refused && one_in(sim, VARY_EINTR, 16)) return failed(FAULT_INTERRUPTED, 4);
     return (struct result){.value = (int64_t)count};
 }
 
