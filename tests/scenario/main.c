@@ -9,6 +9,7 @@
 #include "scenario/shrink.h"
 #include "scenario/timeline.h"
 
+#define FILES_MAX 4096
 #define FILE_BYTES_MAX (1u << 20)
 #define TRACE_EVENTS_MAX (1u << 20)
 
@@ -23,13 +24,16 @@ static const char usage[] =
     "       scenario shrink FILE     prints the smallest that still fails\n"
     "       scenario sweep FILE... [--sample N]   every documented error of every call, once\n"
     "       scenario soak --events N [--seed N] [--out FILE]   random scenarios\n"
+    "       scenario --help\n"
+    "shrink takes --seed and --faults, too. With --oracle-only run judges, as shrink, sweep and\n"
+    "soak do, what all are owed, and not what a file's own steps expect.\n"
     "A FILE is text if its name ends in .scenario or its first word is scenario; else bytes.\n"
     "--faults: short delay order hints stale eagain eintr, all or none. Status 0: nothing failed; "
     "1: something did; 2: usage.\n";
 
 /* The command line. */
 static struct {
-    const char *files[4096];
+    const char *files[FILES_MAX];
     size_t file_count;
     bool pollers[2];
     uint64_t seed, seeds, events, sample;
@@ -87,14 +91,19 @@ static void print_text(FILE *file) {
 /* run */
 
 static void vary(uint64_t seed) {
+    if (seed > UINT32_MAX) quit("--seed", "is at most 4294967295 in a scenario");
     if (command.has_faults) scenario.vary = command.faults;
     if (command.has_seed || command.seeds > 1) scenario.seed = (uint32_t)seed;
 }
+
+static bool both_pollers(void) { return command.pollers[0] && command.pollers[1]; }
 
 static bool run_once(const char *path, enum sim_poller poller, struct run_result *result) {
     struct sim_trace trace = {.events = trace_events, .max = TRACE_EVENTS_MAX};
     run_scenario(&scenario, poller, command.oracle_only ? RUN_ORACLE : RUN_EXPECTATIONS,
                  command.trace ? &trace : NULL, result);
+    if (command.trace && (command.seeds > 1 || command.file_count > 1 || both_pollers()))
+        printf("%s, seed %u, %s:\n", path, scenario.seed, poller == SIM_EPOLL ? "epoll" : "kqueue");
     if (command.trace) timeline_print(&trace, scenario.client_count);
     if (command.hash)
         printf("%s %s %u %016" PRIx64 " %" PRIu64 "\n", path,
@@ -105,7 +114,7 @@ static bool run_once(const char *path, enum sim_poller poller, struct run_result
 }
 
 static bool same_views(const char *path, const struct run_result results[2]) {
-    if (!command.pollers[0] || !command.pollers[1] || !run_is_comparable(&scenario)) return true;
+    if (!both_pollers() || !run_is_comparable(&scenario)) return true;
     for (uint32_t i = 0; i < scenario.client_count; i++) {
         if (results[0].views[i].got == results[1].views[i].got &&
             results[0].views[i].close == results[1].views[i].close)
@@ -291,6 +300,7 @@ static int soak_command(void) {
     uint64_t runs = 0;
     uint64_t next = 0;
     double begin = seconds();
+    if (command.events == 0) quit("soak", "needs --events N, at least 1");
     while (events < command.events) {
         struct run_result results[2];
         random_scenario(&dice);
@@ -331,7 +341,9 @@ static int binary_command(void) {
 static int shrink_command(void) {
     struct run_result results[2];
     load(command.files[0]);
-    if (run_both(&scenario, RUN_ORACLE, results)) quit(command.files[0], "does not fail");
+    vary(command.seed);
+    if (run_both(&scenario, RUN_ORACLE, results))
+        quit(command.files[0], "does not fail, but for what its own steps may expect");
     shrink(&scenario);
     print_text(stdout);
     return EXIT_SUCCESS;
@@ -366,7 +378,7 @@ static void take_poller(const char *value) {
     if (value == NULL) quit("--poller", "needs epoll, kqueue or both");
     command.pollers[SIM_EPOLL] = strcmp(value, "kqueue") != 0;
     command.pollers[SIM_KQUEUE] = strcmp(value, "epoll") != 0;
-    if (strcmp(value, "both") != 0 && command.pollers[0] && command.pollers[1])
+    if (strcmp(value, "both") != 0 && both_pollers())
         quit(value, "is no poller: epoll, kqueue or both");
 }
 
@@ -398,23 +410,28 @@ int main(int argc, char *argv[]) {
     static const struct {
         const char *name;
         int (*run)(void);
-        bool needs_file;
-    } verbs[] = {{"run", run_command, true},       {"text", text_command, true},
-                 {"binary", binary_command, true}, {"shrink", shrink_command, true},
-                 {"sweep", sweep_command, true},   {"soak", soak_command, false}};
+        size_t files_min, files_max;
+    } verbs[] = {{"run", run_command, 1, FILES_MAX},     {"text", text_command, 1, 1},
+                 {"binary", binary_command, 1, 1},       {"shrink", shrink_command, 1, 1},
+                 {"sweep", sweep_command, 1, FILES_MAX}, {"soak", soak_command, 0, 0}};
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout), EXIT_SUCCESS;
     for (int i = 2; i < argc;) {
         if (argv[i][0] == '-')
             i += take_option(argv[i], argv[i + 1]);
-        else if (command.file_count < sizeof command.files / sizeof command.files[0])
+        else if (command.file_count < FILES_MAX)
             command.files[command.file_count++] = argv[i++];
         else
             quit(argv[i], "is one file too many");
     }
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(argv[1], verbs[i].name) != 0) continue;
-        if (verbs[i].needs_file && command.file_count == 0) quit(argv[1], "needs a file");
+        if (command.file_count < verbs[i].files_min) quit(argv[1], "needs a file");
+        if (command.file_count > verbs[i].files_max) quit(argv[1], "takes fewer files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
-        return verbs[i].run();
+        if (command.seeds == 0) quit("--seeds", "needs at least 1");
+        int status = verbs[i].run();
+        if (fflush(stdout) != 0 || ferror(stdout)) quit("its output", "cannot be written");
+        return status;
     }
     fputs(usage, stderr);
     return STATUS_USAGE;

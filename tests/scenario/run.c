@@ -152,22 +152,25 @@ static uint32_t close_of(uint32_t client) {
     return link->reset_seen ? CLOSE_RST : CLOSE_OPEN;
 }
 
-static void check_literal(const struct scenario *scenario, const struct step *step) {
+static void check_literal(const struct scenario *scenario, const struct step *step,
+                          uint32_t number) {
     for (uint32_t i = 0; i < step->count; i++) {
         uint8_t byte;
         stream_fill(&run.stream, step->client, run.expected[step->client] + i, &byte, 1);
         if (oracle_mapped(byte) != scenario->bytes[step->offset + i])
-            oracle_fail(&run.oracle, "the scenario expects 0x%02x of client %c, the service 0x%02x",
-                        scenario->bytes[step->offset + i], 'a' + step->client, oracle_mapped(byte));
+            oracle_fail(&run.oracle, "step %u, expect %c: byte %u is 0x%02x, and due is 0x%02x",
+                        number, 'a' + step->client, i, scenario->bytes[step->offset + i],
+                        oracle_mapped(byte));
     }
 }
 
 static void check_step(const struct scenario *scenario, const struct step *step, uint32_t number) {
     const char *word = scenario_step_words[step->kind];
     bool good = true;
+    uint64_t due = run.sim.links[step->client].sent;
     if (step->kind == STEP_EXPECT) {
-        if (step->literal && run.judge == RUN_EXPECTATIONS) check_literal(scenario, step);
-        run.expected[step->client] += step->count;
+        if (step->literal && run.judge == RUN_EXPECTATIONS) check_literal(scenario, step, number);
+        due = run.expected[step->client] += step->count;
         run_until(has_expected, step);
         good = has_expected(step) || has_owed(step);
     } else if (step->kind == STEP_EXPECT_END) {
@@ -180,8 +183,9 @@ static void check_step(const struct scenario *scenario, const struct step *step,
         run_until_idle();
     }
     if (!good && run.judge == RUN_EXPECTATIONS && !run.oracle.clients[step->client].excused)
-        oracle_fail(&run.oracle, "step %u, %s %c: got %llu bytes, %s", number, word,
+        oracle_fail(&run.oracle, "step %u, %s %c: got %llu of %llu bytes, %s", number, word,
                     'a' + step->client, (unsigned long long)run.sim.links[step->client].got,
+                    (unsigned long long)due,
                     close_of(step->client) == CLOSE_FIN   ? "FIN"
                     : close_of(step->client) == CLOSE_RST ? "RST"
                                                           : "still open");
