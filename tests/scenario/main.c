@@ -283,10 +283,12 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void keep_failure(const struct run_result results[2]) {
+static void keep_failure(struct run_result results[2]) {
     FILE *file = fopen(command.out, "w");
     printf("FAILED, %s\n", results[0].failed ? results[0].failure : results[1].failure);
     shrink(&scenario);
+    run_both(&scenario, RUN_ORACLE, results);
+    printf("shrunk, %s\n", results[0].failed ? results[0].failure : results[1].failure);
     print_text(stdout);
     if (file == NULL) quit(command.out, "cannot be written");
     print_text(file);

@@ -25,10 +25,26 @@ static bool adopt(struct scenario *scenario, const struct scenario *smaller) {
     return true;
 }
 
+/* Clients are numbered in the order in which they connect, as a parser will number them: what they
+ * send depends on it, so what is tried must be what is printed. */
+static void number_clients(struct scenario *scenario) {
+    uint32_t numbers[SCENARIO_CLIENTS_MAX];
+    for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++)
+        numbers[i] = i;
+    scenario->client_count = 0;
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        struct step *step = &scenario->steps[i];
+        if (step->kind > STEP_EXPECT_CLOSE) continue; /* it is nobody's */
+        if (step->kind == STEP_CONNECT) numbers[step->client] = scenario->client_count++;
+        step->client = numbers[step->client];
+    }
+}
+
 static void remove_steps(struct scenario *scenario, uint32_t at, uint32_t count) {
     memmove(&scenario->steps[at], &scenario->steps[at + count],
             (scenario->step_count - at - count) * sizeof scenario->steps[0]);
     scenario->step_count -= count;
+    number_clients(scenario);
 }
 
 /* Leaves out runs of steps, long ones first. */
