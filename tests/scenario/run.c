@@ -15,6 +15,10 @@
 
 #define DRAIN_DEFAULT_S 5
 
+/* RUN_BRIEFLY: so many events at most, and so many bytes that the server moves count as one. */
+#define BRIEF_EVENTS_MAX 2048
+#define BRIEF_BYTES 64
+
 /* A drain's time is rounded up, and so much longer than it says. */
 #define DRAIN_LATE_MS 2
 
@@ -55,7 +59,15 @@ static void check_server(void) {
         oracle_fail(&run.oracle, "%u clients were accepted, more than the limit", run.sim.open);
 }
 
-static bool running(void) { return run.status == SERVER_RUNNING && !run.oracle.failed; }
+/* Had its time: what happened since is not judged any more. */
+static bool is_cut(void) {
+    return run.judge == RUN_BRIEFLY &&
+           run.sim.events + run.sim.moved / BRIEF_BYTES > BRIEF_EVENTS_MAX;
+}
+
+static bool is_over(void) { return run.oracle.failed || is_cut(); }
+
+static bool running(void) { return run.status == SERVER_RUNNING && !is_over(); }
 
 static void step_server(void) {
     run.sim.idle = false;
@@ -234,7 +246,7 @@ static void let_clients_leave(void) {
     run_until_idle();
     act(STEP_WAIT, 0, REST_MS);
     run_until_idle();
-    check_idle(true);
+    if (!is_over()) check_idle(true);
 }
 
 /* True if bytes of anybody arrived that were not answered. */
@@ -281,11 +293,18 @@ static void stop_server(void) {
     act(STEP_WAIT, 0, run.server.options.drain_timeout_ms + REST_MS);
     run_until_idle();
     let_clients_read();
-    if (run.oracle.failed) return;
+    if (is_over()) return;
     if (run.status == SERVER_RUNNING)
         oracle_fail(&run.oracle, "the server does not stop");
     else
         check_drain();
+}
+
+static bool logs(const struct scenario *scenario) {
+    bool struck = false;
+    for (uint32_t i = 0; i < scenario->fault_count; i++)
+        struck |= scenario->faults[i].call == CALL_LOG;
+    return struck || run.judge != RUN_BRIEFLY;
 }
 
 static bool start(const struct scenario *scenario, enum sim_poller poller,
@@ -306,7 +325,7 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
     struct poller real = {.ops = poller == SIM_EPOLL ? &poller_epoll : &poller_kqueue,
                           .kernel = kernel,
                           .queue = SIM_QUEUE};
-    run.log = (struct log){.kernel = kernel, .level = LOG_EVENTS};
+    run.log = (struct log){.kernel = kernel, .level = logs(scenario) ? LOG_EVENTS : LOG_QUIET};
     run.status = SERVER_RUNNING;
     run.frozen = false;
     memset(run.expected, 0, sizeof run.expected);
@@ -320,7 +339,7 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
 
 /* Also once the server has stopped: what it sent is still to come. */
 static void play(const struct scenario *scenario) {
-    for (uint32_t i = 0; i < scenario->step_count && !run.oracle.failed; i++) {
+    for (uint32_t i = 0; i < scenario->step_count && !is_over(); i++) {
         const struct step *step = &scenario->steps[i];
         if (is_judge(step->kind))
             check_step(scenario, step, i + 1);
@@ -328,7 +347,7 @@ static void play(const struct scenario *scenario) {
             perform(scenario, step);
     }
     if (running() && !run.oracle.stopping) let_clients_leave();
-    if (!run.oracle.failed) stop_server();
+    if (!is_over()) stop_server();
 }
 
 void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum run_judge judge,
@@ -338,6 +357,7 @@ void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum 
     /* A fault of the very first calls keeps the server from starting: that is its right. */
     if (start(scenario, poller, trace)) play(scenario);
     result->failed = run.oracle.failed;
+    result->cut = is_cut();
     if (run.oracle.failed)
         snprintf(result->failure, sizeof result->failure, "%s: %s",
                  poller == SIM_EPOLL ? "epoll" : "kqueue", run.oracle.failure);
@@ -362,7 +382,7 @@ bool run_both(const struct scenario *scenario, enum run_judge judge, struct run_
         run_scenario(scenario, (enum sim_poller)poller, judge, NULL, &results[poller]);
         if (results[poller].failed) return false;
     }
-    if (!run_is_comparable(scenario)) return true;
+    if (!run_is_comparable(scenario) || results[0].cut || results[1].cut) return true;
     for (uint32_t i = 0; i < scenario->client_count; i++) {
         const struct run_view *a = &results[SIM_EPOLL].views[i];
         const struct run_view *b = &results[SIM_KQUEUE].views[i];

@@ -11,6 +11,7 @@ struct run_view {
 
 struct run_result {
     bool failed;
+    bool cut; /* RUN_BRIEFLY: before its end */
     char failure[256];
     uint64_t hash;   /* of the trace */
     uint64_t events; /* kernel calls and steps of the world */
@@ -18,9 +19,16 @@ struct run_result {
     struct run_view views[SCENARIO_CLIENTS_MAX]; /* what each client saw in the end */
 };
 
-/* By the oracle alone, or also by the scenario's own expectations. Those of a scenario
- * that nobody wrote may be wrong. */
-enum run_judge { RUN_ORACLE, RUN_EXPECTATIONS };
+/* How a run is judged. Expectations of a scenario that nobody wrote may be wrong.
+ *
+ * RUN_BRIEFLY is for fuzzers. What remains after so many events is neither run nor judged, and the
+ * server logs only if a fault is to strike the log: to write lines takes longer than all else. Up
+ * to there it is the same run as by RUN_ORACLE. */
+enum run_judge {
+    RUN_ORACLE,       /* by the oracle alone */
+    RUN_EXPECTATIONS, /* also by what the scenario itself expects */
+    RUN_BRIEFLY       /* by the oracle, up to a limit */
+};
 
 /* `trace` may be null. */
 void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum run_judge judge,

@@ -375,6 +375,7 @@ static struct result take_bytes(struct sim_kernel *sim, struct sim_link *link, u
     count = part_of(sim, VARY_SHORT, count);
     stream_fill(sim->stream, client, link->taken, bytes, (size_t)count);
     link->taken += count;
+    sim->moved += count;
     sim->progress++;
     oracle_taken(sim->oracle, client, count, sim->now_ms);
     return (struct result){.value = (int64_t)count};
@@ -406,6 +407,7 @@ static struct result put_bytes(struct sim_kernel *sim, struct sim_link *link, ui
     uint64_t count = part_of(sim, VARY_SHORT, room < length ? room : length);
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
     link->written += count;
+    sim->moved += count;
     sim->progress++;
     return (struct result){.value = (int64_t)count};
 }

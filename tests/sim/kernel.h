@@ -99,6 +99,7 @@ struct sim_kernel {
 
     uint32_t calls[CALL_KINDS];
     uint64_t events;         /* calls and steps of the world */
+    uint64_t moved;          /* bytes that the server received and sent */
     uint64_t progress;       /* changes whenever something moved */
     uint64_t hash;           /* of the trace */
     struct sim_trace *trace; /* null: not kept */
