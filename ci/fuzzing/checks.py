@@ -1,0 +1,69 @@
+"""What CI runs: a few seconds of every target, and the canary."""
+
+import concurrent.futures
+
+from . import engines, tree
+
+SMOKE_S = 5
+SMOKE_AFL_S = 20
+CANARY_S = 60
+# Without a bug to find, a moment shows that the canary's check does not find one all the same.
+PROVE_S = 3
+SILENT = "upper"
+
+
+def run_fresh(engine, target, seconds, place):
+    """As on a machine that never fuzzed before."""
+    tree.fresh_folder(place)
+    return engines.run(engines.ENGINES[engine](target, place), seconds)
+
+
+def run_all(plan, at_a_time):
+    """Runs each (engine, target, seconds, place), a line each; gives the results with findings."""
+    bad = []
+    with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
+        running = [pool.submit(function, *arguments) for function, *arguments in plan]
+        for done in concurrent.futures.as_completed(running):
+            result = done.result()
+            tree.say(result)
+            if is_bad(result):
+                bad.append(result)
+    return bad
+
+
+def is_bad(result):
+    """An input that does not always take the same path is the target's fault, too."""
+    return bool(result.findings) or result.stats.stability < 100
+
+
+def smoke():
+    """Two at a time; the one that takes longest first."""
+    names = tree.honest_targets()
+    tree.Build("fuzz-libfuzzer", names)
+    place = tree.FOUND / "smoke"
+    plan = [(run_fresh, "afl", "server", SMOKE_AFL_S, place / "afl" / "server")]
+    plan += [
+        (run_fresh, "libfuzzer", name, SMOKE_S, place / "libfuzzer" / name) for name in names
+    ]
+    return run_all(plan, 2)
+
+
+def heard(target, seconds):
+    """The engines that find something in time."""
+    for engine in engines.ENGINES:
+        place = tree.FOUND / "canary" / engine / target
+        result = run_fresh(engine, target, seconds, place)
+        tree.say(result)
+        if result.findings:
+            yield engine
+
+
+def canary():
+    if list(heard(tree.CANARY, CANARY_S)) != list(engines.ENGINES):
+        raise tree.CannotRun("the canary's bug was not found by both: the pipeline is dead")
+
+
+def canary_prove():
+    """The same on a target that has no bug: neither engine may be said to have found one."""
+    if list(heard(SILENT, PROVE_S)):
+        raise tree.CannotRun(f"something was found in {SILENT}, so that the canary proves nothing")
