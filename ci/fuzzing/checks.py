@@ -1,6 +1,9 @@
 """What CI runs: a few seconds of every target, and the canary."""
 
 import concurrent.futures
+import re
+import shlex
+import subprocess
 
 from . import engines, tree
 
@@ -10,6 +13,7 @@ CANARY_S = 60
 # Without a bug to find, a moment shows that the canary's check does not find one all the same.
 PROVE_S = 3
 SILENT = "upper"
+DEFECT = "fin-drops-pending-output"
 
 
 def run_fresh(engine, target, seconds, place):
@@ -46,6 +50,31 @@ def smoke():
         (run_fresh, "libfuzzer", name, SMOKE_S, place / "libfuzzer" / name) for name in names
     ]
     return run_all(plan, 2)
+
+
+def smoke_prove():
+    """A defect planted into a copy of the server ends a run with status 1 and a scenario, and the
+    command that is printed for it fails, too."""
+    copy = tree.fresh_folder(tree.FOUND / "planted")
+    tree.copy_tree(copy)
+    tree.output_of(["git", "-C", copy, "init", "--quiet"])
+    tree.output_of(["git", "-C", copy, "apply", f"tests/planted/{DEFECT}.patch"])
+    status, said = outcome([copy / "ci" / "fuzz", "libfuzzer", "server", str(CANARY_S)], copy)
+    replay = re.search(r"^scenario 1$.*^in the simulator: (.*?)$", said, re.MULTILINE | re.DOTALL)
+    if status != 1 or not replay:
+        raise tree.CannotRun(f"{DEFECT} was not reported as it should be: {status}\n{said}")
+    status, trace = outcome(shlex.split(replay.group(1)), copy)
+    if status != 1:
+        raise tree.CannotRun(f"what was reported of {DEFECT} does not fail again:\n{trace}")
+    tree.say(f"seen: {DEFECT}: {trace.splitlines()[-1]}")
+
+
+def outcome(command, folder):
+    done = subprocess.run(
+        command, cwd=folder, env=tree.environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    return done.returncode, done.stdout.decode(errors="replace")
 
 
 def heard(target, seconds):

@@ -5,7 +5,7 @@ import subprocess
 
 from . import tree
 
-SHRINK_S = 15
+SHRINK_S = 10
 FAILED = 1
 
 # Settings that real sockets cannot obey; and what a scenario that nobody wrote expects of clients

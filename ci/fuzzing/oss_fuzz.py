@@ -53,7 +53,7 @@ def build(engine):
         folder.mkdir()
     if OLD_CMAKE.exists():
         (place / "bin" / "cmake").symlink_to(OLD_CMAKE)
-    copy_tree(folders["SRC"] / "touchstone")
+    tree.copy_tree(folders["SRC"] / "touchstone")
     shutil.copy(tree.TOP / ".clusterfuzzlite" / "build.sh", folders["SRC"])
     flags = ENGINES[engine](place)
     environment = {
@@ -70,14 +70,6 @@ def build(engine):
     if done.returncode != 0:
         raise tree.CannotRun(f"build.sh fails with {engine}:\n{done.stdout.decode()}")
     return folders["OUT"]
-
-
-def copy_tree(copy):
-    listed = tree.output_of(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-    for name in filter(None, listed.decode().split("\0")):
-        if (tree.TOP / name).is_file():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(tree.TOP / name, copy / name)
 
 
 # What starts a fuzzer on a folder, as their runners do.

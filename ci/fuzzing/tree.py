@@ -117,5 +117,14 @@ def shown(path):
     return os.path.relpath(path, TOP)
 
 
+def copy_tree(copy):
+    """All that is, or could be, under version control."""
+    listed = output_of(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    for name in filter(None, listed.decode().split("\0")):
+        if (TOP / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TOP / name, copy / name)
+
+
 def log_of(error):
     sys.stderr.write(f"ci/fuzz: {error}\n")
