@@ -57,3 +57,22 @@ same 'settle through bytes' "$scratch/settle" "$scratch/text"
 printf 'connect' >"$scratch/bytes"
 "$scenario" text "$scratch/bytes" >"$scratch/text"
 grep -qx 'scenario 1' "$scratch/text"
+
+# refuses WHY ARGUMENT...: bad usage is one line that says why, and status 2.
+refuses() {
+    local why=$1 status=0
+    shift
+    "$scenario" "$@" >"$scratch/log" 2>&1 || status=$?
+    [ $status = 2 ] && grep -qF -- "$why" "$scratch/log" && return
+    echo "scenario $*: status $status, expected 2 and '$why' in: $(cat "$scratch/log")"
+    return 1
+}
+
+bare=tests/scenarios/fin-bare.scenario
+refuses '--seeds: needs at least 1' run --seeds 0 $bare
+refuses '--seed: is at most 4294967295' run --seed 99999999999 $bare
+refuses 'soak: needs --events N' soak
+refuses 'soak: takes fewer files' soak --events 10 $bare
+refuses 'text: takes fewer files' text $bare $bare
+refuses 'sweep: needs a file' sweep
+refuses 'usage: ' fly
