@@ -1,6 +1,7 @@
 """The harness itself: what it says of a server that never starts, crashes or refuses."""
 
 import pathlib
+import re
 import shlex
 import socket
 import subprocess
@@ -10,9 +11,11 @@ import pytest
 
 from touchstone_conform import listeners
 from touchstone_conform.client import Client, CloseKind, Unexpected
+from touchstone_conform.exchange import lines_of
+from touchstone_conform.judging import SUITE
 from touchstone_conform.samples import ALL_BYTES
 from touchstone_conform.server import Crashed, NotStarted, Server
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 SERVER = pathlib.Path(__file__).parent.parent / "broken" / "server.py"
 CONFORMING = [sys.executable, str(SERVER), "--port", "{port}"]
@@ -22,11 +25,11 @@ def script(text):
     return [sys.executable, "-c", text, "{port}"]
 
 
-def test_upper():
+def test_the_mapping():
     """Our own mapping agrees with a second way to say it."""
     for byte in ALL_BYTES:
         letter = ord("a") <= byte <= ord("z")
-        assert upper([byte]) == (chr(byte).upper().encode() if letter else bytes([byte]))
+        assert answer([byte]) == (chr(byte).upper().encode() if letter else bytes([byte]))
 
 
 # Starting.
@@ -148,8 +151,10 @@ def test_a_failure_shows_the_exchange(pair):
     client, other = pair
     client.send(b"hello")
     other.sendall(b"hello")
-    with pytest.raises(Unexpected, match=r"send 5 bytes b'hello'\n.*receive 5 bytes b'hello'"):
+    with pytest.raises(Unexpected):
         client.expect(b"HELLO")
+    told = "\n".join(lines_of(client.record.timeline()))
+    assert re.search(r"-> send 5 bytes b'hello'\n.*<- receive 5 bytes b'hello'", told)
 
 
 # The plugin.
@@ -168,7 +173,7 @@ def pytest_says(*arguments):
 
 def test_without_a_server():
     """Nothing fails; one reason is given."""
-    status, output = pytest_says("-q", "-rs", "tests/test_close.py")
+    status, output = pytest_says("-q", "-rs", f"{SUITE}/test_close.py")
     assert status == 0
     assert "no server to judge: --server-cmd was not given" in output
     assert "passed" not in output
@@ -184,6 +189,6 @@ def test_a_missing_tool_is_named(monkeypatch):
     """A test that lacks a tool is skipped, and says which."""
     monkeypatch.setenv("PATH", "/nonexistent")
     command = shlex.join(CONFORMING)
-    status, output = pytest_says("-rs", "tests/test_faults.py", "--server-cmd", command)
+    status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
     assert status == 0
     assert "this machine has no strace" in output

@@ -222,10 +222,10 @@ def broken_by(tree, patch):
 
 
 @pytest.mark.parametrize("name", FOUND_BY)
-def test_patch_is_found(tmp_path, tree, name):
+def test_patch_is_found(tree, name):
     """Each test named for a patch fails on it, and says why."""
     with broken_by(tree, PATCHES / f"{name}.patch") as command:
-        expect_failures(tmp_path, command, FOUND_BY[name])
+        expect_failures(command, FOUND_BY[name])
 
 
 def test_every_patch_is_named():

@@ -1,9 +1,9 @@
 """The specification and the tests belong together: neither has what the other does not know."""
 
 import pytest
-from judged import INTEGRATION
 
 from touchstone_conform import spec
+from touchstone_conform.judging import SUITE
 from touchstone_conform.plugin import requirements_of
 
 SPEC = spec.SPEC.read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def judged():
     """For each test its requirements."""
     collected = Collected()
     arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    assert pytest.main([*arguments, str(INTEGRATION / "tests")], plugins=[collected]) == 0
+    assert pytest.main([*arguments, str(SUITE)], plugins=[collected]) == 0
     return collected.ids
 
 

@@ -2,9 +2,11 @@
 
 Reading order:
 
+    spec.py          SPEC.md, read: what there is to judge
     transform.py     what a conforming server answers
     samples.py       bytes to send
     waiting.py       bounded waiting for a condition
+    exchange.py      what happened, as a timeline and as a scenario
     client.py        one client over a real socket, and how its connection ended
     server.py        one server under test, from command line to verdict
     listeners.py     which process listens on a port
@@ -19,6 +21,13 @@ Reading order:
     flood.py         a client that sends without pause, as a program
     soak.py          mixed clients for a long time, at the descriptor limit, as a program
     plugin.py        all of this as pytest fixtures
+    suite/           the tests
+    results.py       what the tests said, by requirement
+    judging.py       runs the tests
+    expected.py      failures that are known
+    printing.py      the verdict for a terminal
+    reports.py       the verdict as JSON, JUnit and a page
+    command.py       the command line
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -25,6 +25,7 @@ def borrowed_socket(process, peer_address):
 
 def shrink_send_buffer(process, peer_address):
     """Make the server's end take little at once, so that output stays pending in the server."""
+    process.record.cannot_say("a small buffer of the server's socket")
     with borrowed_socket(process, peer_address) as its_end:
         its_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
 

@@ -6,7 +6,6 @@ overtook nothing raises a false alarm. Every wait is bounded by `patience` secon
 
 from __future__ import annotations
 
-import array
 import enum
 import errno
 import fcntl
@@ -16,14 +15,14 @@ import struct
 import termios
 import time
 
-from .transform import upper
+from .exchange import Exchange
+from .transform import answer
 
 _CHUNK = 1 << 16
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHOWN = 24
-_KEPT_EVENTS = 40
 
 
 class CloseKind(enum.Enum):
@@ -58,16 +57,19 @@ class Client:
         receive_buffer=None,
         send_buffer=None,
         new_socket=socket.socket,
+        record=None,
     ):
         self.name = name
+        self.record = record or Exchange()
+        self.number = self.record.new_client()
         self.patience = patience
         self.end = None  # a CloseKind once the connection ended
         self.finished = False  # reading has told the end
         self._reset_was_told = False
-        self._events = []
-        self._began = time.monotonic()
+        self._reads = True
+        self._left = False
+        self._note("connect", count=receive_buffer or 0)
         self._socket = _connect(address, patience, receive_buffer, send_buffer, new_socket)
-        self._note("connect", b"")
 
     def __enter__(self):
         return self
@@ -82,12 +84,6 @@ class Client:
 
     def fileno(self) -> int:
         return self._socket.fileno()
-
-    def unacknowledged(self) -> int:
-        """How many bytes the server's kernel has not taken yet."""
-        count = array.array("i", [0])
-        fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
-        return count[0]
 
     # What a client does.
 
@@ -114,6 +110,7 @@ class Client:
 
     def send_until_blocked(self, data: bytes, quiet: float) -> int:
         """Send `data` without reading until none is taken for `quiet` seconds; return the count."""
+        self._stall()
         sent = 0
         while sent < len(data) and not self.end and self._ready(_WRITE, quiet):
             sent += self._send_some(data[sent : sent + _CHUNK])
@@ -139,23 +136,39 @@ class Client:
 
     def shutdown(self) -> None:
         """Send FIN; reading goes on."""
-        self._note("FIN", b"")
+        self._note("FIN")
         self._socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End the connection with RST."""
-        self._note("RST", b"")
+        self._leave("RST")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()
 
     def close(self) -> None:
         """Close as a program that ends does: the kernel sends RST if bytes lie unread, else FIN."""
+        if not self._left and not self.end:
+            self._leave("close")
         self._socket.close()
+
+    def _leave(self, how: str) -> None:
+        self._left = True
+        self._note(how)
+
+    def _stall(self) -> None:
+        if self._reads:
+            self._note("stall")
+        self._reads = False
+
+    def _await(self, what: str, count: int = 0) -> None:
+        self._reads = True
+        self._note(what, count=count)
 
     # What a client must see.
 
     def receive(self, count: int) -> bytes:
         """The next `count` bytes; fewer if the connection ended or nothing came for `patience`."""
+        self._await("expect", count)
         received = bytearray()
         while len(received) < count and not self.end and self._ready(_READ, self.patience):
             received += self._receive_some(count - len(received))
@@ -176,7 +189,7 @@ class Client:
         """Send `data` and expect its answer; return the seconds that took."""
         began = time.monotonic()
         self.send(data)
-        self.expect(upper(data))
+        self.expect(answer(data))
         return time.monotonic() - began
 
     def exchange(self, data: bytes, *, shutdown: bool = False, before: bytes = b"") -> None:
@@ -184,11 +197,11 @@ class Client:
 
         `before` was sent already, and is not answered yet.
         """
-        answer = upper(before + data)
+        due = answer(before + data)
         received = bytearray()
         sent = 0
         finished = not shutdown
-        while not self.end and (sent < len(data) or not finished or len(received) < len(answer)):
+        while not self.end and (sent < len(data) or not finished or len(received) < len(due)):
             if sent == len(data) and not finished:
                 self.shutdown()
                 finished = True
@@ -200,9 +213,10 @@ class Client:
             if ready & _WRITE and not self.end:
                 sent += self._send_some(data[sent : sent + _CHUNK])
         if shutdown:
-            self.expect_end(answer, already=bytes(received))
+            self.expect_end(due, already=bytes(received))
         else:
-            self.judge_bytes(answer, bytes(received))
+            self._await("expect" if len(received) < len(due) else "expected", len(due))
+            self.judge_bytes(due, bytes(received))
 
     def expect_end(self, expected=b"", *, allowed=(CloseKind.FIN,), already=b"") -> None:
         """`already` and all that still comes make `expected`; then comes an allowed end."""
@@ -214,6 +228,7 @@ class Client:
 
     def read_to_end(self):
         """All bytes that still come, and how the connection ended."""
+        self._await("expect end")
         received = bytearray()
         while not self.end:
             if not self._ready(_READ, self.patience):
@@ -223,6 +238,7 @@ class Client:
 
     def expect_quiet(self, seconds: float) -> None:
         """Nothing comes for `seconds`, not even an end."""
+        self._await("quiet", round(seconds * 1000))
         if not self.end and self._ready(_READ, seconds):
             received = self._receive_some(_CHUNK)
             self.fail(f"{self.end.value if self.end else _show(received)} came unasked")
@@ -242,8 +258,8 @@ class Client:
         )
 
     def fail(self, message: str):
-        timeline = "".join(f"\n    {event}" for event in self._events[-_KEPT_EVENTS:])
-        raise Unexpected(f"{self.name}: {message}{timeline}")
+        self._note("failed")
+        raise Unexpected(f"{self.name}: {message}")
 
     # The socket itself.
 
@@ -280,7 +296,7 @@ class Client:
             self.finished = True
             if not self._reset_was_told:
                 self.end = CloseKind.FIN
-                self._note("received FIN", b"")
+                self._note("receive FIN")
         else:
             self._note("receive", data)
         return data
@@ -292,14 +308,10 @@ class Client:
         # An error is told once: if a send met it, reading then ends as it does for FIN. A broken
         # pipe may really be one: RST behind FIN.
         self._reset_was_told = error.errno != errno.EPIPE
-        self._note(f"saw {self.end.value}", b"")
+        self._note(f"receive {self.end.value}")
 
-    def _note(self, what: str, data: bytes) -> None:
-        at = time.monotonic() - self._began
-        shown = f" {len(data)} bytes {_show(data)}" if data else ""
-        self._events.append(f"{at:9.4f} {self.name} {what}{shown}")
-        if len(self._events) > 2 * _KEPT_EVENTS:
-            del self._events[:_KEPT_EVENTS]
+    def _note(self, what: str, data: bytes = b"", count: int = 0) -> None:
+        self.record.note(what, self, count, data)
 
 
 def _connect(address, patience, receive_buffer, send_buffer, new_socket):

@@ -16,8 +16,11 @@ _LISTEN = "0A"
 def free_port(host: str) -> int:
     """A port nobody has bound at this moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Workers that choose at the same moment choose among different ports.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     for _ in range(1000):
-        port = random.randint(_FIRST_PORT, _LAST_PORT)
+        port = random.randrange(_FIRST_PORT + worker, _LAST_PORT, workers)
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind((host, port))

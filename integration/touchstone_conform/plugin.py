@@ -1,4 +1,7 @@
-"""The pytest plugin: `--server-cmd` names the server, the fixtures start it and judge its end."""
+"""The pytest plugin: `--server-cmd` names the server, the fixtures start it and judge its end.
+
+`touchstone-conform` runs pytest with it; so does `pytest --pyargs touchstone_conform.suite`.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ import sys
 
 import pytest
 
-from . import spec, strace
+from . import spec, strace, transform
+from .exchange import Exchange, lines_of
 from .missing import Missing
-from .server import Server
+from .server import NOT_OURS, Found, NotStarted, Server
 
 _DESCRIPTORS = 4096
 _MARKERS = {
@@ -24,6 +28,7 @@ _MARKERS = {
     "requirement(*IDs)": "what of SPEC.md the test judges",
 }
 _servers_key = pytest.StashKey()
+_record_key = pytest.StashKey()
 
 
 def pytest_addoption(parser):
@@ -34,6 +39,17 @@ def pytest_addoption(parser):
         help="command that starts the server, with {port} and perhaps {host} in it; no shell",
     )
     group.addoption(
+        "--server-port",
+        type=int,
+        metavar="N",
+        help="where a server listens whose command has no {port} in it",
+    )
+    group.addoption(
+        "--server-address",
+        metavar="HOST:PORT",
+        help="where a server listens that runs already; then only the wire is judged",
+    )
+    group.addoption(
         "--time-scale",
         type=float,
         default=1.0,
@@ -41,9 +57,52 @@ def pytest_addoption(parser):
         help="multiply every time-out and time limit, for slow machines and builds (default 1)",
     )
     group.addoption(
+        "--patience",
+        type=float,
+        default=5.0,
+        metavar="S",
+        help="seconds that a client waits for what is due (default 5)",
+    )
+    group.addoption(
+        "--transform",
+        default="upper",
+        metavar="NAME",
+        help="what the server makes of bytes: upper (default), identity or MODULE:FUNCTION",
+    )
+    group.addoption(
+        "--judge",
+        metavar="IDS",
+        help="run only the tests of these requirements, with commas between them",
+    )
+    group.addoption(
+        "--smoke",
+        action="store_true",
+        help="of the tests of each requirement run only the first",
+    )
+    group.addoption(
+        "--require-all",
+        action="store_true",
+        help="what this machine lacks for a test makes it fail, not skip",
+    )
+    group.addoption(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="for the exchanges that are made up (default 0)",
+    )
+    group.addoption(
+        "--examples",
+        type=int,
+        default=20,
+        metavar="N",
+        help="how many exchanges are made up (default 20)",
+    )
+    group.addoption(
         "--scenarios",
-        metavar="DIR",
-        help="folder of the scenarios that are played (default: tests/scenarios of the source)",
+        action="append",
+        metavar="PATH",
+        help="a scenario to play, or a folder of them (default: those of the package)",
     )
     group.addoption(
         "--cycles",
@@ -57,11 +116,18 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    command = config.getoption("--server-cmd")
-    if command is not None and "{port}" not in command:
+    command, port = config.getoption("--server-cmd"), config.getoption("--server-port")
+    if command is not None and port is None and "{port}" not in command:
         raise pytest.UsageError("--server-cmd has no {port} in it: the kit must choose the port")
     if config.getoption("--time-scale") <= 0:
         raise pytest.UsageError("--time-scale must be more than 0")
+    try:
+        transform.choose(config.getoption("--transform"))
+    except transform.TransformError as error:
+        raise pytest.UsageError(f"--transform: {error}") from error
+
+
+# Which tests are run, and what they are worth.
 
 
 def requirements_of(item) -> list[str]:
@@ -69,38 +135,93 @@ def requirements_of(item) -> list[str]:
     return [each for mark in item.iter_markers("requirement") for each in mark.args]
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(trylast=True)  # of what -m leaves the first
+def pytest_collection_modifyitems(config, items):
     known = spec.read().requirements
     for item in items:
         for each in requirements_of(item):
             if each not in known:
                 raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
+    judged = config.getoption("--judge")
+    if judged is not None:
+        ids = set(judged.split(","))
+        _keep(config, items, lambda item: ids & set(requirements_of(item)))
+    if config.getoption("--smoke"):
+        _keep(config, items, _FirstOfEach(judged))
+
+
+def _keep(config, items, wanted):
+    kept = [item for item in items if wanted(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+class _FirstOfEach:
+    """Wants the first test of each requirement."""
+
+    def __init__(self, judged):
+        self._judged = judged and set(judged.split(","))
+        self._seen = set()
+
+    def __call__(self, item):
+        ids = set(requirements_of(item))
+        if self._judged is not None:
+            ids &= self._judged
+        new = ids - self._seen
+        self._seen |= ids
+        return new
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    return (yield from _skipping_what_is_missing())
+    return (yield from _skipping_what_is_missing(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    return (yield from _skipping_what_is_missing())
+    return (yield from _skipping_what_is_missing(item))
 
 
-def _skipping_what_is_missing():
+def _skipping_what_is_missing(item):
     try:
         return (yield)
     except Missing as missing:
+        if item.config.getoption("--require-all"):
+            pytest.fail(f"this machine has no {missing}, and nothing may be skipped")
         pytest.skip(f"this machine has no {missing}")
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item):
+def pytest_runtest_makereport(item, call):
     report = yield
+    report.requirements = requirements_of(item)
     if report.failed:
+        record = item.stash.get(_record_key, None) or Exchange()
+        timeline = record.timeline()
+        told = record.scenario()
+        report.evidence = {
+            "message": _said(call.excinfo.value),
+            "timeline": timeline,
+            "scenario": None if told is None else told.decode("utf-8", "surrogateescape"),
+            "unsayable": record.unsayable,
+        }
+        report.sections.append(("exchange", "\n".join(lines_of(timeline))))
         for server in item.stash.get(_servers_key, []):
             report.sections.append(("server under test", server.evidence()))
     return report
+
+
+def _said(error):
+    """What a failed test says, without the names that Python gives to errors that are ours."""
+    if hasattr(error, "exceptions"):  # a group: several fixtures failed at their end
+        return "\n".join(_said(each) for each in error.exceptions)
+    text = str(error)
+    if isinstance(error, (AssertionError, NotStarted, pytest.fail.Exception)):
+        return text or "assertion failed"
+    return f"{type(error).__name__}: {text}"
+
+
+# What tests are given.
 
 
 @pytest.fixture(scope="session")
@@ -108,12 +229,19 @@ def server_words(request) -> list[str]:
     """The words of --server-cmd, split as a shell would, with {port} still in them."""
     command = request.config.getoption("--server-cmd")
     if command is None:
-        pytest.skip("no server to judge: --server-cmd was not given")
-    _raise_descriptor_limit()
+        raise Missing(NOT_OURS)
     return shlex.split(command)
 
 
-def _raise_descriptor_limit():
+@pytest.fixture(scope="session")
+def is_reference(request) -> bool:
+    """Whether it is Touchstone's own server, by its options."""
+    words = shlex.split(request.config.getoption("--server-cmd") or "")
+    return any(word.startswith(("-l", "--listen")) for word in words)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _many_descriptors():
     """Hundreds of clients need as many descriptors, here and in the server, which inherits it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
@@ -122,14 +250,37 @@ def _raise_descriptor_limit():
 
 
 @pytest.fixture
-def start_server(request, server_words, tmp_path):
-    """Starts a server with more words or other surroundings; a crash fails the test at its end."""
-    servers = request.node.stash.setdefault(_servers_key, [])
-    time_scale = request.config.getoption("--time-scale")
+def record(request) -> Exchange:
+    """What happens in this test."""
+    return request.node.stash.setdefault(_record_key, Exchange())
 
-    def start(*more_words, words=None, **surroundings) -> Server:
-        command = [*(words or server_words), *more_words]
-        server = Server(command, tmp_path, time_scale=time_scale, **surroundings)
+
+@pytest.fixture
+def start_server(request, record, tmp_path):
+    """Starts a server with more words or other surroundings; a crash fails the test at its end."""
+    option = request.config.getoption
+    command, address = option("--server-cmd"), option("--server-address")
+    if command is None and address is None:
+        pytest.skip("no server to judge: --server-cmd was not given")
+    servers = request.node.stash.setdefault(_servers_key, [])
+    our_ways = {
+        "time_scale": option("--time-scale"),
+        "patience": option("--patience"),
+        "record": record,
+    }
+
+    def start(*more_words, words=None, **surroundings):
+        if servers or more_words or words or surroundings:
+            record.cannot_say("servers with other options or surroundings")
+        if address is None:
+            surroundings.setdefault("port", option("--server-port"))
+            arguments = [*(words or shlex.split(command)), *more_words], tmp_path
+            server = Server(*arguments, **our_ways, **surroundings)
+        elif more_words or words or surroundings:
+            raise Missing(NOT_OURS)
+        else:
+            host, _, port = address.rpartition(":")
+            server = Found(host.strip("[]"), int(port), **our_ways)
         servers.append(server)
         return server
 
@@ -140,20 +291,22 @@ def start_server(request, server_words, tmp_path):
 
 
 @pytest.fixture
-def server(start_server) -> Server:
+def server(start_server):
     """A fresh server for this test alone."""
     return start_server()
 
 
 @pytest.fixture
-def attach_strace(server):
+def attach_strace(server, record):
     """strace attached to the server for a `with` block: attach_strace("-e", "inject=…")."""
+    record.cannot_say("system calls that are made to fail")
     return functools.partial(strace.attached, server.pid)
 
 
 @pytest.fixture
-def start_flood(request, server):
+def start_flood(request, server, record):
     """Starts a client that floods the server, as a process; returns once it was served."""
+    record.cannot_say("a client that floods")
     floods = []
 
     def start():

@@ -10,6 +10,7 @@ import resource
 import signal
 import time
 
+from .exchange import Exchange
 from .missing import Missing
 from .waiting import wait_until
 
@@ -22,10 +23,11 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 class Process:
     """Reads what the kernel knows about one process; changes nothing but its pace and limits."""
 
-    def __init__(self, pid: int):
+    def __init__(self, pid: int, record: Exchange | None = None):
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise Missing("/proc with smaps_rollup (Linux)")
         self.pid = pid
+        self.record = record or Exchange()
 
     def _path(self, name: str) -> pathlib.Path:
         return pathlib.Path(f"/proc/{self.pid}/{name}")
@@ -99,14 +101,17 @@ class Process:
         try:
             if not wait_until(lambda: self.state() == "T", 5):
                 raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")
+            self.record.note("freeze")
             yield
         finally:
+            self.record.note("thaw")
             with contextlib.suppress(ProcessLookupError):  # it was thawed, and has ended
                 os.kill(self.pid, signal.SIGCONT)
 
     @contextlib.contextmanager
     def limited(self, kind: int, soft: int):
         """Lower a soft limit (resource.RLIMIT_…) for a while, or until the process ends."""
+        self.record.cannot_say("a limit of the process")
         before = resource.prlimit(self.pid, kind)
         resource.prlimit(self.pid, kind, (soft, before[1]))
         try:

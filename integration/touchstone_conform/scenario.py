@@ -341,7 +341,7 @@ class _Parser:
             self._wrong(column, f"found more, expected {limit}")
 
     def _string(self, word: _Word) -> bytes:
-        r'''"text" with \" \\ \n \r \t and \x00'''
+        r""" "text" with \" \\ \n \r \t and \x00"""
         text = word.text
         end = len(text) - 1
         if end < 1 or not text.endswith(b'"'):

@@ -14,6 +14,8 @@ import sys
 
 from . import listeners
 from .client import Client
+from .exchange import Exchange
+from .missing import Missing
 from .process import Process
 from .waiting import Deadline, wait_until
 
@@ -25,6 +27,7 @@ _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
 _SANITIZER_REPORT = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Memory|Thread)Sanitizer|: runtime error: "
 )
+NOT_OURS = "process to look at: the kit did not start this server"
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 
@@ -42,7 +45,45 @@ def fill_in(words: list[str], host: str, port: int) -> list[str]:
     return [word.replace("{host}", host).replace("{port}", str(port)) for word in words]
 
 
-class Server:
+class Reachable:
+    """A server that clients can connect to."""
+
+    def __init__(self, host: str, port: int, *, time_scale=1.0, patience=5.0, record=None):
+        self.host = host
+        self.port = port
+        self.time_scale = time_scale
+        self.patience = self.scaled(patience)
+        self.record = record or Exchange()
+
+    def connect(self, name: str = "client", **buffers) -> Client:
+        """A new client, with our patience."""
+        ours = {"patience": self.patience, "record": self.record}
+        return Client((self.host, self.port), name=name, **ours, **buffers)
+
+    def scaled(self, seconds: float) -> float:
+        """A duration of the tests, on this machine."""
+        return seconds * self.time_scale
+
+
+class Found(Reachable):
+    """A server that was running before; only what it says can be judged."""
+
+    @property
+    def process(self) -> Process:
+        raise Missing(NOT_OURS)
+
+    def evidence(self) -> str:
+        return f"the server at {self.host} port {self.port}"
+
+    def stop(self) -> None:
+        """Check that it still lets clients in; what goes on is not ours to stop."""
+        try:
+            socket.create_connection((self.host, self.port), self.scaled(5)).close()
+        except OSError as error:
+            raise Crashed(f"{self.evidence()} lets nobody in any more: {error}") from error
+
+
+class Server(Reachable):
     """A child process that listens, from `Server(…)` to `stop()`.
 
     `stdout` may be given (a file or descriptor) where a test needs its own; else it is kept in
@@ -59,11 +100,10 @@ class Server:
         stdout=None,
         environment: dict[str, str] | None = None,
         without_stdio: bool = False,
-        time_scale: float = 1.0,
+        **our_ways,
     ):
-        self.host = host
-        self.port = listeners.free_port(host) if port is None else port
-        self.time_scale = time_scale
+        port = listeners.free_port(host) if port is None else port
+        super().__init__(host, port, **our_ways)
         self.words = fill_in(words, host, self.port)
         self._stdout_path = directory / f"stdout-{self.port}"
         self._stderr_path = directory / f"stderr-{self.port}"
@@ -129,11 +169,7 @@ class Server:
     @property
     def process(self) -> Process:
         """The process that listens, seen from outside."""
-        return Process(self.pid)
-
-    def connect(self, name: str = "client", **buffers) -> Client:
-        """A new client, with our patience."""
-        return Client((self.host, self.port), name=name, patience=self.scaled(5), **buffers)
+        return Process(self.pid, self.record)
 
     def stall(self, client: Client, data: bytes) -> int:
         """Send `data` without reading until the server, at rest, takes no more; give the count."""
@@ -143,10 +179,6 @@ class Server:
             more = client.send_until_blocked(data[sent:], _QUIET_S)
             sent += more
         return sent
-
-    def scaled(self, seconds: float) -> float:
-        """A duration of the tests, on this machine."""
-        return seconds * self.time_scale
 
     def log(self) -> str:
         """What the server wrote to stdout so far; every byte that is not UTF-8 stays visible."""
@@ -169,6 +201,10 @@ class Server:
 
     def signal(self, number: int) -> None:
         """Send a signal to the process that listens."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self.record.note("stop")
+        else:
+            self.record.cannot_say(_signal_name(number))
         os.kill(self.pid, number)
 
     def wait_for_end(self, seconds: float) -> int:
@@ -237,10 +273,14 @@ class Server:
             else:
                 self.check_alive()
         finally:
-            self._signal_all(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(self.scaled(_STOP_S))
-            self._kill()
+            self.end()
+
+    def end(self) -> None:
+        """End it and what it started."""
+        self._signal_all(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(self.scaled(_STOP_S))
+        self._kill()
 
     def _kill(self) -> None:
         self._signal_all(signal.SIGKILL)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
+
+from . import transform
 
 PROFILES = ("wire", "process", "reference")
 LEVELS = ("MUST", "SHOULD", "MAY")
 
-# The file's own place in the source.
-SPEC = pathlib.Path(__file__).parents[2] / "SPEC.md"
+SPEC = pathlib.Path(__file__).parent / "SPEC.md"
 
 _HEADING = re.compile(r"### ([A-Z]+-[0-9]+) \((\w+)\)")
 _NOTE = re.compile(r"(Why|Seen|Left open|Source): ")
@@ -39,11 +41,13 @@ class Spec:
     version: str
     schema: int  # of the JSON result
     requirements: dict[str, Requirement]
+    sha256: str
 
 
 def read(path: pathlib.Path = SPEC) -> Spec:
     """The specification in a file; SpecError if it is none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    text = path.read_bytes()
+    lines = text.decode("utf-8").splitlines()
     requirements = {}
     for number, line in enumerate(lines, 1):
         if not line.startswith("### "):
@@ -59,7 +63,18 @@ def read(path: pathlib.Path = SPEC) -> Spec:
         _declared(path, lines, r"Version (\d+\.\d+\.\d+)\."),
         int(_declared(path, lines, r".*Schema of the JSON result: (\d+)\.")),
         requirements,
+        hashlib.sha256(text).hexdigest(),
     )
+
+
+def for_transform(spec: Spec, name: str, table: bytes) -> Spec:
+    """The specification of a service with another mapping: ECHO-1 alone says which it is."""
+    if table == transform.UPPER:
+        return spec
+    mapped = "as it came" if table == transform.ALL_BYTES else f"as {name} maps it"
+    sentence = f"A server MUST send back each byte {mapped}."
+    changed = dataclasses.replace(spec.requirements["ECHO-1"], sentence=sentence)
+    return dataclasses.replace(spec, requirements={**spec.requirements, "ECHO-1": changed})
 
 
 def _declared(path, lines, pattern):

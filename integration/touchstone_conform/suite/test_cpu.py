@@ -4,7 +4,7 @@ import pytest
 
 from touchstone_conform.borrowed import shrink_send_buffer
 from touchstone_conform.samples import sample
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.process
 
@@ -42,7 +42,7 @@ def test_half_closed_with_pending_output(server):
         client.send(data)
         client.shutdown()
         assert_no_spin(server)
-        client.expect_end(upper(data))
+        client.expect_end(answer(data))
 
 
 @pytest.mark.requirement("COST-3")
@@ -55,7 +55,7 @@ def test_slow_flush_after_half_close(server):
         client.send(data)
         client.shutdown()
         received = b"".join(client.receive(997) for _ in range(20))
-        client.expect_end(upper(data), already=received)
+        client.expect_end(answer(data), already=received)
 
 
 @pytest.mark.requirement("COST-4")

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from touchstone_conform.samples import sample
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.wire
 
@@ -40,7 +40,7 @@ def say_and_hear(order, clients, turn):
         for client in order.sample(clients, len(clients)):
             client.send(said[client][part])
     for client in order.sample(clients, len(clients)):
-        client.expect(upper(said[client]))
+        client.expect(answer(said[client]))
 
 
 def leave(order, client):

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from touchstone_conform.samples import sample
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.process
 
@@ -25,7 +25,7 @@ def test_data_and_fin(server, size):
             if sent == size:
                 client.shutdown()
         if sent == size:
-            client.expect_end(upper(data))
+            client.expect_end(answer(data))
         else:
             client.exchange(data[sent:], shutdown=True, before=data[:sent])
 
@@ -40,7 +40,7 @@ def test_connect_data_and_fin_in_the_backlog(server):
                 client.send(sample(1000, seed))
                 client.shutdown()
         for seed, client in enumerate(clients):
-            client.expect_end(upper(sample(1000, seed)))
+            client.expect_end(answer(sample(1000, seed)))
 
 
 @pytest.mark.requirement("FLOW-5")
@@ -66,9 +66,9 @@ def test_urgent_data(server):
             client.send(before)
             client.send_urgent(b"u")
             client.send(after)
-        in_line = upper(before + b"u" + after)
+        in_line = answer(before + b"u" + after)
         received = client.receive(len(in_line) - 1)
-        if received != upper(before + after):
+        if received != answer(before + after):
             client.judge_bytes(in_line, received + client.receive(1))
         assert server.process.cpu_seconds_during(0.5) <= 0.1
         client.ping()
@@ -85,7 +85,7 @@ def test_many_ready(server):
             for seed, client in enumerate(clients):
                 client.send(sample(100, seed))
         for seed, client in enumerate(clients):
-            client.expect(upper(sample(100, seed)))
+            client.expect(answer(sample(100, seed)))
 
 
 @pytest.mark.requirement("CLOSE-6")

@@ -14,7 +14,7 @@ from touchstone_conform.borrowed import shrink_send_buffer
 from touchstone_conform.client import CloseKind
 from touchstone_conform.samples import sample
 from touchstone_conform.server import run_to_end
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.reference
 
@@ -238,11 +238,11 @@ def test_pending_memory_is_given_back(bare_server):
         with server.process.frozen():
             for client in clients:
                 client.send(data)
-        clients[-1].expect(upper(data[:1]))
+        clients[-1].expect(answer(data[:1]))
         pending = server.process.memory()["Private_Dirty"] - before
-        clients[-1].expect(upper(data[1:]))
+        clients[-1].expect(answer(data[1:]))
         for client in clients[:-1]:
-            client.expect(upper(data))
+            client.expect(answer(data))
         kept = server.process.memory()["Private_Dirty"] - before
     assert pending > 1 << 20, "little was pending: this test saw nothing"
     assert kept < 1 << 19, f"{kept} bytes more than before, when all was taken"

@@ -7,7 +7,7 @@ import pytest
 
 from touchstone_conform.client import CloseKind, Unexpected
 from touchstone_conform.samples import sample
-from touchstone_conform.transform import upper
+from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.process
 
@@ -29,8 +29,7 @@ def crowd(server):
 def expect_what_arrived(client, data, arrived):
     """All of the first `arrived` bytes are answered, and no byte wrongly; then comes FIN."""
     received, end = client.read_to_end()
-    answer = upper(data)
-    client.judge_bytes(answer[: len(received)], received)
+    client.judge_bytes(answer(data)[: len(received)], received)
     if len(received) < arrived:
         client.fail(f"{len(received)} bytes came of {arrived} that the server's kernel had")
     if end is not CloseKind.FIN:
@@ -99,8 +98,8 @@ def test_urgent_byte(server, crowd):
         server.signal(signal.SIGTERM)
     for client in crowd:
         received, end = client.read_to_end()
-        if received != upper(before + after):  # the urgent byte may be dropped
-            client.judge_bytes(upper(before + b"u" + after), received)
+        if received != answer(before + after):  # the urgent byte may be dropped
+            client.judge_bytes(answer(before + b"u" + after), received)
         assert end is CloseKind.FIN
         client.close()
     assert server.wait_for_end(IN_TIME_S) == 0
@@ -109,7 +108,7 @@ def test_urgent_byte(server, crowd):
 @pytest.mark.requirement("STOP-4")
 def test_backlog(server):
     """Clients that were not accepted yet are served too: all their bytes, and FIN."""
-    answers = [upper(sample(1000, seed)) if seed % 4 else b"" for seed in range(40)]
+    answers = [answer(sample(1000, seed)) if seed % 4 else b"" for seed in range(40)]
     with contextlib.ExitStack() as connections:
         with server.process.frozen():
             clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(40)]
@@ -117,8 +116,8 @@ def test_backlog(server):
                 if answers[seed]:
                     client.send(sample(1000, seed))
             server.signal(signal.SIGTERM)
-        for client, answer in zip(clients, answers):
-            client.expect_end(answer)
+        for client, due in zip(clients, answers):
+            client.expect_end(due)
             client.close()
     assert server.wait_for_end(IN_TIME_S) == 0
 
@@ -171,7 +170,7 @@ def test_a_reset_ends_one_alone(server, crowd):
         server.signal(signal.SIGTERM)
         crowd[0].reset()
     for client in crowd[1:]:
-        client.expect_end(b"PING")
+        client.expect_end(answer(b"ping"))
         client.close()
     assert server.wait_for_end(IN_TIME_S) == 0
 

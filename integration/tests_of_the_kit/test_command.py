@@ -1,0 +1,416 @@
+"""The command, from its words to its exit status."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from judged import INTEGRATION
+
+from touchstone_conform import command, listeners, scenario, spec
+from touchstone_conform.results import FAILED, PASSED, Result
+from touchstone_conform.server import Server
+
+CONFORMS, DOES_NOT, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
+BROKEN = str(INTEGRATION / "broken" / "server.py")
+CONFORMING = [sys.executable, BROKEN, "--port", "{port}"]
+
+# Serves wrongly in every second of its lives, which it counts in a file.
+FLAKY = """
+import os, pathlib, sys
+lives = pathlib.Path(sys.argv[1])
+count = int(lives.read_text()) if lives.exists() else 0
+lives.write_text(str(count + 1))
+defect = ["--defect", "banner"] if count % 2 else []
+os.execv(sys.executable, [sys.executable, *sys.argv[2:], *defect])
+"""
+
+
+def broken(defect):
+    return [*CONFORMING, "--defect", defect]
+
+
+@pytest.fixture
+def conform(capfd):
+    """Runs the command; gives its status and what it printed."""
+
+    def run(*words):
+        try:
+            status = command.main([str(word) for word in words])
+        except SystemExit as ended:
+            status = ended.code
+        printed = capfd.readouterr()
+        return status, printed.out + printed.err
+
+    return run
+
+
+# Bad usage.
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        ([], "expected either --address HOST:PORT or, behind --, a command"),
+        (["--address", "127.0.0.1:1", "--", "./x"], "expected either --address"),
+        (["./x"], "unrecognized arguments: ./x"),
+        (["--", "./x"], "expected {port} in the command, or else --port N"),
+        (["--port", "80", "--", "./x", "{port}"], "expected {port} in the command, or else"),
+        (["--address", "localhost"], "--address: 'localhost' is not HOST:PORT"),
+        (["--address", "localhost:0x1"], "--address: 'localhost:0x1' is not HOST:PORT"),
+        (["--profile", "wires"], "invalid choice: 'wires' (choose from"),
+        (["--level", "may"], "invalid choice: 'may' (choose from"),
+        (["--jobs", "0"], "'0' is not a whole number from 1 on"),
+        (["--time-scale", "nan"], "'nan' is not a number from 0.01 on"),
+        (["-k", "ECHO-99"], "--only: 'ECHO-99' is not an ID of SPEC.md (--list shows them)"),
+        (["-k", "REF-1"], "--only: REF-1 is not in what --profile and --level ask for"),
+        (["--skip", "ECHO-1"], "--skip: 'ECHO-1' is not ID=REASON with an ID of SPEC.md"),
+        (["--transform", "lower"], "'lower' is not upper, identity or MODULE:FUNCTION"),
+        (["--transform", "no.such:thing"], "no.such:thing: No module named"),
+        (["--transform", "os:sep"], "os:sep is no function"),
+        (["--transform", "base64:b64encode"], "expected as many bytes"),
+        (["--replay", "/no/such", "--", "x{port}"], "--replay: [Errno 2] No such file"),
+        (["--fix", "--", "x{port}"], "--fix: expected --expected-failures FILE as well"),
+        (["--fix", "--expected-failures", "f", "--smoke", "--", "x{port}"], "a whole run"),
+        (["--expected-failures", "/no/f", "--", "x{port}"], "--expected-failures: [Errno 2]"),
+        (["--reference", "./y", "--", "x{port}"], "--reference: './y' has no {port} in it"),
+    ],
+)
+def test_bad_usage(conform, words, complaint):
+    """What was wrong, and what was expected."""
+    status, said = conform(*words)
+    assert complaint in said
+    assert status == USAGE
+
+
+def test_a_scenario_that_is_none(conform, tmp_path):
+    path = tmp_path / "x.scenario"
+    path.write_text("scenario 1\nconnect A\n")
+    status, said = conform("--replay", path, "--", *CONFORMING)
+    assert f"--replay: {path}:2:9: found 'A'" in said
+    assert status == USAGE
+
+
+# No server.
+
+
+def test_a_server_that_ends(conform):
+    status, said = conform("--", sys.executable, "-c", "import sys; sys.exit('oh no')", "{port}")
+    assert "the server exited with status 1 before it listened\n    stderr: oh no" in said
+    assert status == NOT_STARTED
+
+
+def test_nobody_at_the_address(conform):
+    status, said = conform("--address", f"127.0.0.1:{listeners.free_port('127.0.0.1')}")
+    assert "nobody to judge at 127.0.0.1:" in said
+    assert status == NOT_STARTED
+
+
+# What is judged.
+
+
+def test_list(conform):
+    status, said = conform(
+        "--list", "--level", "must", "--profile", "wire", "-k", "ECHO", "CLOSE-1"
+    )
+    assert [line.split()[0] for line in said.splitlines()] == [
+        "ECHO-1",
+        "ECHO-3",
+        "ECHO-4",
+        "ECHO-5",
+        "ECHO-6",
+        "CLOSE-1",
+    ]
+    assert status == CONFORMS
+
+
+def test_a_server_that_conforms(conform):
+    status, said = conform("-k", "CLOSE-2", "START-2", "--", *CONFORMING)
+    assert "pass  CLOSE-2  Once it has sent the whole answer" in said
+    assert "wire: conforms (1 pass)\nprocess: conforms (1 pass)\n" in said
+    assert status == CONFORMS
+
+
+def test_a_server_that_does_not(conform):
+    """One requirement fails, and the others hold: the sentence, what was said, what happened."""
+    status, said = conform("-k", "CLOSE-2", "START-2", "--", *broken("farewell"))
+    assert "FAIL  CLOSE-2" in said
+    assert "\nCLOSE-2 (wire) Once it has sent the whole answer, a server MUST answer" in said
+    assert "client: 5 of 0 bytes came, then FIN; they part at byte 0: expected nothing" in said
+    assert "client  -> FIN\n" in said
+    assert "client  <- receive 5 bytes b'bye\\r\\n'\n" in said
+    assert "pass  START-2" in said
+    assert "wire: does not conform (1 fail)\nprocess: conforms (1 pass)\n" in said
+    assert status == DOES_NOT
+
+
+def test_an_address(conform, tmp_path):
+    """Of what runs already the wire is judged; the rest is skipped, and said so."""
+    server = Server(CONFORMING, tmp_path)
+    try:
+        address = f"{server.host}:{server.port}"
+        status, said = conform("--address", address, "-k", "ECHO-6", "COST-1")
+        assert "wire: conforms (1 pass)" in said
+        assert "process: not judged (1 skip): there is no process to look at" in said
+        assert status == CONFORMS
+        status, said = conform("--address", address, "-k", "COST-1")
+        assert status == NOT_JUDGED
+    finally:
+        server.end()
+
+
+def test_a_fixed_port(conform):
+    port = listeners.free_port("127.0.0.1")
+    fixed = [sys.executable, BROKEN, "--port", port]
+    status, said = conform("--port", port, "-k", "CLOSE-2", "START-2", "--", *fixed)
+    assert "process: conforms (1 pass)" in said
+    assert status == CONFORMS
+
+
+def test_skip(conform):
+    status, said = conform(
+        "-k", "ECHO-6", "CLOSE-2", "--skip", "ECHO-6=as known", "--", *CONFORMING
+    )
+    assert "skip  ECHO-6   as known" in said
+    assert status == CONFORMS
+
+
+def test_nothing_is_judged(conform):
+    status, said = conform("-k", "ECHO-6", "--skip", "ECHO-6=as known", "--", *CONFORMING)
+    assert "wire: not judged (1 skip): as known" in said
+    assert status == NOT_JUDGED
+
+
+def test_a_missing_tool(conform, monkeypatch):
+    """It is a reason to skip, or with --require-all to fail."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, said = conform("-k", "FAULT-1", "CLOSE-2", "--", *CONFORMING)
+    assert "process: not judged (1 skip): this machine has no strace" in said
+    assert status == CONFORMS
+    status, said = conform("-k", "FAULT-1", "CLOSE-2", "--require-all", "--", *CONFORMING)
+    assert "this machine has no strace, and nothing may be skipped" in said
+    assert status == DOES_NOT
+
+
+def test_other_settings_of_pytest_are_in_nobodys_way(conform, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option-either\n")
+    status, said = conform("-k", "CLOSE-2", "--", *CONFORMING)
+    assert status == CONFORMS, said
+
+
+# Several runs.
+
+
+def test_flakes_are_counted(conform, tmp_path):
+    """Neither a pass nor a plain failure, and never retried in silence."""
+    words = [sys.executable, "-c", FLAKY, tmp_path / "lives", *CONFORMING[1:]]
+    status, said = conform("-k", "FAIR-3", "--jobs", 1, "--repeat", 3, "--", *words)
+    assert "1/3   FAIR-3" in said
+    assert "held in 1 of 3 rounds" in said
+    assert "wire: does not conform (1 flaky)" in said
+    assert status == DOES_NOT
+
+
+def test_a_reference_tells_who_is_wrong(conform):
+    reference = " ".join(CONFORMING)
+    words = ["-k", "CLOSE-2", "--reference"]
+    status, said = conform(*words, reference, "--", *broken("fin-answered-with-reset"))
+    assert "test_bare_fin (port differs)" in said
+    assert status == DOES_NOT
+    both = " ".join(broken("fin-answered-with-reset"))
+    status, said = conform(*words, both, "--", *broken("fin-answered-with-reset"))
+    assert "test_bare_fin (kit or specification in doubt)" in said
+
+
+# Known failures.
+
+
+@pytest.fixture
+def known(tmp_path):
+    return tmp_path / "known"
+
+
+def judge_known(conform, known, defect):
+    words = ["--expected-failures", known, "-k", "CLOSE-2", "START-2", "--"]
+    return conform(*words, *broken(defect))
+
+
+def test_known_failures(conform, known):
+    known.write_text("# farewell\nCLOSE-2 client: * bytes came*\nCLOSE-2  *byte * on: b'bye*\n")
+    status, said = judge_known(conform, known, "farewell")
+    assert "all as expected" in said
+    assert status == CONFORMS
+
+
+def test_an_unlisted_failure(conform, known):
+    known.write_text("START-2 *\n")
+    status, said = judge_known(conform, known, "farewell")
+    assert "CLOSE-2 fails, and is not listed" in said
+    assert status == DOES_NOT
+
+
+def test_a_listed_pass(conform, known):
+    known.write_text("CLOSE-2 *\nSTART-2 *\n")
+    status, said = judge_known(conform, known, "farewell")
+    assert "START-2 passes, but is listed" in said
+    assert status == DOES_NOT
+
+
+def test_a_wrong_reason(conform, known):
+    known.write_text("CLOSE-2 *time-out*\n")
+    status, said = judge_known(conform, known, "farewell")
+    assert "CLOSE-2 fails in another way: test_close.py::test_bare_fin: client: 5 of 0" in said
+    assert status == DOES_NOT
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("ECHO-99 *\n", "known:1: 'ECHO-99', expected an ID of SPEC.md"),
+        ("\nECHO-1\n", "known:2: ECHO-1 alone, expected what is said too"),
+    ],
+)
+def test_a_bad_list(conform, known, text, complaint):
+    known.write_text(text)
+    status, said = judge_known(conform, known, "farewell")
+    assert complaint in said
+    assert status == USAGE
+
+
+def results_of_all(*_):
+    """What a run may say: one test for each requirement, of which two fail."""
+    said = {"CLOSE-2": "a: 5 of 0 bytes came: b'bye'", "START-2": "it runs\nand runs"}
+    return [
+        Result(f"test_{id}", [id], FAILED if id in said else PASSED, message=said.get(id, ""))
+        for id in spec.read().requirements
+    ]
+
+
+def test_the_list_is_written(conform, known, monkeypatch):
+    """A whole run writes it, and the next agrees."""
+    monkeypatch.setattr("touchstone_conform.judging.run", results_of_all)
+    words = ["--expected-failures", known, "--", *CONFORMING]
+    assert conform("--fix", *words)[0] == CONFORMS
+    assert "\nCLOSE-2  a: * of * bytes came: *\nSTART-2  it runs\n" in known.read_text()
+    assert conform(*words)[0] == CONFORMS
+
+
+def test_the_list_is_not_written_of_a_part(conform, known, monkeypatch):
+    known.write_text("CLOSE-2 *\n")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("touchstone_conform.judging.run", lambda *_: [])
+    words = ["--fix", "--expected-failures", known, "--"]
+    status, said = conform(*words, *CONFORMING)
+    assert "known stays as it is: ECHO-1, " in said
+    assert known.read_text() == "CLOSE-2 *\n"
+    assert status == USAGE
+
+
+# Scenarios.
+
+
+def test_scenarios_are_exported(conform, tmp_path):
+    status, said = conform("--export-scenarios", tmp_path / "out")
+    paths = list((tmp_path / "out").iterdir())
+    assert f"{len(paths)} scenarios in" in said
+    assert len(paths) > 100
+    assert status == CONFORMS
+
+
+@pytest.fixture
+def written(conform, tmp_path):
+    """Runs a broken server, and gives the scenarios of its failures."""
+
+    def run(defect, *ids):
+        conform("-k", *ids, "--report", tmp_path, "--", *broken(defect))
+        return sorted((tmp_path / "scenarios").iterdir())
+
+    return run
+
+
+def test_what_failed_is_played_again(conform, written):
+    """A failure's scenario fails on the server that it is from, and passes on another."""
+    paths = [each for each in written("hint-is-end", "CLOSE-4") if "test-frozen" in each.name]
+    assert len(paths) >= 4
+    for path in paths:
+        assert scenario.parse(path.read_bytes()).steps
+    status, said = conform("--replay", *paths, "--", *broken("hint-is-end"))
+    assert f"{len(paths)} fail)" in said
+    assert status == DOES_NOT
+    status, said = conform("--replay", *paths, "--", *CONFORMING)
+    assert f"replay: conforms ({len(paths)} pass)" in said
+    assert status == CONFORMS
+
+
+def test_a_scenario_of_another_kernel_is_not_played(conform, tmp_path):
+    path = tmp_path / "x.scenario"
+    path.write_text("scenario 1\nsimulated\nconnect a\n")
+    status, said = conform("--replay", path, "--", *CONFORMING)
+    assert "it is for a simulated kernel alone" in said
+    assert status == NOT_JUDGED
+
+
+# What is written.
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """The folder of a report on a broken server."""
+    folder = tmp_path_factory.mktemp("report")
+    words = ["-k", "CLOSE-2", "START-2", "COST-1", "--junit", str(folder / "junit.xml")]
+    words += ["--skip", "COST-1=no time", "--report", str(folder), "--"]
+    assert command.main([*words, *broken("farewell")]) == DOES_NOT
+    return folder
+
+
+def test_json(reported):
+    data = json.loads((reported / "report.json").read_text())
+    assert data["schema"] == 1
+    assert len(data["specification"]["sha256"]) == 64
+    assert data["server"]["command"][-1] == "farewell"
+    assert data["conforms"] is False
+    assert data["profiles"]["wire"]["verdict"] == "does not conform"
+    verdicts = {each["id"]: each["verdict"] for each in data["requirements"]}
+    assert verdicts == {"CLOSE-2": "fail", "COST-1": "skip", "START-2": "pass"}
+    failed = [each for each in data["requirements"][0]["tests"] if each["outcome"] == "failed"]
+    assert [each["what"] for each in failed[0]["timeline"]][:2] == ["connect", "FIN"]
+    for each in failed:
+        assert (reported / "scenarios" / each["scenario"]).exists()
+
+
+def test_junit(reported):
+    suite = ElementTree.parse(reported / "junit.xml").getroot()[0]
+    cases = {f"{each.get('classname')}::{each.get('name')}": each for each in suite}
+    assert cases["test_close::test_bare_fin"].find("failure").get("message").startswith("client: 5")
+    assert int(suite.get("tests")) == len(cases)
+    assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) > 0
+
+
+# The package.
+
+
+def test_an_installed_kit(tmp_path):
+    """Installed away from the source it has all that it needs."""
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", "install"]
+    options = ["--no-deps", "--no-build-isolation", "--target", str(site), str(INTEGRATION)]
+    subprocess.run([*pip, *options], check=True, capture_output=True)
+    shutil.copy(BROKEN, tmp_path)
+    own = "import sys; sys.path[0] = 'site'; from touchstone_conform.command import main; "
+    own += "import touchstone_conform as kit; print(kit.__file__); sys.exit(main())"
+    words = ["-k", "CLOSE-1", "--report", "report", "--", sys.executable, "server.py"]
+    ended = subprocess.run(
+        [sys.executable, "-c", own, *words, "--port", "{port}"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert pathlib.Path(ended.stdout.splitlines()[0]).is_relative_to(site), ended.stderr
+    assert ended.returncode == CONFORMS, ended.stdout + ended.stderr
+    assert (tmp_path / "report" / "index.html").exists()

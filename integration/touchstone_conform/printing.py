@@ -1,0 +1,100 @@
+"""The verdict for a terminal: one line a requirement, then the evidence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+
+from .exchange import lines_of
+from .results import FAIL, FLAKY, PASS, SKIP, Verdict, by_profile
+
+_COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
+_WIDTH_ELSEWHERE = 100
+_ALSO_MAX = 4
+
+
+class Printer:
+    """Writes to a stream; with colours if that is a terminal."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+        self._width = shutil.get_terminal_size((_WIDTH_ELSEWHERE, 24)).columns
+        if not stream.isatty():
+            self._width = _WIDTH_ELSEWHERE
+
+    def line(self, text: str = "") -> None:
+        print(text, file=self._stream, flush=True)
+
+    def progress(self, count: int) -> None:
+        """How many tests are done, on one line that is written again and again."""
+        if self._stream.isatty():
+            print(f"\r{count} tests ", end="", file=self._stream, flush=True)
+
+    def requirement(self, requirement) -> None:
+        head = f"{requirement.id:8} {requirement.profile:9} {requirement.level:6} "
+        self.line(head + requirement.sentence)
+
+    def verdicts(self, verdicts: list[Verdict]) -> None:
+        """One line each; a profile of which nothing was judged is one line in all."""
+        if self._stream.isatty():
+            print("\r", end="", file=self._stream)
+        not_judged = {each.profile for each in by_profile(verdicts) if not each.judged}
+        for each in verdicts:
+            if each.requirement.profile not in not_judged:
+                self._verdict(each)
+
+    def _verdict(self, each):
+        word = each.verdict.upper() if not each.holds else each.verdict
+        if each.verdict == FLAKY:
+            word = f"{each.rounds_passed}/{each.rounds}"
+        said = each.reason if each.verdict == SKIP else each.requirement.sentence
+        head = f"{each.requirement.id:8} "
+        said = textwrap.shorten(said, max(20, self._width - 6 - len(head)), placeholder=" …")
+        self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{said}")
+
+    def _colour(self, verdict, text):
+        return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self._coloured else text
+
+    def evidence(self, verdict: Verdict) -> None:
+        """Why a requirement fails: its first failure in full, the others by name."""
+        requirement = verdict.requirement
+        self.line()
+        title = f"{requirement.id} ({requirement.profile})"
+        self.line(f"{self._colour(verdict.verdict, title)} {requirement.sentence}")
+        if verdict.verdict == FLAKY:
+            self.line(f"  held in {verdict.rounds_passed} of {verdict.rounds} rounds")
+        failures = list({each.name: each for each in verdict.failures}.values())
+        self._failure(failures[0])
+        for each in failures[1:_ALSO_MAX]:
+            said = each.message.partition("\n")[0]
+            self.line(textwrap.shorten(f"  also {each.name}: {said}", 2 * self._width))
+        if len(failures) > _ALSO_MAX:
+            self.line(f"  and {len(failures) - _ALSO_MAX} more")
+
+    def _failure(self, result):
+        self.line(f"  {result.name}{f' ({result.label})' if result.label else ''}")
+        for line in result.message.splitlines():
+            self.line(f"    {line}")
+        if result.timeline:
+            self.line("  what happened (seconds, client, direction, event):")
+        for line in lines_of(result.timeline):
+            self.line(f"    {line}")
+        if result.scenario_path:
+            self.line(f"  as a scenario: {result.scenario_path}")
+        elif result.unsayable:
+            self.line(f"  not a scenario, which has no words for {result.unsayable}")
+
+    def profiles(self, verdicts: list[Verdict]) -> None:
+        self.line()
+        for each in by_profile(verdicts):
+            self.line(f"{each.profile}: {self._profile(each, verdicts)}")
+
+    def _profile(self, profile, verdicts):
+        counts = ", ".join(f"{count} {word}" for word, count in profile.counts.items() if count)
+        if profile.judged:
+            word = "conforms" if profile.conforms else "does not conform"
+            return f"{self._colour(PASS if profile.conforms else FAIL, word)} ({counts})"
+        reasons = {v.reason for v in verdicts if v.requirement.profile == profile.profile}
+        return f"{self._colour(SKIP, 'not judged')} ({counts}): {'; '.join(sorted(reasons))}"
