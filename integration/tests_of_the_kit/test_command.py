@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from touchstone_conform.server import Server
 
 CONFORMS, DOES_NOT, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
 BROKEN = str(INTEGRATION / "broken" / "server.py")
+SIMULATED = INTEGRATION.parent / "build" / "release" / "tests" / "scenario"
 CONFORMING = [sys.executable, BROKEN, "--port", "{port}"]
 
 # Serves wrongly in every second of its lives, which it counts in a file.
@@ -334,11 +336,16 @@ def written(conform, tmp_path):
 
 
 def test_what_failed_is_played_again(conform, written):
-    """A failure's scenario fails on the server that it is from, and passes on another."""
+    """A failure's scenario fails on the server that it is from, and passes on others.
+
+    One of these is ours, on a simulated kernel.
+    """
     paths = [each for each in written("hint-is-end", "CLOSE-4") if "test-frozen" in each.name]
     assert len(paths) >= 4
     for path in paths:
         assert scenario.parse(path.read_bytes()).steps
+    simulated = subprocess.run([SIMULATED, "run", *paths], capture_output=True, text=True)
+    assert simulated.returncode == 0, simulated.stdout + simulated.stderr
     status, said = conform("--replay", *paths, "--", *broken("hint-is-end"))
     assert f"{len(paths)} fail)" in said
     assert status == DOES_NOT
@@ -381,6 +388,15 @@ def test_json(reported):
     assert [each["what"] for each in failed[0]["timeline"]][:2] == ["connect", "FIN"]
     for each in failed:
         assert (reported / "scenarios" / each["scenario"]).exists()
+
+
+def test_page(reported):
+    """It needs no other file but the scenarios, and has a picture for each failure."""
+    page = (reported / "index.html").read_text()
+    assert re.findall(r"""(?:src|href)=["'](?!scenarios/)|url\(|@import""", page) == []
+    assert page.count("<svg ") == page.count("<pre>") > 0
+    for text in ("Does not conform", "CLOSE-2", "receive 5 bytes b'bye", "sha256"):
+        assert text in page
 
 
 def test_junit(reported):

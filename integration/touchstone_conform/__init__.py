@@ -26,6 +26,7 @@ Reading order:
     judging.py       runs the tests
     expected.py      failures that are known
     printing.py      the verdict for a terminal
+    picture.py       a timeline as a picture
     reports.py       the verdict as JSON, JUnit and a page
     command.py       the command line
 """

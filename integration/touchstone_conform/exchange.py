@@ -6,7 +6,6 @@ has the words, a scenario.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import time
@@ -15,10 +14,11 @@ from . import scenario
 from .scenario import Scenario, ScenarioError, Step
 
 _EVENTS_MAX = 4000
-_SHOWN_BYTES = 24
+_SHOWN_BYTES = 16
 _MERGED_BYTES = 1024  # pieces behind one of so many are shown as one
 _PIECES_MAX = 3
 _SHOWN_EVENTS = 44
+_SHOWN_FIRST = 14
 
 # The words of a timeline, and which way they go: to the server, from it, or neither.
 TO, FROM, AT = "to", "from", "at"
@@ -100,10 +100,11 @@ class Exchange:
 
     def note(self, what: str, client=None, count: int = 0, data: bytes = b"") -> None:
         """Something happened: to a client, if one is given."""
+        count = count or len(data)
         data = bytes(data[: scenario.LITERAL_BYTES_MAX])
         at = time.monotonic() - self._began
         event = Event(at, client.name if client else "", client.number if client else None, what)
-        event.count = count or len(data)
+        event.count = count
         if not self._merge(event):
             event.data = self._kept(data)
             self.events.append(event)
@@ -134,13 +135,15 @@ class Exchange:
 
     def timeline(self) -> list[dict]:
         """The first and the last events, as plain data."""
-        events = [each for each, then in self._pairs() if not _is_met(each, then)]
+        events = _without_tidying(self.events)
+        events = [
+            each for each, then in zip(events, [*events[1:], None]) if not _is_met(each, then)
+        ]
         events = _in_runs(events)
         left_out = len(events) - _SHOWN_EVENTS
         if left_out > 0:
-            half = _SHOWN_EVENTS // 2
-            gap = Event(events[half].at, "", None, f"… {left_out} events …")
-            events = [*events[:half], gap, *events[-half:]]
+            gap = Event(events[_SHOWN_FIRST].at, "", None, f"… {left_out} events …")
+            events = [*events[:_SHOWN_FIRST], gap, *events[_SHOWN_FIRST - _SHOWN_EVENTS :]]
         return [
             {
                 "at": round(each.at, 4),
@@ -153,20 +156,21 @@ class Exchange:
             for each in events
         ]
 
-    def _pairs(self):
-        return zip(self.events, [*self.events[1:], None])
-
     def scenario(self) -> bytes | None:
         """The same as a scenario; None where `unsayable` says what that has no words for."""
         if self.told is not None:
             return self.told
         if self.unsayable or not self._clients:
             return None
-        with contextlib.suppress(_Unsayable, ScenarioError):
+        try:
             text = scenario.canonical(_retell(self.events))
             scenario.parse(text)
+        except _Unsayable as unsayable:
+            self.cannot_say(str(unsayable))
+        except ScenarioError as error:
+            self.cannot_say(f"such an order of steps ({error.text})")
+        else:
             return text
-        self.cannot_say("such an order of steps")
         return None
 
 
@@ -207,17 +211,18 @@ class _Unsayable(Exception):
 
 
 def _retell(events: list[Event]) -> Scenario:
-    told = _Retelling(_until_it_failed(events))
-    return told.tell()
+    return _Retelling(_without_tidying(events)).tell()
 
 
-def _until_it_failed(events):
-    """Without what was only tidied up afterwards."""
-    failed = next((i for i, each in enumerate(events) if each.what == "failed"), len(events))
-    events = events[:failed]
-    while events and events[-1].what == "close":
-        events.pop()
-    return events
+def _without_tidying(events):
+    """Up to where a client failed; else without those who were merely closed at the end."""
+    for i, each in enumerate(events):
+        if each.what == "failed":
+            return events[: i + 1]
+    ended = len(events)
+    while ended and events[ended - 1].what == "close":
+        ended -= 1
+    return events[:ended]
 
 
 class _Retelling:
@@ -241,7 +246,7 @@ class _Retelling:
         stayed = [client for client in connected if client not in gone]
         room = scenario.CLIENTS_MAX - len(stayed)
         if room < 0:
-            raise _Unsayable
+            raise _Unsayable(f"more than {scenario.CLIENTS_MAX} clients at a time")
         return {*stayed, *list(dict.fromkeys(reversed(gone)))[:room]}
 
     def tell(self) -> Scenario:

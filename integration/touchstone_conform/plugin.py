@@ -197,8 +197,7 @@ def pytest_runtest_makereport(item, call):
     report.requirements = requirements_of(item)
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
-        timeline = record.timeline()
-        told = record.scenario()
+        timeline, told = record.timeline(), record.scenario()
         report.evidence = {
             "message": _said(call.excinfo.value),
             "timeline": timeline,

@@ -69,7 +69,8 @@ class Printer:
         self._failure(failures[0])
         for each in failures[1:_ALSO_MAX]:
             said = each.message.partition("\n")[0]
-            self.line(textwrap.shorten(f"  also {each.name}: {said}", 2 * self._width))
+            said = textwrap.shorten(f"also {each.name}: {said}", 2 * self._width, placeholder=" …")
+            self.line(f"  {said}")
         if len(failures) > _ALSO_MAX:
             self.line(f"  and {len(failures) - _ALSO_MAX} more")
 

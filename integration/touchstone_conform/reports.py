@@ -16,7 +16,7 @@ report.json, schema 1:
     requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
                     "fail", "flaky", "skip"), reason (of a skip), rounds_passed, and tests: name,
                     round, outcome ("passed", "failed", "skipped"), seconds, message, timeline,
-                    scenario (file), label
+                    scenario (file) or unsayable (what scenarios have no words for), label
     surprises       where the outcome is other than the file of expected failures says
 """
 
@@ -25,10 +25,13 @@ from __future__ import annotations
 import json
 import pathlib
 import re
+import shlex
 import xml.etree.ElementTree as ElementTree
 
 import jinja2
+import markupsafe
 
+from . import picture
 from .results import FAILED, SKIPPED, Result, Verdict, by_profile
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -75,6 +78,7 @@ def _test(result: Result):
         "message": result.message,
         "timeline": result.timeline,
         "scenario": pathlib.Path(result.scenario_path).name,
+        "unsayable": result.unsayable,
         "label": result.label,
     }
 
@@ -149,5 +153,10 @@ def write_page(path: pathlib.Path, data: dict) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    text = environment.get_template("page.html").render(data)
+    server = data["server"]
+    text = environment.get_template("page.html").render(
+        data,
+        server_text=server["address"] or shlex.join(server["command"]),
+        picture=lambda timeline: markupsafe.Markup(picture.svg(timeline)),
+    )
     path.write_text(text, encoding="utf-8")

@@ -202,6 +202,7 @@ class Server(Reachable):
     def signal(self, number: int) -> None:
         """Send a signal to the process that listens."""
         if number in (signal.SIGTERM, signal.SIGINT):
+            self._ended = True  # from now on it is right that it ends
             self.record.note("stop")
         else:
             self.record.cannot_say(_signal_name(number))
@@ -218,8 +219,7 @@ class Server(Reachable):
             ) from error
 
     def terminate(self) -> None:
-        """Tell it to stop (SIGTERM); from then on it is right that it ends."""
-        self._ended = True
+        """Tell it to stop (SIGTERM)."""
         self.signal(signal.SIGTERM)
 
     def wait_for_exit(self, seconds: float) -> int | None:
