@@ -40,7 +40,7 @@ from . import listeners
 from .process import Process
 from .samples import sample
 from .server import fill_in
-from .transform import upper
+from .transform import answer
 from .waiting import Deadline, wait_until
 
 HOST = "127.0.0.1"
@@ -63,7 +63,7 @@ SHARE_OF_A_CORE = 0.4  # what all the clients together take: others want to work
 _CHUNK = 1 << 16
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SAMPLE = sample(16 << 20)
-_ANSWER = upper(_SAMPLE)
+_ANSWER = answer(_SAMPLE)
 
 
 class Failed(Exception):
