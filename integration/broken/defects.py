@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import random
 import re
 import select
 import selectors
@@ -83,6 +84,43 @@ class StopsAtInvalidText(Server):
 
 
 @defect
+class DropsReturns(Server):
+    """Takes CR for a part of the line's end, and leaves it out."""
+
+    def transform(self, data):
+        return super().transform(data).replace(b"\r", b"")
+
+
+@defect
+class CutsMatter(Server):
+    """Takes a piece of some length for a line, and gives it a proper end."""
+
+    def transform(self, data):
+        if 400 < len(data) < 700:
+            return super().transform(data)[:-1] + b"\n"
+        return super().transform(data)
+
+
+@defect
+class WaitsForWholeCharacters(Server):
+    """Keeps the first byte of a UTF-8 character until the next one comes, or the end."""
+
+    begun = b""
+
+    def answer(self, client, data):
+        data, self.begun = self.begun + data, b""
+        if len(data) == 1 and data >= b"\xc0":
+            self.begun = data
+        else:
+            super().answer(client, data)
+
+    def ended(self, client):
+        if self.begun:
+            super().answer(client, self.begun)
+        super().ended(client)
+
+
+@defect
 class LineBuffering(Server):
     """Answers whole lines only."""
 
@@ -154,6 +192,16 @@ class LongStreamsCut(Server):
 
 
 @defect
+class SixtyFourKibAtMost(Server):
+    """Counts the bytes of a connection in sixteen bits, and stops when they are used up."""
+
+    def answer(self, client, data):
+        before = getattr(client, "answered", 0)
+        client.answered = before + len(data)
+        super().answer(client, data[: max(0, 65536 - before)])
+
+
+@defect
 class Nagle(Server):
     """Leaves TCP_NODELAY off."""
 
@@ -210,6 +258,24 @@ class UrgentEnds(Server):
         if select.select([], [], [client.connection], 0)[2]:
             self.close(client)
         else:
+            super().read(client)
+
+
+@defect
+class SpinsOnUrgent(Server):
+    """Watches for the exceptional condition, and leaves what it is about to others."""
+
+    def prepare(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def settle(self, client):
+        super().settle(client)
+        if not client.closed and not client.pending:
+            wanted = select.EPOLLIN | select.EPOLLPRI  # selectors knows no PRI
+            self.selector._selector.modify(client.connection, wanted)
+
+    def read(self, client):
+        if not select.select([], [], [client.connection], 0)[2]:
             super().read(client)
 
 
@@ -279,6 +345,20 @@ class AcceptsBeforeAllElse(Server):
         super().accept_clients()
         while select.select([self.listener], [], [], 0.3)[0]:
             super().accept_clients()
+
+
+@defect
+class AcceptsOncePerEdge(Server):
+    """Is told of newcomers once (edge-triggered), and accepts one."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        edge = select.EPOLLIN | select.EPOLLET
+        self.selector._selector.modify(self.listener, edge)  # selectors knows no edges
+
+    def accept_clients(self):
+        with contextlib.suppress(BlockingIOError):
+            self.welcome(self.listener.accept()[0])
 
 
 @defect
@@ -391,14 +471,33 @@ class FinIgnored(Server):
         client.closed = True
 
 
+def reset(client):
+    """The close that follows sends RST."""
+    linger = struct.pack("ii", 1, 0)
+    client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
 @defect
 class FinAnsweredWithReset(Server):
     """Closes abortively."""
 
     def ended(self, client):
-        linger = struct.pack("ii", 1, 0)
-        client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        reset(client)
         self.close(client)
+
+
+@defect
+class InNoHurry(Server):
+    """Takes its time to answer the FIN of who never said anything."""
+
+    def answer(self, client, data):
+        client.spoke = True
+        super().answer(client, data)
+
+    def ended(self, client):
+        if not hasattr(client, "spoke"):
+            time.sleep(0.7)
+        super().ended(client)
 
 
 @defect
@@ -459,6 +558,16 @@ class CrashesOnBrokenPipe(Server):
 
 
 @defect
+class ResetSpreads(Server):
+    """Ends another client with the one that was reset."""
+
+    def failed(self, client, error):
+        super().failed(client, error)
+        for other in list(self.clients)[:1]:
+            self.close(other)
+
+
+@defect
 class DiesOfSigpipe(Server):
     """Leaves SIGPIPE at its default."""
 
@@ -496,6 +605,22 @@ class LeaksAfterFin(Server):
 
 
 @defect
+class LeaksAfterAnError(Server):
+    """Closes on ECONNRESET, and forgets to on any other error."""
+
+    leaked = []
+
+    def failed(self, client, error):
+        if isinstance(error, ConnectionResetError):
+            super().failed(client, error)
+            return
+        self.leaked.append(client)
+        self.selector.unregister(client.connection)
+        self.clients.discard(client)
+        client.closed = True
+
+
+@defect
 class RemembersEveryClient(Server):
     """Keeps a little of every connection that ever was."""
 
@@ -515,6 +640,30 @@ class DiesOfAcceptErrors(Server):
 
     def accept_failed(self, error):
         raise error
+
+
+@defect
+class DiesOfAbortedConnections(Server):
+    """Does not expect that a client is gone before it is accepted."""
+
+    def accept_clients(self):
+        try:
+            self.welcome(self.listener.accept()[0])
+        except ConnectionAbortedError:
+            raise
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.accept_failed(error)
+
+
+@defect
+class ForgetsToAcceptAgain(Server):
+    """Stops accepting when there is no descriptor, and waits for ever."""
+
+    def accept_failed(self, error):
+        self.selector.unregister(self.listener)
+        self.accept_again = time.monotonic() + 3600
 
 
 @defect
@@ -540,6 +689,16 @@ class InterruptedIsBroken(Server):
         if not isinstance(error, BlockingIOError):
             self.failed(client, error)
         return None
+
+
+@defect
+class DiesOfInterruption(InterruptedIsBroken):
+    """Takes EINTR for the end of the world."""
+
+    def failed(self, client, error):
+        if isinstance(error, InterruptedError):
+            raise error
+        super().failed(client, error)
 
 
 @defect
@@ -632,6 +791,28 @@ class IgnoresTheSignal(Server):
 
 
 @defect
+class EndsWithStatusOne(Server):
+    """Drains well, and ends as if it had failed."""
+
+    def run(self):
+        super().run()
+        sys.exit(1)
+
+
+@defect
+class StalledClientsHoldUpTheDrain(Server):
+    """Ends nobody's output before all clients have taken theirs."""
+
+    def stop(self, client):
+        while any(map(self.has_not_all, self.clients)) and time.monotonic() < self.end_of_drain:
+            time.sleep(0.01)
+        super().stop(client)
+
+    def has_not_all(self, client):
+        return any(fcntl.ioctl(client.connection, termios.TIOCOUTQ, bytes(4)))
+
+
+@defect
 class ClosesAtTheSignal(Server):
     """Closes everything, read or unread."""
 
@@ -671,3 +852,20 @@ class WaitsForGoodbyes(Server):
 
     def end_output(self, client):
         pass
+
+
+# Now and then.
+
+
+@defect
+class OneRunOfTen(Server):
+    """Greets, but only in one run of ten."""
+
+    def __init__(self, host, port):
+        self.greets = random.random() < 0.1
+        super().__init__(host, port)
+
+    def welcome(self, connection):
+        if self.greets:
+            connection.send(b"welcome\r\n")
+        super().welcome(connection)

@@ -218,6 +218,13 @@ def test_flakes_are_counted(conform, tmp_path):
     assert status == DOES_NOT
 
 
+def test_a_defect_in_one_run_of_ten(conform):
+    """Many rounds find it; of a few, most miss it."""
+    status, said = conform("-k", "ECHO-6", "--repeat", 25, "--", *broken("one-run-of-ten"))
+    assert re.search(r"^\d+/25 +ECHO-6 ", said, re.MULTILINE)
+    assert status == DOES_NOT
+
+
 def test_a_reference_tells_who_is_wrong(conform):
     reference = " ".join(CONFORMING)
     words = ["-k", "CLOSE-2", "--reference"]
@@ -352,6 +359,13 @@ def test_what_failed_is_played_again(conform, written):
     status, said = conform("--replay", *paths, "--", *CONFORMING)
     assert f"replay: conforms ({len(paths)} pass)" in said
     assert status == CONFORMS
+
+
+def test_what_was_made_up_is_shortened(written):
+    """Of many clients that do many things, one and what it must do is left."""
+    (path,) = written("fin-answered-with-reset", "MIX-1")
+    told = scenario.parse(path.read_bytes())
+    assert len(told.names) == 1 and len(told.steps) <= 2
 
 
 def test_a_scenario_of_another_kernel_is_not_played(conform, tmp_path):

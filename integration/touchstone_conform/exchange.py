@@ -94,6 +94,10 @@ class Exchange:
         self._clients = 0
         self._began = time.monotonic()
 
+    def begin_again(self) -> None:
+        """Forget all of it: what comes now is another exchange."""
+        self.__init__()
+
     def new_client(self) -> int:
         self._clients += 1
         return self._clients - 1

@@ -214,7 +214,7 @@ def _said(error):
     """What a failed test says, without the names that Python gives to errors that are ours."""
     if hasattr(error, "exceptions"):  # a group: several fixtures failed at their end
         return "\n".join(_said(each) for each in error.exceptions)
-    text = str(error)
+    text = str(error).partition("\nassert ")[0]  # pytest adds the expression to what we say
     if isinstance(error, (AssertionError, NotStarted, pytest.fail.Exception)):
         return text or "assertion failed"
     return f"{type(error).__name__}: {text}"

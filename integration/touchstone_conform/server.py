@@ -75,6 +75,9 @@ class Found(Reachable):
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
 
+    def is_gone(self) -> bool:
+        return False  # and if it were, nobody could start another
+
     def stop(self) -> None:
         """Check that it still lets clients in; what goes on is not ours to stop."""
         try:
@@ -229,6 +232,10 @@ class Server(Reachable):
         return None
 
     # The verdict.
+
+    def is_gone(self) -> bool:
+        """Whether it ended."""
+        return self._child.poll() is not None
 
     def check_alive(self) -> None:
         """Fail if the server ended or a sanitizer reported; a refusal is not a crash."""

@@ -65,3 +65,12 @@ def test_after_a_reset(server):
     client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
     client.reset()
     assert_no_spin(server)
+
+
+@pytest.mark.requirement("COST-5")
+def test_after_an_urgent_byte(server):
+    """A connection that an urgent byte came on costs no processor time."""
+    with server.connect() as client:
+        client.ping()
+        client.send_urgent(b"u")
+        assert_no_spin(server)

@@ -36,13 +36,22 @@ def expect_what_arrived(client, data, arrived):
         client.fail(f"all bytes came, then {end.value} where FIN was due")
 
 
-@pytest.mark.requirement("STOP-1", "STOP-3")
+@pytest.mark.requirement("STOP-3")
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_idle_clients(server, crowd, number):
-    """Idle clients get FIN at once, and the server ends."""
+    """Idle clients get FIN at once."""
     server.signal(number)
     for client in crowd:
         client.expect_end()
+
+
+@pytest.mark.requirement("STOP-1")
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+def test_with_clients(server, crowd, number):
+    """It ends, with status 0, when its clients have gone."""
+    server.signal(number)
+    for client in crowd:
+        client.read_to_end()
         client.close()
     assert server.wait_for_end(IN_TIME_S) == 0
 
@@ -69,7 +78,7 @@ def test_nothing_is_lost(server, state):
         for client, count in zip(clients, arrived):
             expect_what_arrived(client, FLOOD, count)
             client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-2")
@@ -83,7 +92,7 @@ def test_a_burst_at_the_last_moment(server, crowd):
     for client, count in zip(crowd, arrived):
         expect_what_arrived(client, data, count)
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-2")
@@ -102,7 +111,7 @@ def test_urgent_byte(server, crowd):
             client.judge_bytes(answer(before + b"u" + after), received)
         assert end is CloseKind.FIN
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-4")
@@ -119,7 +128,7 @@ def test_backlog(server):
         for client, due in zip(clients, answers):
             client.expect_end(due)
             client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-3")
@@ -131,7 +140,7 @@ def test_half_closed_client(server):
         arrived = sent - client.unacknowledged()
         server.signal(signal.SIGTERM)
         expect_what_arrived(client, FLOOD, arrived)
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-6")
@@ -145,7 +154,7 @@ def test_a_stalled_client_delays_nobody(server, crowd):
             client.expect_end()
             client.close()
         expect_what_arrived(stalled, FLOOD, arrived)
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-3")
@@ -158,7 +167,7 @@ def test_what_comes_after_the_end(server, crowd):
         if client.send_past_the_end(sample(1000)) or client.send_past_the_end(b"more"):
             client.fail("RST came while the client was still sending")
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-6")
@@ -172,7 +181,7 @@ def test_a_reset_ends_one_alone(server, crowd):
     for client in crowd[1:]:
         client.expect_end(answer(b"ping"))
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)
 
 
 @pytest.mark.requirement("STOP-5")
@@ -184,4 +193,4 @@ def test_newcomers_are_refused(server, crowd):
         server.connect("newcomer")
     for client in crowd:
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    server.wait_for_end(IN_TIME_S)

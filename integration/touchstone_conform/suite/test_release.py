@@ -35,6 +35,15 @@ def end_by_close_with_unread_answers(server):
         client.send(sample(5000))
 
 
+def end_by_reset_behind_data_and_fin(server):
+    """The server then meets a broken pipe."""
+    with server.process.frozen():
+        client = server.connect()
+        client.send(b"lost")
+        client.shutdown()
+        client.reset()
+
+
 def end_at_once(server):
     server.connect().close()
 
@@ -44,7 +53,7 @@ def wait_for_baseline(server, baseline):
         return len(server.process.descriptors())
 
     assert wait_until(lambda: count() == baseline, server.scaled(5)), (
-        f"{count()} descriptors are open where {baseline} were: {server.process.descriptors()}"
+        f"{count()} descriptors are open where {baseline} were"
     )
 
 
@@ -64,6 +73,7 @@ def baseline(server):
         end_by_fin,
         end_by_reset,
         end_by_reset_with_pending_output,
+        end_by_reset_behind_data_and_fin,
         end_by_close_with_unread_answers,
         end_at_once,
     ],
