@@ -16,19 +16,6 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
-# pinned TOOL: the name of a clang-format or clang-tidy of the one version whose word counts, for
-# those of other versions disagree about details.
-llvm_version=14
-pinned() {
-    if have "$1-$llvm_version"; then
-        echo "$1-$llvm_version"
-    elif "$1" --version 2>/dev/null | grep -q " version $llvm_version\."; then
-        echo "$1"
-    else
-        return 1
-    fi
-}
-
 # logged WHAT COMMAND...: one line of progress; what the command prints only if it fails.
 logged() {
     local what=$1 begin=$SECONDS output

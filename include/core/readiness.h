@@ -8,8 +8,9 @@
  * could arrive with output pending. NONE means that the poller does not know the descriptor. */
 enum interest { INTEREST_NONE, INTEREST_READ, INTEREST_WRITE };
 
-/* One event, whatever the poller. All four flags are hints, which a kernel may give too often or
- * leave out; they select the connection, and the system call that follows decides. */
+/* One event, whatever the poller. The token selects the connection; what is then done follows from
+ * its state. All four flags are hints, which a kernel may give too often or leave out: they tell a
+ * port's own tests what the kernel said, and the system call that follows decides. */
 struct readiness {
     struct token token;
     bool readable;

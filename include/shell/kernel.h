@@ -5,9 +5,12 @@
 #include "core/kqueue_codec.h"
 #include "core/outcome.h"
 
-/* The port: all that the server asks of an operating system while it serves, one entry a system
- * call. The real kernels, the simulated one and the fault injector fill in this table; the server
- * never knows which it has. No entry blocks but epoll_wait and kevent.
+/* Memory is given back in multiples of this: the largest page size in use. */
+#define KERNEL_MEMORY_UNIT 65536u
+
+/* The port: all that the server asks of an operating system while it serves, at the line of system
+ * calls. The real kernels and the simulated one fill in this table; the server never knows which it
+ * has. No entry blocks but epoll_wait and kevent.
  *
  * A system has one of the two pollers; the entries of the other are null.
  */
@@ -24,7 +27,7 @@ struct kernel_ops {
     struct result (*unread)(void *self, int32_t descriptor);
 
     /* Gives memory back; it reads as anything until it is written again. `memory` and `length` are
-     * multiples of SERVER_AREA_UNIT. */
+     * multiples of KERNEL_MEMORY_UNIT. */
     void (*release)(void *self, uint8_t *memory, size_t length);
 
     struct result (*epoll_control)(void *self, int32_t queue, int32_t descriptor,

@@ -63,10 +63,6 @@ struct server {
     struct readiness ready[POLLER_EVENTS_MAX];
 };
 
-/* Each connection's area is a multiple of this, so that it can be released by whole pages: the
- * largest page size in use. */
-#define SERVER_AREA_UNIT 65536u
-
 /* Bytes of zeroed memory that server_init takes. It is address space: a page that no client ever
  * needed is never touched. */
 size_t server_memory_needed(const struct server_options *options);
@@ -75,7 +71,7 @@ size_t server_memory_needed(const struct server_options *options);
  * readable.
  *
  * requires  1 <= connections_max <= slot_count; 1 <= buffer_bytes; `memory` holds
- *           server_memory_needed(options) zeroed bytes, aligned to SERVER_AREA_UNIT; it and `log`
+ *           server_memory_needed(options) zeroed bytes, aligned to KERNEL_MEMORY_UNIT; it and `log`
  *           stay the server's as long as it is stepped
  * errors    the fault of adding a descriptor to the poller
  */

@@ -51,7 +51,7 @@ struct result system_listen(struct addrinfo *address);
 /* Where a socket is bound. */
 struct result system_local_endpoint(int32_t descriptor, struct endpoint *endpoint);
 
-/* Reserves zeroed memory as address space, aligned to SERVER_AREA_UNIT; null if it cannot be had.
+/* Reserves zeroed memory as address space, aligned to KERNEL_MEMORY_UNIT; null if it cannot be had.
  * It is never given back. */
 uint8_t *system_reserve(size_t length);
 

@@ -218,13 +218,6 @@ def test_flakes_are_counted(conform, tmp_path):
     assert status == DOES_NOT
 
 
-def test_a_defect_in_one_run_of_ten(conform):
-    """Many rounds find it; of a few, most miss it."""
-    status, said = conform("-k", "ECHO-6", "--repeat", 25, "--", *broken("one-run-of-ten"))
-    assert re.search(r"^\d+/25 +ECHO-6 ", said, re.MULTILINE)
-    assert status == DOES_NOT
-
-
 def test_a_reference_tells_who_is_wrong(conform):
     reference = " ".join(CONFORMING)
     words = ["-k", "CLOSE-2", "--reference"]

@@ -197,7 +197,7 @@ GALLERY = {
     "does-not-linger": {"test_drain.py::test_what_comes_after_the_end": r"RST came while"},
     "listens-to-the-end": {"test_drain.py::test_newcomers_are_refused": r"DID NOT RAISE"},
     "waits-for-goodbyes": {"test_drain.py::test_idle_clients[SIGTERM]": OPEN},
-    # No test fails for sure: test_command.py repeats them.
+    # No test fails for sure; how flakes are counted is shown in test_command.py.
     "one-run-of-ten": {},
 }
 

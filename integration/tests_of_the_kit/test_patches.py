@@ -27,7 +27,7 @@ CUT_OFF = rf"{LOST}|then RST where FIN was due"
 ENDS_NOT = r"the server does not end within"
 STILL_RAN = r"still ran after"
 SPIN = r"s of processor time in half a second of waiting"
-CALLS = r"first extra item: '\d+ +epoll_wait\("
+CALLS = r"item: '\d+ +epoll_wait\("
 NO_LINE = r"no log line matches"
 
 FOUND_BY = {
@@ -127,10 +127,18 @@ FOUND_BY = {
     "idle-spares-the-stalled": {
         "test_reference_idle.py::test_a_stalled_client": r"it is still there"
     },
+    "wakes-for-nothing": {"test_reference_system.py::test_quiet_second": CALLS},
     "idle-polls": {"test_reference_idle.py::test_waiting_costs_nothing": CALLS},
     "no-keep-alive": {
         "test_reference_system.py::test_options_of_connections": r"SO_KEEPALIVE",
         "test_reference_idle.py::TestSilence::test_keep_alive": NO_LINE,
+    },
+    # Memory.
+    "slots-touched-at-the-start": {
+        "test_reference_system.py::test_memory_when_idle": r"<= 262144",
+    },
+    "area-touched-at-the-start": {
+        "test_reference_system.py::test_memory_of_idle_clients": r"4\d\d\d\.\d each",
     },
     # The port.
     "no-reuseaddr": {
@@ -164,6 +172,16 @@ FOUND_BY = {
         "test_reference_activation.py::test_bad_activation[--kind local]": STILL_RAN,
     },
     # The log, and the command line.
+    "stdout-non-blocking": {
+        "test_reference_system.py::test_stdout_keeps_its_flags": r"get_blocking",
+    },
+    "cannot-start-is-bad-usage": {
+        "test_reference_faults.py::test_a_port_without_permission": r"2 == 1|assert 2",
+        "test_reference_limits.py::test_no_address_space": r"2 == 1|assert 2",
+    },
+    "bad-usage-is-ignored": {
+        "test_reference_command_line.py::test_bad_usage[--frob]": STILL_RAN,
+    },
     "log-blocks": {
         "test_surroundings.py::test_full_stdout": NOTHING,
         "test_reference_drain.py::test_a_full_log": OPEN,

@@ -14,9 +14,8 @@
 #define STATUS_USAGE 2
 #define STATUS_DRAIN_SHORT 3
 
-/* Descriptors that are not clients: the standard three, the listener, the poller,
- * the stop pipe, and a few that
- * whoever started us may have left open. */
+/* Descriptors that are not clients: the standard three, the listener, the poller, the stop pipe,
+ * and a few that whoever started us may have left open. */
 #define DESCRIPTORS_RESERVED 32
 
 #define CONNECTIONS_DEFAULT_MAX 65536u

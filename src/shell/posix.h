@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 #include "core/endpoint.h"
 #include "core/outcome.h"
 
@@ -15,6 +17,14 @@ enum fault posix_fault(int error);
 
 /* The result of a call that returned `value`, which is negative if it failed with errno. */
 struct result posix_result(int64_t value);
+
+/* Switches a socket's option on; false if it is refused. */
+bool posix_switch_on(int descriptor, int level, int option);
+
+/* What the listener and each connection must be: non-blocking, close-on-exec, without Nagle's
+ * delay, with keep-alive and urgent data in line. On Linux connections have it from the listener.
+ * False if anything is refused. */
+bool posix_prepare(int descriptor);
 
 struct endpoint posix_endpoint(const struct sockaddr_storage *address);
 

@@ -1,20 +1,9 @@
 /* accept where a new socket does not reliably have the listener's options (macOS, the BSDs). */
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "posix.h"
-
-static int prepare(int descriptor) {
-    int on = 1;
-    if (fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0 || fcntl(descriptor, F_SETFL, O_NONBLOCK) < 0)
-        return -1;
-    if (setsockopt(descriptor, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on) < 0) return -1;
-    return setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-}
 
 /* A client that is already gone can have an address of length 0 and refuse options with EINVAL
  * (macOS): it counts as aborted, and the next one is not its concern. */
@@ -23,7 +12,7 @@ struct result posix_accept(void *self, int32_t listener, struct endpoint *peer) 
     socklen_t length = sizeof address;
     int descriptor = accept(listener, (struct sockaddr *)&address, &length);
     struct result result = posix_result(descriptor);
-    if (descriptor >= 0 && (length == 0 || prepare(descriptor) < 0)) {
+    if (descriptor >= 0 && (length == 0 || !posix_prepare(descriptor))) {
         close(descriptor);
         return (struct result){.fault = FAULT_ABORTED, .raw = ECONNABORTED};
     }

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,19 @@
 struct result posix_result(int64_t value) {
     if (value >= 0) return (struct result){.value = value, .fault = FAULT_NONE};
     return (struct result){.fault = posix_fault(errno), .raw = errno};
+}
+
+bool posix_switch_on(int descriptor, int level, int option) {
+    int on = 1;
+    return setsockopt(descriptor, level, option, &on, sizeof on) == 0;
+}
+
+bool posix_prepare(int descriptor) {
+    return posix_switch_on(descriptor, SOL_SOCKET, SO_KEEPALIVE) &&
+           posix_switch_on(descriptor, SOL_SOCKET, SO_OOBINLINE) &&
+           posix_switch_on(descriptor, IPPROTO_TCP, TCP_NODELAY) &&
+           fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 &&
+           fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0;
 }
 
 struct endpoint posix_endpoint(const struct sockaddr_storage *address) {

@@ -1,7 +1,5 @@
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,28 +9,17 @@
 #include "posix.h"
 #include "shell/system.h"
 
-static int switch_on(int descriptor, int level, int option) {
-    int on = 1;
-    return setsockopt(descriptor, level, option, &on, sizeof on);
-}
-
-/* SO_REUSEADDR: the port can be bound again at once after a restart. The other options are for the
- * sockets that accept makes; they have them from here. */
-static bool set_options(int descriptor) {
-    return switch_on(descriptor, SOL_SOCKET, SO_REUSEADDR) == 0 &&
-           switch_on(descriptor, SOL_SOCKET, SO_KEEPALIVE) == 0 &&
-           switch_on(descriptor, SOL_SOCKET, SO_OOBINLINE) == 0 &&
-           switch_on(descriptor, IPPROTO_TCP, TCP_NODELAY) == 0 &&
-           fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 &&
-           fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0;
+/* SO_REUSEADDR: the port can be bound again at once after a restart. */
+static bool prepare(int descriptor) {
+    return posix_switch_on(descriptor, SOL_SOCKET, SO_REUSEADDR) && posix_prepare(descriptor);
 }
 
 /* Opens a listening socket; -1 with errno if that fails. */
 static int open_listener(const struct addrinfo *address) {
     bool is_v6 = address->ai_family == AF_INET6;
     int descriptor = socket(address->ai_family, SOCK_STREAM, 0);
-    if (descriptor >= 0 && set_options(descriptor) &&
-        (!is_v6 || switch_on(descriptor, IPPROTO_IPV6, IPV6_V6ONLY) == 0) &&
+    if (descriptor >= 0 && prepare(descriptor) &&
+        (!is_v6 || posix_switch_on(descriptor, IPPROTO_IPV6, IPV6_V6ONLY)) &&
         bind(descriptor, address->ai_addr, address->ai_addrlen) == 0 &&
         listen(descriptor, SOMAXCONN) == 0)
         return descriptor;
@@ -71,7 +58,7 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
     if (strcmp(count, "1") != 0)
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "LISTEN_FDS is '%.20s', expected 1", count);
     else if (getsockopt(ACTIVATED, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
-             !listening || !set_options(ACTIVATED))
+             !listening || !prepare(ACTIVATED))
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is no listening TCP socket");
     else
         return posix_result(ACTIVATED);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "posix.h"
-#include "shell/server.h"
 #include "shell/system.h"
 
 struct result system_open_stdio(void) {
@@ -37,6 +36,7 @@ static void on_stop(int number) {
 
 struct result system_catch_stop(void) {
     struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask); /* or the second signal could come before the first is noted */
     if (pipe(stop_pipe) < 0 || fcntl(stop_pipe[0], F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(stop_pipe[1], F_SETFD, FD_CLOEXEC) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
         sigaction(SIGINT, &action, NULL) < 0)
@@ -59,10 +59,10 @@ uint32_t system_raise_descriptor_limit(void) {
 
 /* More is reserved than is needed, to find an aligned part in it: it is only address space. */
 uint8_t *system_reserve(size_t length) {
-    if (length > SIZE_MAX - SERVER_AREA_UNIT) return NULL;
+    if (length > SIZE_MAX - KERNEL_MEMORY_UNIT) return NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | posix_reserve_flag;
-    void *memory = mmap(NULL, length + SERVER_AREA_UNIT, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *memory = mmap(NULL, length + KERNEL_MEMORY_UNIT, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
-    size_t beyond = (uintptr_t)memory % SERVER_AREA_UNIT;
-    return (uint8_t *)memory + (beyond == 0 ? 0 : SERVER_AREA_UNIT - beyond);
+    size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
+    return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);
 }

@@ -18,8 +18,8 @@
 #define NEVER UINT64_MAX
 
 static size_t area_bytes(const struct server_options *options) {
-    size_t units = (options->buffer_bytes + (size_t)SERVER_AREA_UNIT - 1) / SERVER_AREA_UNIT;
-    return units * SERVER_AREA_UNIT;
+    size_t units = (options->buffer_bytes + (size_t)KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT;
+    return units * KERNEL_MEMORY_UNIT;
 }
 
 /* An area and a connection for each slot, and the scratch area. */

@@ -38,8 +38,8 @@ struct run {
 static struct run run;
 
 /* The server's memory: areas, scratch, connections. Only what a run touched is cleaned. */
-#define MEMORY_BYTES ((SIM_DESCRIPTORS + 2) * SERVER_AREA_UNIT)
-static _Alignas(SERVER_AREA_UNIT) uint8_t memory[MEMORY_BYTES];
+#define MEMORY_BYTES ((SIM_DESCRIPTORS + 2) * KERNEL_MEMORY_UNIT)
+static _Alignas(KERNEL_MEMORY_UNIT) uint8_t memory[MEMORY_BYTES];
 
 static uint8_t *behind_area(uint32_t slot) {
     return run.server.areas + slot * run.server.area_bytes + run.server.options.buffer_bytes;
@@ -52,7 +52,7 @@ static void check_server(void) {
     for (uint32_t i = SIM_CLIENT_FIRST; i < run.sim.top; i++) {
         const struct connection *c = &run.server.connections[i];
         if (!connection_is_valid(c, capacity)) oracle_fail(&run.oracle, "slot %u is not valid", i);
-        if (capacity < SERVER_AREA_UNIT && *behind_area(i) != 0)
+        if (capacity < KERNEL_MEMORY_UNIT && *behind_area(i) != 0)
             oracle_fail(&run.oracle, "slot %u wrote beyond its area", i);
     }
     if (run.sim.open > run.server.options.connections_max)
