@@ -77,6 +77,7 @@ def conform(capfd):
         (["--replay", "/no/such", "--", "x{port}"], "--replay: [Errno 2] No such file"),
         (["--fix", "--", "x{port}"], "--fix: expected --expected-failures FILE as well"),
         (["--fix", "--expected-failures", "f", "--smoke", "--", "x{port}"], "a whole run"),
+        (["--fix", "--expected-failures", "f", "--profile", "wire", "--", "x{port}"], "whole run"),
         (["--expected-failures", "/no/f", "--", "x{port}"], "--expected-failures: [Errno 2]"),
         (["--reference", "./y", "--", "x{port}"], "--reference: './y' has no {port} in it"),
     ],
@@ -102,6 +103,12 @@ def test_a_scenario_that_is_none(conform, tmp_path):
 def test_a_server_that_ends(conform):
     status, said = conform("--", sys.executable, "-c", "import sys; sys.exit('oh no')", "{port}")
     assert "the server exited with status 1 before it listened\n    stderr: oh no" in said
+    assert status == NOT_STARTED
+
+
+def test_a_reference_that_ends(conform):
+    status, said = conform("--reference", f"{sys.executable} -c 0 {{port}}", "--", *CONFORMING)
+    assert "--reference: the server exited with status 0 before it listened" in said
     assert status == NOT_STARTED
 
 
@@ -340,10 +347,13 @@ def test_what_failed_is_played_again(conform, written):
 
     One of these is ours, on a simulated kernel.
     """
-    paths = [each for each in written("hint-is-end", "CLOSE-4") if "test-frozen" in each.name]
+    paths = []
+    for path in written("hint-is-end", "CLOSE-4"):
+        steps = scenario.parse(path.read_bytes()).steps
+        # More may not fit a receiver that is stopped, and then FIN is not there when it goes on.
+        if "test-frozen" in path.name and max(step.count for step in steps) < 10_000:
+            paths.append(path)
     assert len(paths) >= 4
-    for path in paths:
-        assert scenario.parse(path.read_bytes()).steps
     simulated = subprocess.run([SIMULATED, "run", *paths], capture_output=True, text=True)
     assert simulated.returncode == 0, simulated.stdout + simulated.stderr
     status, said = conform("--replay", *paths, "--", *broken("hint-is-end"))

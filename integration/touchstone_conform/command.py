@@ -273,7 +273,7 @@ def _check_expected(options):
     if options.fix and options.expected_failures is None:
         raise _Wrong("--fix: expected --expected-failures FILE as well")
     partial = options.only or options.skip or options.smoke or options.replay or options.address
-    if options.fix and (partial or options.level == "must"):
+    if options.fix and (partial or options.level == "must" or options.profile == "wire"):
         raise _Wrong("--fix: expected a whole run, not a part of what there is to judge")
     path = options.expected_failures
     options.expected = None
@@ -310,18 +310,22 @@ def _try_out(options) -> str:
             socket.create_connection((host.strip("[]"), int(port)), 5 * options.time_scale).close()
         except (OSError, OverflowError) as error:
             return f"nobody to judge at {options.address}: {error}"
-        return ""
+    else:
+        trouble = _trouble_at_start(options, options.command, options.port)
+        if trouble:
+            return trouble
+    if options.reference is not None:
+        trouble = _trouble_at_start(options, shlex.split(options.reference), None)
+        return trouble and f"--reference: {trouble}"
+    return ""
+
+
+def _trouble_at_start(options, words, port) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            server = Server(
-                options.command,
-                pathlib.Path(folder),
-                port=options.port,
-                time_scale=options.time_scale,
-            )
+            Server(words, pathlib.Path(folder), port=port, time_scale=options.time_scale).end()
         except NotStarted as error:
             return str(error)
-        server.end()
     return ""
 
 
