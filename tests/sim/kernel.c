@@ -105,9 +105,8 @@ static bool is_passing(enum fault fault) {
     return fault == FAULT_WOULD_BLOCK || fault == FAULT_INTERRUPTED;
 }
 
-/* What the scenario says, or chance, makes this call fail with; FAULT_NONE if it is made. What the
- * call does to the service is excused: its connection may be given up for it. The log's are no
- * excuse. */
+/* What the scenario says, or chance, makes this call fail with; FAULT_NONE if it is made. A fault
+ * excuses the one connection that the call was for, which may be given up for it, and no other. */
 static struct result strike(struct sim_kernel *sim, enum sim_call call, int32_t descriptor) {
     uint32_t nth = ++sim->calls[call];
     struct result result = failed(FAULT_NONE, 0);
@@ -116,10 +115,8 @@ static struct result strike(struct sim_kernel *sim, enum sim_call call, int32_t 
             result = failed(errors[sim->faults[i].error].fault, errors[sim->faults[i].error].raw);
     }
     int32_t client = client_of(sim, descriptor);
-    if (result.fault != FAULT_NONE && !is_passing(result.fault) && call != CALL_LOG) {
-        if (client >= 0) sim->oracle->clients[client].excused = true;
-        sim->oracle->spared = true;
-    }
+    if (client >= 0 && result.fault != FAULT_NONE && !is_passing(result.fault))
+        sim->oracle->clients[client].excused = true;
     bool transfers = call == CALL_RECEIVE || call == CALL_SEND;
     bool waits = call == CALL_ACCEPT || call == CALL_WAIT;
     if (result.fault != FAULT_NONE) return result;
@@ -350,6 +347,8 @@ static struct result sim_accept(void *self, int32_t listener, struct endpoint *p
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
     if (!taken && !is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
+    if (!taken && result.fault != FAULT_INTERRUPTED && backlog(sim) > 0)
+        sim->oracle->turned_away = true;
     return traced(sim, CALL_ACCEPT, result.fault == FAULT_NONE ? (int32_t)result.value : listener,
                   0, result);
 }

@@ -114,6 +114,7 @@ void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
 
 void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->stopping = true;
+    oracle->turned_away = false;
     oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
 }
 

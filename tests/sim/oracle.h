@@ -16,7 +16,7 @@ struct oracle_client {
     uint64_t written; /* sent by the server */
     uint64_t got;     /* of that, read by the client */
     bool connected, accepted, shut, gone;
-    bool excused; /* a fault was injected into it: the server may give it up */
+    bool excused; /* a call for it was made to fail: the server may give it up, and no other */
     bool ended;   /* the server closed or shut its side */
     uint64_t progress_ms;
     uint64_t at_stop; /* what the kernel had received of it when the server was told to stop */
@@ -34,7 +34,7 @@ struct oracle {
     const struct stream *stream;
     struct oracle_client clients[SCENARIO_CLIENTS_MAX];
     bool stopping;
-    bool spared;              /* the kernel refused what a drain needs: it may lose bytes */
+    bool turned_away; /* accept failed after the stop while somebody waited */
     uint64_t idle_timeout_ms; /* 0: never */
     uint64_t drain_timeout_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: nothing is */
