@@ -942,11 +942,11 @@ int main(void) {
     struct CMUnitTest real[MICROS + LINUX_ALONE];
     for (size_t i = 0; i < MICROS; i++) {
         simulated[i] = test_of(&simulated_trials[i], &micros[i], &simulated_world, "simulated");
-        real[i] = test_of(&linux_trials[i], &micros[i], &linux_world, "linux");
+        real[i] = test_of(&linux_trials[i], &micros[i], &sockets_world, "linux");
     }
     for (size_t i = 0; i < LINUX_ALONE; i++)
         real[MICROS + i] =
-            test_of(&linux_trials[MICROS + i], &linux_alone[i], &linux_world, "linux");
+            test_of(&linux_trials[MICROS + i], &linux_alone[i], &sockets_world, "linux");
     int failed = cmocka_run_group_tests_name("simulated", simulated, NULL, NULL);
     return failed + cmocka_run_group_tests_name("linux", real, NULL, NULL);
 }

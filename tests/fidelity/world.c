@@ -31,8 +31,7 @@ uint8_t world_byte(enum client client, uint64_t position) {
     return scenario_generated(client, position);
 }
 
-/* True if it is one of the alternatives between bars. */
-static bool matches(const char *said, const char *expected) {
+bool matches(const char *said, const char *expected) {
     size_t length = strlen(said);
     for (;;) {
         size_t alternative = strcspn(expected, "|");

@@ -3,7 +3,7 @@
 #include "shell/kernel.h"
 
 /* A world in which a few calls are tried: clients that we move, and a kernel table that serves
- * them, the simulated one or Linux's. Each function below does one thing. Those that end in
+ * them, the simulated one or the system's. Each function below does one thing. Those that end in
  * `expected` hold what came of it against these words, or against each of several between bars
  * where a kernel is free to choose. So one description of what a kernel does is held against
  * both. */
@@ -101,8 +101,11 @@ void waits(struct world *w, size_t max, const char *expected);
 void hints(struct world *w, enum client client, const char *expected);
 bool is_writable(struct world *w, enum client client);
 
+/* True if it is one of the alternatives between bars. */
+bool matches(const char *said, const char *expected);
+
 /* Holds any other finding against what is expected. */
 void finds(struct world *w, const char *what, const char *found, const char *expected);
 
-/* Simulated with a kqueue: no Linux says the same. */
-extern const struct world_ops simulated_world, simulated_kqueue_world, linux_world;
+/* What is simulated has an epoll or a kqueue; sockets have what the system has. */
+extern const struct world_ops simulated_world, simulated_kqueue_world, sockets_world;

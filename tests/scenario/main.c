@@ -39,7 +39,7 @@ static struct {
     uint64_t seed, seeds, events, sample;
     bool has_seed, has_faults, trace, hash, oracle_only;
     uint32_t faults;
-    const char *out;
+    const char *name, *out;
 } command = {
     .pollers = {true, true}, .seeds = 1, .seed = 1, .sample = 1, .out = "failing.scenario"};
 
@@ -283,7 +283,8 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void keep_failure(struct run_result results[2]) {
+/* The file says itself where it comes from, and how it is replayed. */
+static void keep_failure(struct run_result results[2], uint64_t runs) {
     FILE *file = fopen(command.out, "w");
     printf("FAILED, %s\n", results[0].failed ? results[0].failure : results[1].failure);
     shrink(&scenario);
@@ -291,9 +292,14 @@ static void keep_failure(struct run_result results[2]) {
     printf("shrunk, %s\n", results[0].failed ? results[0].failure : results[1].failure);
     print_text(stdout);
     if (file == NULL) quit(command.out, "cannot be written");
+    fprintf(file, "# %s\n", results[0].failed ? results[0].failure : results[1].failure);
+    fprintf(file, "# soak --seed %" PRIu64 ", behind run %" PRIu64 "; replay it with\n",
+            command.seed, runs);
+    fprintf(file, "# %s run --oracle-only --trace %s\n", command.name, command.out);
     print_text(file);
-    fclose(file);
-    printf("replay it with: scenario run --oracle-only --trace %s\n", command.out);
+    if (fclose(file) != 0) quit(command.out, "cannot be written");
+    printf("seed %" PRIu64 "; replay it with: %s run --oracle-only --trace %s\n", command.seed,
+           command.name, command.out);
 }
 
 static int soak_command(void) {
@@ -307,7 +313,7 @@ static int soak_command(void) {
         struct run_result results[2];
         random_scenario(&dice);
         if (!run_both(&scenario, RUN_ORACLE, results)) {
-            keep_failure(results);
+            keep_failure(results, runs);
             return STATUS_FAILED;
         }
         events += results[0].events + results[1].events;
@@ -416,6 +422,7 @@ int main(int argc, char *argv[]) {
     } verbs[] = {{"run", run_command, 1, FILES_MAX},     {"text", text_command, 1, 1},
                  {"binary", binary_command, 1, 1},       {"shrink", shrink_command, 1, 1},
                  {"sweep", sweep_command, 1, FILES_MAX}, {"soak", soak_command, 0, 0}};
+    command.name = argv[0];
     if (argc > 1 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout), EXIT_SUCCESS;
     for (int i = 2; i < argc;) {
         if (argv[i][0] == '-')

@@ -32,16 +32,19 @@ static uint64_t part_of(struct sim_kernel *sim, uint32_t vary, uint64_t count) {
     return 1 + (one_in(sim, vary, 2) ? part % 2 : part % count);
 }
 
-/* The trace */
+/* The trace. Its hash covers every call with its arguments and its result, also those that no
+ * timeline shows; no addresses, and no bytes of clients, which follow from their positions. */
+
+static void hash_word(struct sim_kernel *sim, uint64_t word) {
+    sim->hash = (sim->hash ^ word) * 0x9e3779b97f4a7c15u;
+    sim->hash ^= sim->hash >> 32;
+}
 
 static void note(struct sim_kernel *sim, struct sim_event event) {
-    uint64_t words[3] = {(uint64_t)event.call << 56 | (uint64_t)event.fault << 48 |
-                             (uint64_t)(uint16_t)event.client << 32 | (uint32_t)event.descriptor,
-                         event.argument, (uint64_t)event.value};
-    for (int i = 0; i < 3; i++) {
-        sim->hash = (sim->hash ^ words[i]) * 0x9e3779b97f4a7c15u;
-        sim->hash ^= sim->hash >> 32;
-    }
+    hash_word(sim, (uint64_t)event.call << 56 | (uint64_t)event.fault << 48 |
+                       (uint64_t)(uint16_t)event.client << 32 | (uint32_t)event.descriptor);
+    hash_word(sim, event.argument);
+    hash_word(sim, (uint64_t)event.value);
     sim->events++;
     struct sim_trace *trace = sim->trace;
     if (trace != NULL && trace->count < trace->max) trace->events[trace->count++] = event;
@@ -59,7 +62,7 @@ static struct result traced(struct sim_kernel *sim, enum sim_call call, int32_t 
                                  .client = (int16_t)client_of(sim, descriptor),
                                  .descriptor = descriptor,
                                  .argument = argument,
-                                 .value = result.fault == FAULT_NONE ? result.value : 0});
+                                 .value = result.fault == FAULT_NONE ? result.value : result.raw});
     return result;
 }
 
@@ -494,11 +497,16 @@ static struct result sim_close(void *self, int32_t descriptor) {
 static void sim_release(void *self, uint8_t *memory, size_t length) {
     struct sim_kernel *sim = self_of(self);
     sim->events++;
-    (void)length;
+    hash_word(sim, length);
     memset(memory, 0xdb, sim->poison_bytes); /* who still reads it sees it */
 }
 
-static uint64_t sim_clock(void *self) { return self_of(self)->now_ms; }
+static uint64_t sim_clock(void *self) {
+    struct sim_kernel *sim = self_of(self);
+    sim->events++;
+    hash_word(sim, sim->now_ms);
+    return sim->now_ms;
+}
 
 static struct result sim_log_write(void *self, const char *line, size_t length) {
     struct sim_kernel *sim = self_of(self);
@@ -506,6 +514,11 @@ static struct result sim_log_write(void *self, const char *line, size_t length) 
     if (length == 0 || length > 4096 || line[length - 1] != '\n')
         oracle_fail(sim->oracle, "a log line of %llu bytes, or without an end",
                     (unsigned long long)length);
+    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        memcpy(&word, line + i, length - i < sizeof word ? length - i : sizeof word);
+        hash_word(sim, word);
+    }
     result.value = (int64_t)length;
     return traced(sim, CALL_LOG, -1, length, result);
 }
@@ -550,6 +563,7 @@ static struct result sim_epoll_control(void *self, int32_t queue, int32_t descri
     }
     struct result result = strike_change(sim, descriptor, change.operation == EPOLL_DELETE);
     if (result.fault == FAULT_NONE) result = change_watch(sim, descriptor, change, token);
+    hash_word(sim, token);
     return traced(sim, CALL_CONTROL, descriptor, change.events + 16u * change.operation, result);
 }
 
@@ -599,6 +613,49 @@ static uint32_t gather_epoll(struct sim_kernel *sim, struct epoll_record *record
         records[found].events = EPOLL_CODEC_IN | EPOLL_CODEC_HUP;
         records[found++].token = sim->stale[sim_random(sim) % kept];
     }
+    for (uint32_t i = 0; i < found; i++) {
+        hash_word(sim, records[i].events);
+        hash_word(sim, records[i].token);
+    }
+    return found;
+}
+
+/* As with epoll: EOF, the errno or the number of bytes are missing, or wrong. The filter is what was
+ * asked for. */
+static void vary_record(struct sim_kernel *sim, struct kqueue_record *record) {
+    static const uint32_t numbers[] = {0, 32, 54, 60}; /* FreeBSD's EPIPE, ECONNRESET, ETIMEDOUT */
+    if (!one_in(sim, VARY_HINTS, 4)) return;
+    uint64_t chosen = sim_random(sim);
+    if (chosen & 1) record->flags ^= KQUEUE_CODEC_EOF;
+    if (chosen & 2) record->filter_flags = numbers[chosen >> 8 & 3];
+    if (chosen & 4) record->data = (int64_t)(chosen >> 16 & 0xffff);
+}
+
+static void hash_record(struct sim_kernel *sim, const struct kqueue_record *record) {
+    hash_word(sim, (uint64_t)record->filter << 32 | (uint32_t)record->descriptor);
+    hash_word(sim, (uint64_t)record->filter_flags << 32 | record->flags);
+    hash_word(sim, (uint64_t)record->data);
+    hash_word(sim, record->token);
+}
+
+/* One descriptor's records. Two filters of one are reported in any order. */
+static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
+                               struct kqueue_record *events, size_t max) {
+    const struct sim_watch *watch = &sim->watches[descriptor];
+    bool both = watch->filters[KQUEUE_READ] && watch->filters[KQUEUE_WRITE];
+    bool turned = both && one_in(sim, VARY_ORDER, 2);
+    uint32_t found = 0;
+    for (int i = 0; i < 2 && found < max; i++) {
+        int filter = (i == 0) != turned ? KQUEUE_READ : KQUEUE_WRITE;
+        bool ready = filter_state(sim, descriptor, (enum kqueue_filter)filter, &events[found]);
+        bool client = descriptor >= SIM_CLIENT_FIRST;
+        if (!watch->filters[filter] || !(ready || (client && one_in(sim, VARY_HINTS, 32))))
+            continue;
+        if (client) vary_record(sim, &events[found]);
+        events[found++].token = watch->token;
+        sim->reported[descriptor] = true;
+        sim->stopping |= descriptor == SIM_STOP;
+    }
     return found;
 }
 
@@ -606,16 +663,8 @@ static uint32_t gather_kqueue(struct sim_kernel *sim, struct kqueue_record *even
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = arrange(sim, order);
     uint32_t found = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        for (int f = KQUEUE_READ; f <= KQUEUE_WRITE && found < max; f++) {
-            const struct sim_watch *watch = &sim->watches[order[i]];
-            bool ready = filter_state(sim, order[i], (enum kqueue_filter)f, &events[found]);
-            bool client = order[i] >= SIM_CLIENT_FIRST;
-            if (!watch->filters[f] || !(ready || (client && one_in(sim, VARY_HINTS, 32)))) continue;
-            events[found++].token = watch->token;
-            sim->reported[order[i]] = true;
-            sim->stopping |= order[i] == SIM_STOP;
-        }
+    for (uint32_t i = 0; i < count && found < max; i++) {
+        found += gather_filters(sim, order[i], events + found, max - found);
         if (found > 0 && one_in(sim, VARY_ORDER, 8)) break;
     }
     if (found > 0 && found < max && sim->stale_count > 0 && one_in(sim, VARY_STALE, 4)) {
@@ -623,6 +672,8 @@ static uint32_t gather_kqueue(struct sim_kernel *sim, struct kqueue_record *even
         events[found] = (struct kqueue_record){.filter = KQUEUE_READ, .flags = KQUEUE_CODEC_EOF};
         events[found++].token = sim->stale[sim_random(sim) % kept];
     }
+    for (uint32_t i = 0; i < found; i++)
+        hash_record(sim, &events[i]);
     return found;
 }
 
@@ -667,6 +718,7 @@ static struct result make_wait(struct sim_kernel *sim, void *records, size_t max
                                int32_t timeout_ms) {
     struct result result = strike(sim, CALL_WAIT, -1);
     if (result.fault == FAULT_NONE) result = wait_for(sim, records, max, timeout_ms);
+    hash_word(sim, max);
     return traced(sim, CALL_WAIT, SIM_QUEUE, (uint64_t)(int64_t)timeout_ms, result);
 }
 
@@ -688,37 +740,51 @@ static struct result change_filter(struct sim_kernel *sim, const struct kqueue_r
     return failed(FAULT_NONE, 0);
 }
 
-/* A receipt for each change; the first fault struck is one of them, for a socket's own trouble. */
+/* Makes one change; the fault is that of its record. */
+static struct result make_change(struct sim_kernel *sim, const struct kqueue_record *change) {
+    if (!is_open(sim, change->descriptor)) {
+        oracle_fail(sim->oracle, "a change of descriptor %d, which is not open",
+                    change->descriptor);
+        return failed(FAULT_OTHER, 9);
+    }
+    bool deletes = (change->flags & KQUEUE_CODEC_DELETE) != 0;
+    struct result result = strike_change(sim, change->descriptor, deletes);
+    if (result.fault == FAULT_NONE) result = change_filter(sim, change);
+    hash_record(sim, change);
+    return traced(sim, CALL_CONTROL, change->descriptor, change->flags + 65536u * change->filter,
+                  result);
+}
+
+/* Changes first. What fails, or is made with RECEIPT, has a record; if there is no room for it, the
+ * call ends there, with -1 and the change's errno, and those behind it are not made (kqueue(2), and
+ * kqueue_kevent of FreeBSD). Only without any such record are events looked for.
+ *
+ * Our poller gives every change RECEIPT and room, for what fails could not be told apart else; that
+ * it does so is for the oracle. */
 static struct result sim_kevent(void *self, int32_t queue, const struct kqueue_record *changes,
                                 size_t count, struct kqueue_record *events, size_t max,
                                 int32_t timeout_ms) {
     struct sim_kernel *sim = self_of(self);
+    size_t found = 0;
     bool refused = false;
     (void)queue;
-    if (count == 0) return make_wait(sim, events, max, timeout_ms);
+    if (max < count) oracle_fail(sim->oracle, "a change without room for its receipt");
     for (size_t i = 0; i < count; i++) {
-        const struct kqueue_record *change = &changes[i];
-        if (!is_open(sim, change->descriptor) || max < count ||
-            (change->flags & KQUEUE_CODEC_RECEIPT) == 0) {
-            oracle_fail(sim->oracle,
-                        "a change of descriptor %d that is not open, or without receipt",
-                        change->descriptor);
-            return failed(FAULT_OTHER, 9);
-        }
-        bool deletes = (change->flags & KQUEUE_CODEC_DELETE) != 0;
-        struct result struck = strike_change(sim, change->descriptor, deletes);
-        if (struck.fault == FAULT_NONE) struck = change_filter(sim, change);
-        events[i] = *change;
-        events[i].flags = KQUEUE_CODEC_ERROR;
-        events[i].data = struck.fault == FAULT_NONE ? 0 : struck.raw;
-        events[i].fault = struck.fault;
-        traced(sim, CALL_CONTROL, change->descriptor, change->flags + 65536u * change->filter,
-               struck);
-        refused |= struck.fault != FAULT_NONE;
+        bool told = (changes[i].flags & KQUEUE_CODEC_RECEIPT) != 0;
+        if (!told) oracle_fail(sim->oracle, "a change without receipt");
+        struct result result = make_change(sim, &changes[i]);
+        if (result.fault == FAULT_NONE && !told) continue;
+        if (found == max) return result;
+        events[found] = changes[i];
+        events[found].flags = KQUEUE_CODEC_ERROR;
+        events[found].data = result.fault == FAULT_NONE ? 0 : result.raw;
+        events[found++].fault = result.fault;
+        refused |= result.fault != FAULT_NONE;
     }
+    if (found == 0) return make_wait(sim, events, max, timeout_ms);
     /* Interrupted, it has applied the changes all the same (kqueue(2)); it brings no receipts. */
     if (!refused && one_in(sim, VARY_EINTR, 16)) return failed(FAULT_INTERRUPTED, 4);
-    return (struct result){.value = (int64_t)count};
+    return (struct result){.value = (int64_t)found};
 }
 
 /* The world */

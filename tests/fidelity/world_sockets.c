@@ -1,29 +1,26 @@
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "fidelity/world.h"
+#include "fidelity/arrival.h"
 #include "shell/system.h"
 #include "sim/oracle.h"
 
-/* Linux: clients are sockets on the loopback interface, the server's kernel is the real one. After
- * each action the driver looks until the kernel says that it has arrived. */
+/* The system that we run on: clients are sockets on the loopback interface, the server's kernel is
+ * the real one. After each action the driver looks until the kernel says that it has arrived. */
 
 #define PATIENCE_S 5
 #define CHUNK_BYTES 32768
 
-static int clients[CLIENTS];
-static uint16_t port; /* the listener's */
+struct sockets sockets;
+
 static struct poller poller;
 static struct rlimit descriptor_limit;
 
@@ -40,92 +37,38 @@ static bool eventually(bool (*condition)(struct world *, enum client), struct wo
     return true;
 }
 
-static int count_of(int descriptor, unsigned long request) {
-    int count = 0;
-    return ioctl(descriptor, request, &count) < 0 ? 0 : count;
-}
-
-static struct tcp_info info_of(int descriptor) {
-    struct tcp_info info = {.tcpi_state = TCP_CLOSE};
-    socklen_t length = sizeof info;
-    getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &length);
-    return info;
-}
-
-/* Nothing is on its way from this socket: its peer's kernel acknowledged what it had room for. */
-static bool is_quiet(int descriptor) { return info_of(descriptor).tcpi_unacked == 0; }
-
-static bool client_is_quiet(struct world *w, enum client client) {
-    (void)w;
-    return is_quiet(clients[client]);
-}
-
-static bool server_is_quiet(struct world *w, enum client client) {
-    return is_quiet(w->clients[client].descriptor);
-}
-
-/* The state of a socket that has no descriptor: not accepted, or closed. 0: there is none
- * (source: proc_net_tcp.txt of the kernel's documentation). */
-static unsigned listed_state(uint16_t peer) {
-    char line[256];
-    unsigned found = 0;
-    FILE *table = fopen("/proc/net/tcp", "r");
-    while (table != NULL && fgets(line, sizeof line, table) != NULL) {
-        unsigned local, remote, state;
-        /* NOLINTNEXTLINE(cert-err34-c): the kernel wrote it */
-        if (sscanf(line, " %*u: %*x:%x %*x:%x %x", &local, &remote, &state) == 3 && local == port &&
-            remote == peer)
-            found = state;
-    }
-    if (table != NULL) fclose(table);
-    return found;
-}
-
-static unsigned server_state(const struct world *w, enum client client) {
-    int descriptor = w->clients[client].descriptor;
-    return descriptor > 0 ? info_of(descriptor).tcpi_state : listed_state(w->clients[client].port);
-}
-
-static unsigned state_before;
-
-static bool state_changed(struct world *w, enum client client) {
-    return server_state(w, client) != state_before;
-}
-
-/* A client that is gone has no socket to ask: what it said has arrived when the state of the
- * server's end is another. */
 static void leave(struct world *w, enum client client) {
-    state_before = server_state(w, client);
-    close(clients[client]);
-    clients[client] = -1;
-    bool over = state_before == 0 || state_before == TCP_CLOSE;
-    if (!over && !eventually(state_changed, w, client))
+    bool noticed = !arrival_expects_end(w, client);
+    close(sockets.clients[client]);
+    sockets.clients[client] = -1;
+    if (!noticed && !eventually(arrival_of_end, w, client))
         world_fail(w, "the server's end does not notice that the client left");
 }
 
 static void settle_client(struct world *w, enum client client) {
-    if (!eventually(client_is_quiet, w, client))
+    if (!eventually(arrival_at_server, w, client))
         world_fail(w, "what the client sent does not arrive");
 }
 
 static void settle(struct world *w, enum client client) {
-    if (!eventually(server_is_quiet, w, client))
+    if (!eventually(arrival_at_client, w, client))
         world_fail(w, "what the server sent does not arrive");
 }
 
-/* Of a listening socket: how many wait to be accepted (source: Linux, tcp_get_info). */
-static bool waits_in_backlog(struct world *w, enum client client) {
+static uint32_t backlog_before;
+
+static bool backlog_grew(struct world *w, enum client client) {
     (void)client;
-    return info_of(w->listener).tcpi_unacked > 0;
+    return arrival_backlog(w) > backlog_before;
 }
 
 static void let_connect(struct world *w, enum client client, uint32_t window) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(sockets.port)};
     socklen_t length = sizeof address;
     int on = 1;
     int size = (int)window;
-    uint32_t waiting = info_of(w->listener).tcpi_unacked;
-    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int descriptor = socket(AF_INET, SOCK_STREAM, 0);
+    backlog_before = arrival_backlog(w);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (window != PLENTY) setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
     setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -133,10 +76,10 @@ static void let_connect(struct world *w, enum client client, uint32_t window) {
         fcntl(descriptor, F_SETFL, O_NONBLOCK) < 0 ||
         getsockname(descriptor, (struct sockaddr *)&address, &length) < 0)
         world_fail(w, "connect: %s", strerror(errno));
-    clients[client] = descriptor;
+    sockets.clients[client] = descriptor;
+    sockets.shut[client] = false;
     w->clients[client].port = ntohs(address.sin_port);
-    if (waiting == 0 && !eventually(waits_in_backlog, w, client))
-        world_fail(w, "the client does not arrive");
+    if (!eventually(backlog_grew, w, client)) world_fail(w, "the client does not arrive");
 }
 
 /* Sends up to so many bytes; false once no more is taken. */
@@ -145,7 +88,7 @@ static bool send_some(struct world *w, enum client client, uint64_t count, int f
     if (count > sizeof bytes) count = sizeof bytes;
     for (uint64_t i = 0; i < count; i++)
         bytes[i] = world_byte(client, position + i);
-    ssize_t sent = send(clients[client], bytes, (size_t)count, flags);
+    ssize_t sent = send(sockets.clients[client], bytes, (size_t)count, flags);
     if (sent > 0) w->clients[client].sent += (uint64_t)sent;
     if (sent < 0 && errno != EAGAIN) world_fail(w, "the client's send: %s", strerror(errno));
     settle_client(w, client);
@@ -172,13 +115,14 @@ static void let_send_urgent(struct world *w, enum client client) {
 }
 
 static void let_shutdown(struct world *w, enum client client) {
-    shutdown(clients[client], SHUT_WR);
+    shutdown(sockets.clients[client], SHUT_WR);
+    sockets.shut[client] = true;
     settle_client(w, client);
 }
 
 static void let_reset(struct world *w, enum client client) {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(clients[client], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    setsockopt(sockets.clients[client], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     leave(w, client);
 }
 
@@ -187,7 +131,7 @@ static void let_close(struct world *w, enum client client) { leave(w, client); }
 /* False once there is nothing more to read now. */
 static bool read_some(struct world *w, enum client client, uint64_t most) {
     size_t asked = most < sizeof bytes ? (size_t)most : sizeof bytes;
-    ssize_t count = recv(clients[client], bytes, asked, 0);
+    ssize_t count = recv(sockets.clients[client], bytes, asked, 0);
     if (count < 0 && errno != EAGAIN)
         w->clients[client].seen = SEEN_RST;
     else if (count == 0 && asked > 0)
@@ -225,7 +169,7 @@ static void exhaust(struct world *w, bool exhausted) {
 }
 
 static uint64_t outstanding(struct world *w, enum client client) {
-    return (uint64_t)count_of(w->clients[client].descriptor, SIOCOUTQ);
+    return arrival_outstanding(w->clients[client].descriptor);
 }
 
 static void start(struct world *w) {
@@ -240,23 +184,23 @@ static void start(struct world *w) {
     }
     w->listener = (int32_t)system_listen(address).value;
     system_local_endpoint(w->listener, &endpoint);
-    if (system_open_poller(&poller).fault != FAULT_NONE) world_fail(w, "no epoll");
-    port = endpoint.port;
+    if (system_open_poller(&poller).fault != FAULT_NONE) world_fail(w, "no poller");
+    sockets.port = endpoint.port;
     w->kernel = poller.kernel;
     w->queue = poller.queue;
-    memset(clients, -1, sizeof clients);
+    memset(sockets.clients, -1, sizeof sockets.clients);
 }
 
 static void finish(struct world *w) {
     for (enum client i = A; i < CLIENTS; i++) {
-        if (clients[i] >= 0) close(clients[i]);
+        if (sockets.clients[i] >= 0) close(sockets.clients[i]);
         if (w->clients[i].descriptor > 0) close(w->clients[i].descriptor);
     }
     if (w->listener >= 0) close(w->listener);
     close(w->queue);
 }
 
-const struct world_ops linux_world = {
+const struct world_ops sockets_world = {
     .start = start,
     .finish = finish,
     .connect = let_connect,

@@ -1,0 +1,175 @@
+/* What the simulated kernel varies is seen to vary, and without its word nothing does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "sim/kernel.h"
+
+#define WAITS 2000
+#define SENT 100
+#define DESCRIPTOR SIM_CLIENT_FIRST
+#define TOKEN 77
+
+static struct scenario scenario;
+static struct stream stream;
+static struct oracle oracle;
+static struct sim_kernel sim;
+static struct kernel kernel;
+
+static void act(enum step_kind kind, uint32_t count) {
+    const struct step step = {.kind = kind, .count = count};
+    sim_act(&sim, &step);
+    sim_deliver(&sim);
+}
+
+/* One client that has sent something, and is accepted. */
+static void start(enum sim_poller poller, uint32_t vary) {
+    struct endpoint peer;
+    memset(&scenario, 0, sizeof scenario);
+    scenario.vary = vary;
+    stream_init(&stream, &scenario);
+    oracle_init(&oracle, &stream, 0, 0);
+    sim_init(&sim, &oracle, &scenario, poller, NULL);
+    kernel = sim_kernel(&sim);
+    act(STEP_CONNECT, 0);
+    act(STEP_SEND, SENT);
+    assert_int_equal(kernel.ops->accept(&sim, SIM_LISTENER, &peer).value, DESCRIPTOR);
+}
+
+static void add_filter(enum kqueue_filter filter) {
+    const struct kqueue_record change = {.descriptor = DESCRIPTOR,
+                                         .filter = filter,
+                                         .flags = KQUEUE_CODEC_ADD + KQUEUE_CODEC_RECEIPT,
+                                         .token = TOKEN};
+    struct kqueue_record receipt;
+    assert_int_equal(kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, &receipt, 1, 0).value, 1);
+}
+
+/* Of all waits: how many records were odd, and in what. */
+struct counts {
+    uint32_t waits, turned, with_end, with_error, miscounted;
+};
+
+static struct counts count_kqueue(uint32_t vary, bool ended) {
+    struct counts counts = {.waits = 0};
+    start(SIM_KQUEUE, vary);
+    add_filter(KQUEUE_READ);
+    add_filter(KQUEUE_WRITE);
+    if (ended) act(STEP_SHUTDOWN, 0);
+    for (int i = 0; i < WAITS; i++) {
+        struct kqueue_record events[4];
+        struct result result = kernel.ops->kevent(&sim, SIM_QUEUE, NULL, 0, events, 4, 0);
+        assert_int_equal(result.value, 2);
+        bool turned = events[0].filter == KQUEUE_WRITE;
+        const struct kqueue_record *reads = &events[turned ? 1 : 0];
+        assert_int_equal(reads->filter, KQUEUE_READ);
+        assert_int_equal(reads->token, TOKEN);
+        counts.waits++;
+        counts.turned += turned;
+        counts.with_end += (reads->flags & KQUEUE_CODEC_EOF) != 0;
+        counts.with_error += reads->filter_flags != 0;
+        counts.miscounted += reads->data != SENT;
+    }
+    return counts;
+}
+
+static void two_filters_come_in_any_order(void **state) {
+    (void)state;
+    assert_int_equal(count_kqueue(0, false).turned, 0);
+    assert_in_range(count_kqueue(VARY_ORDER, false).turned, WAITS / 4, WAITS * 3 / 4);
+}
+
+static void kqueue_hints_are_missing_and_wrong(void **state) {
+    (void)state;
+    struct counts plain = count_kqueue(0, false);
+    assert_int_equal(plain.with_end + plain.with_error + plain.miscounted, 0);
+    assert_int_equal(count_kqueue(0, true).with_end, WAITS);
+    struct counts varied = count_kqueue(VARY_HINTS, false);
+    assert_in_range(varied.with_end, 1, WAITS / 2);
+    assert_in_range(varied.with_error, 1, WAITS / 2);
+    assert_in_range(varied.miscounted, 1, WAITS / 2);
+    assert_in_range(count_kqueue(VARY_HINTS, true).with_end, WAITS / 2, WAITS - 1);
+}
+
+static void epoll_hints_are_missing_and_wrong(void **state) {
+    (void)state;
+    uint32_t missing = 0;
+    uint32_t wrong = 0;
+    start(SIM_EPOLL, VARY_HINTS);
+    const struct epoll_change change = {.operation = EPOLL_ADD, .events = EPOLL_CODEC_IN};
+    kernel.ops->epoll_control(&sim, SIM_QUEUE, DESCRIPTOR, change, TOKEN);
+    for (int i = 0; i < WAITS; i++) {
+        struct epoll_record records[4];
+        assert_int_equal(kernel.ops->epoll_wait(&sim, SIM_QUEUE, records, 4, 0).value, 1);
+        missing += (records[0].events & EPOLL_CODEC_IN) == 0;
+        wrong += (records[0].events & ~EPOLL_CODEC_IN) != 0;
+    }
+    assert_in_range(missing, 1, WAITS / 2);
+    assert_in_range(wrong, 1, WAITS / 2);
+}
+
+/* Every call leaves its mark in the hash of the trace, and so does what it was given and said. */
+static void hash_differs(uint64_t *before) {
+    assert_true(sim.hash != *before);
+    *before = sim.hash;
+}
+
+static void every_call_is_in_the_hash(void **state) {
+    uint8_t memory[64];
+    (void)state;
+    start(SIM_KQUEUE, 0);
+    uint64_t hash = 0;
+    hash_differs(&hash);
+    kernel.ops->clock_ms(&sim);
+    hash_differs(&hash);
+    kernel.ops->release(&sim, memory, sizeof memory);
+    hash_differs(&hash);
+    add_filter(KQUEUE_READ);
+    hash_differs(&hash);
+    kernel.ops->log_write(&sim, "a line\n", 7);
+    hash_differs(&hash);
+}
+
+/* The hash of a wait that brings this token. */
+static uint64_t hash_with(enum sim_poller poller, uint64_t token) {
+    const struct kqueue_record change = {.descriptor = DESCRIPTOR,
+                                         .filter = KQUEUE_READ,
+                                         .flags = KQUEUE_CODEC_ADD + KQUEUE_CODEC_RECEIPT};
+    struct kqueue_record events[2];
+    struct epoll_record records[2];
+    start(poller, 0);
+    if (poller == SIM_KQUEUE) {
+        kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, events, 1, 0);
+        sim.watches[DESCRIPTOR].token = token; /* so that the wait alone has it */
+        kernel.ops->kevent(&sim, SIM_QUEUE, NULL, 0, events, 2, 0);
+    } else {
+        const struct epoll_change add = {.operation = EPOLL_ADD, .events = EPOLL_CODEC_IN};
+        kernel.ops->epoll_control(&sim, SIM_QUEUE, DESCRIPTOR, add, 0);
+        sim.watches[DESCRIPTOR].token = token;
+        kernel.ops->epoll_wait(&sim, SIM_QUEUE, records, 2, 0);
+    }
+    return sim.hash;
+}
+
+static void the_records_of_a_wait_are_in_the_hash(void **state) {
+    (void)state;
+    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+        assert_true(hash_with((enum sim_poller)poller, 1) == hash_with((enum sim_poller)poller, 1));
+        assert_true(hash_with((enum sim_poller)poller, 1) != hash_with((enum sim_poller)poller, 2));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_filters_come_in_any_order),
+        cmocka_unit_test(kqueue_hints_are_missing_and_wrong),
+        cmocka_unit_test(epoll_hints_are_missing_and_wrong),
+        cmocka_unit_test(every_call_is_in_the_hash),
+        cmocka_unit_test(the_records_of_a_wait_are_in_the_hash),
+    };
+    return cmocka_run_group_tests_name("variation", tests, NULL, NULL);
+}
