@@ -64,13 +64,13 @@ configured_with() {
     [ -n "$before" ] && [ "$(real_path "$before")" = "$(real_path "$2")" ]
 }
 
-# configure PRESET DIRECTORY COMPILER: afresh if the compiler is another than before.
+# configure PRESET DIRECTORY COMPILER [ARGUMENT...]: afresh if the compiler is another than before.
 configure() {
     local fresh=(--fresh "-DCMAKE_C_COMPILER=$3")
     if configured_with "$2" "$3"; then
         fresh=()
     fi
-    cmake --preset "$1" -B "$2" ${fresh[@]+"${fresh[@]}"}
+    cmake --preset "$1" -B "$2" ${fresh[@]+"${fresh[@]}"} "${@:4}"
 }
 
 # A sanitizer's finding ends the process by a signal, so that no test takes it for a clean exit.

@@ -2,7 +2,22 @@
  *
  * Each function is one micro-scenario: a few things that clients do, and what the server's calls
  * say of them. It runs on the simulated kernel and on Linux sockets, and both must say what stands
- * here. Where a kernel is free, alternatives stand between bars. */
+ * here. Where a kernel is free, alternatives stand between bars.
+ *
+ * What the requirements take for measured, by SPEC.md's names, and where it is tried:
+ *
+ *   COST-3 an armed RDHUP spins            rdhup_spins, half_close_under_a_full_send_buffer
+ *   CLOSE-4 data come with FIN             data_with_fin, data_and_fin_in_the_backlog
+ *   CLOSE-5 read or write may see RST      reset_seen_first_by_read, reset_seen_first_by_write
+ *   CLOSE-6 reset before the server looks  reset_in_the_backlog, data_and_reset_in_the_backlog
+ *   FLOW-5 a burst over one buffer         burst_over_one_buffer
+ *   FLOW-7 a read stops at the mark        a_read_stops_at_the_urgent_mark, urgent_*
+ *   FAULT-1 a false EAGAIN, and an edge    an_edge_is_told_once
+ *   FAULT-3 no descriptors                 descriptors_exhausted, …_and_nobody_there
+ *   STOP-2 close with unread input is RST  close_with_unread_input, …_under_a_full_send_buffer
+ *   REF-7 no progress under a zero window  a_stalled_client; that keep-alive does not see it takes
+ *                                          minutes, and is not tried
+ *   a duplicate holds the FIN back         a_duplicate_holds_the_connection */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -620,8 +620,8 @@ static uint32_t gather_epoll(struct sim_kernel *sim, struct epoll_record *record
     return found;
 }
 
-/* As with epoll: EOF, the errno or the number of bytes are missing, or wrong. The filter is what was
- * asked for. */
+/* As with epoll: EOF, the errno or the number of bytes are missing, or wrong. The filter is the one
+ * that was asked for. */
 static void vary_record(struct sim_kernel *sim, struct kqueue_record *record) {
     static const uint32_t numbers[] = {0, 32, 54, 60}; /* FreeBSD's EPIPE, ECONNRESET, ETIMEDOUT */
     if (!one_in(sim, VARY_HINTS, 4)) return;

@@ -34,7 +34,7 @@ struct oracle {
     const struct stream *stream;
     struct oracle_client clients[SCENARIO_CLIENTS_MAX];
     bool stopping;
-    bool turned_away; /* accept failed after the stop while somebody waited */
+    bool turned_away;         /* accept failed after the stop while somebody waited */
     uint64_t idle_timeout_ms; /* 0: never */
     uint64_t drain_timeout_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: nothing is */
