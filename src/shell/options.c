@@ -54,19 +54,19 @@ __attribute__((format(printf, 2, 3))) static bool complain(char *complaint, cons
 
 static bool take_number(const struct option *option, const char *value, uint32_t *number,
                         char *complaint) {
-    return read_number(value, option->min, option->max, number) ||
-           complain(complaint, "--%s: '%.128s' is not a number from %u to %u", option->name, value,
+    if (read_number(value, option->min, option->max, number)) return true;
+    return complain(complaint, "--%s: '%.128s' is not a number from %u to %u", option->name, value,
                     option->min, option->max);
 }
 
 /* Takes one of the two words in option->value, "first|second". */
 static bool take_word(const struct option *option, const char *value, bool *second,
                       char *complaint) {
-    const char *bar = strchr(option->value, '|');
-    size_t length = (size_t)(bar - option->value);
-    *second = strcmp(value, bar + 1) == 0;
-    return *second || (strlen(value) == length && memcmp(value, option->value, length) == 0) ||
-           complain(complaint, "--%s: '%.128s' is not one of %s", option->name, value,
+    size_t length = strcspn(option->value, "|");
+    bool first = strlen(value) == length && memcmp(value, option->value, length) == 0;
+    *second = strcmp(value, option->value + length + 1) == 0;
+    if (first || *second) return true;
+    return complain(complaint, "--%s: '%.128s' is not one of %s", option->name, value,
                     option->value);
 }
 
