@@ -618,6 +618,9 @@ static void validity_sees_each_contradiction(void **state) {
     open.slot.generation = 0;
     check_invalid(open, "generation 0 is never issued");
     open = opened();
+    open.owed = 1;
+    check_invalid(open, "something is owed before the stop");
+    open = opened();
     connection_received(&open, moved);
     check_common_defects(&open);
     open.received = 1;
