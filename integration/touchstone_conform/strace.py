@@ -1,8 +1,9 @@
-"""strace attached to a running process: system calls watched, or made to fail."""
+"""strace, attached to a running process or there from its start: calls watched, or made to fail."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import re
 import shutil
@@ -20,12 +21,24 @@ _WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|re
 _STILL_WAITING = re.compile(rf"^\d+ +{_WAITS}\(.*<(unfinished|detached) \.\.\.>$")
 
 
-@contextlib.contextmanager
-def attached(pid: int, *options: str):
-    """Trace process `pid` and its threads inside the `with` block; gives a Trace."""
+def _program() -> str:
     program = shutil.which("strace")
     if program is None:
         raise Missing("strace")
+    return program
+
+
+def before(output: pathlib.Path, *options: str) -> list[str]:
+    """The words that, before a command line, trace it from its start."""
+    # LeakSanitizer, at the end of a build that has it, cannot work beside strace.
+    ours = f"ASAN_OPTIONS={os.environ.get('ASAN_OPTIONS', '')}:detect_leaks=0"
+    return [_program(), "-o", str(output), *options, "-E", ours, "--"]
+
+
+@contextlib.contextmanager
+def attached(pid: int, *options: str):
+    """Trace process `pid` and its threads inside the `with` block; gives a Trace."""
+    program = _program()
     with tempfile.TemporaryDirectory() as directory:
         output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
         with open(messages, "wb") as stderr:

@@ -1,11 +1,13 @@
 """The reference's log: one line an event, and never a client's byte as it is."""
 
 import ast
+import contextlib
 import os
 import re
 
 import pytest
 
+from touchstone_conform import strace
 from touchstone_conform.samples import ALL_BYTES, sample
 from touchstone_conform.waiting import wait_until
 
@@ -180,6 +182,46 @@ def test_log_without_a_reader_from_the_start(start_server, log_pipe):
     server = start_server(stdout=log_pipe.writer)
     with server.connect() as client:
         client.ping()
+
+
+@pytest.fixture
+def terminal():
+    """Both ends of a terminal; the second is to be a server's standard output."""
+    ends = os.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.mark.requirement("REF-9")
+def test_a_terminal_that_nobody_reads(start_server, terminal):
+    """A terminal that is held does not hold up the service; what it had no room for is counted."""
+    reader, writer = terminal
+    server = start_server("--verbose", stdout=writer)
+    with server.connect() as client:
+        for _ in range(100):  # a terminal takes less than half of this
+            client.ping(b"x" * 3000)
+        assert os.get_blocking(writer)  # it is the starting shell's as well
+        os.set_blocking(reader, False)
+        seen = b""
+        while not re.search(rb"dropped lines=\d+\r\ndata ", seen):
+            with contextlib.suppress(BlockingIOError):
+                seen += os.read(reader, 1 << 16)
+            client.ping(b"more")
+    assert seen.startswith(b"listening on ")
+
+
+@pytest.mark.requirement("REF-9")
+def test_a_terminal_that_cannot_be_opened(start_server, reference_program, terminal, tmp_path):
+    """It is then written to as it was given."""
+    reader, writer = terminal
+    inject = ["-P", os.ttyname(writer), "-e", "trace=openat", "-e", "inject=openat:error=EIO"]
+    traced = [*strace.before(tmp_path / "trace", *inject), *reference_program]
+    server = start_server(words=[*traced, "--listen", "{host}:{port}"], stdout=writer)
+    with server.connect() as client:
+        client.ping()
+    assert "(INJECTED)" in (tmp_path / "trace").read_text()
+    assert os.read(reader, 1000).startswith(b"listening on ")
 
 
 @pytest.mark.requirement("LOG-4")
