@@ -118,11 +118,15 @@ static enum server_status step(const struct token *tokens, size_t count) {
     return server_step(&server);
 }
 
+static void admit(int32_t descriptor) {
+    world.accepted = (struct result){.value = descriptor};
+    assert_int_equal(step(&TOKEN_LISTENER, 1), SERVER_RUNNING);
+    assert_int_equal(world.interests[descriptor], INTEREST_READ);
+}
+
 static void begin_with_a_client(struct server_options options) {
     assert_int_equal(begin(options).fault, FAULT_NONE);
-    world.accepted = (struct result){.value = CLIENT};
-    assert_int_equal(step(&TOKEN_LISTENER, 1), SERVER_RUNNING);
-    assert_int_equal(world.interests[CLIENT], INTEREST_READ);
+    admit(CLIENT);
 }
 
 static void what_cannot_be_watched_is_told_at_the_start(void **state) {
@@ -210,6 +214,23 @@ static void nobody_is_idle_before_all_are_told(void **state) {
     assert_int_equal(world.closed[CLIENT], 1);
 }
 
+/* By the one that is idle longest, in whatever slot. */
+static void the_next_sweep_is_when_it_may_find_somebody(void **state) {
+    begin_with_a_client((struct server_options){.idle_timeout_ms = 300});
+    world.now_ms += 200;
+    admit(CLIENT - 2);
+    world.now_ms += 50;
+    admit(CLIENT + 1);
+    world.after_ms = 51;
+    assert_int_equal(step(NULL, 0), SERVER_RUNNING);
+    assert_int_equal(world.closed[CLIENT], 1);
+    world.after_ms = 200;
+    assert_int_equal(step(NULL, 0), SERVER_RUNNING);
+    assert_int_equal(world.timeout_ms, 200);
+    assert_int_equal(world.closed[CLIENT - 2], 1);
+    assert_int_equal(world.closed[CLIENT + 1], 0);
+}
+
 static void the_longest_times_are_cut_not_wrapped(void **state) {
     begin_with_a_client((struct server_options){.idle_timeout_ms = 1u << 31});
     assert_int_equal(step(NULL, 0), SERVER_RUNNING);
@@ -231,6 +252,7 @@ int main(void) {
         TEST(a_descriptor_without_a_slot_is_closed),
         TEST(stopping_begins_once),
         TEST(nobody_is_idle_before_all_are_told),
+        TEST(the_next_sweep_is_when_it_may_find_somebody),
         TEST(the_longest_times_are_cut_not_wrapped),
     };
     return cmocka_run_group_tests_name("server", tests, NULL, NULL);

@@ -184,6 +184,16 @@ def test_log_without_a_reader_from_the_start(start_server, log_pipe):
         client.ping()
 
 
+@pytest.mark.requirement("REF-9")
+def test_a_poll_that_fails(server, attach_strace):
+    """Where the log cannot be asked whether it has room, the line is dropped and counted."""
+    with attach_strace("-e", "trace=poll,ppoll", "-e", "inject=poll,ppoll:error=EINTR:when=1"):
+        with server.connect() as client:
+            client.exchange(b"hello", shutdown=True)
+        server.wait_for_log(r"^dropped lines=1\nleave token=\S+ peer=\S+ why=end in=5 out=5$")
+    assert server.log().count("\n") == 3
+
+
 @pytest.fixture
 def terminal():
     """Both ends of a terminal; the second is to be a server's standard output."""

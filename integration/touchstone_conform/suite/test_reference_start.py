@@ -37,7 +37,8 @@ class Starts:
 
     def _trace(self, host):
         output = self._directory / "trace"
-        words = [*strace.before(output), *self._program, "--quiet", "--listen", f"[{host}]:{{port}}"]
+        options = ["--quiet", "--listen", f"[{host}]:{{port}}"]
+        words = [*strace.before(output), *self._program, *options]
         try:
             server = Server(words, self._directory, host=host, time_scale=self._time_scale)
         except NotStarted as error:
