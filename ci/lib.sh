@@ -52,7 +52,7 @@ absolute() {
 # build_directory PRESET COMPILER: the preset's own for its usual compiler.
 build_directory() {
     case $1-$2 in
-    *-gcc | msan-clang) echo "build/$1" ;;
+    *-gcc | msan-clang | coverage-clang-19) echo "build/$1" ;;
     *) echo "build/$1-$2" ;;
     esac
 }

@@ -3,47 +3,34 @@
 import base64
 import csv
 import html
-import json
 import subprocess
 
-from . import tree
+from . import counted, tree
 
-PRODUCT = ("src", "include")
 # In percent, of what the committed corpora alone reach in the core: lines and branches.
 CORE_FLOORS = (100, 98)
 
 
 class Coverage:
-    """Of the source, by the corpora of some targets. Assertions are compiled out: the side of them
-    that fails is never to be seen."""
+    """Of the source, by the corpora of some targets."""
 
     def __init__(self, names):
         place = tree.fresh_folder(tree.FOUND / "coverage")
-        build = tree.Build("fuzz-coverage", names)
+        build = tree.Build("coverage", names)
         for name in names:
             replay(build, name, place)
-        self.profile = place / "all.profdata"
+        programs = [build.fuzzer(name) for name in names]
         raw = sorted(place.glob("*.profraw"))
-        tree.output_of(["llvm-profdata", "merge", "-sparse", "-o", self.profile, *raw])
-        self.fuzzers = [build.fuzzer(name) for name in names]
-
-    def llvm_cov(self, verb, *options):
-        objects = [f"--object={fuzzer}" for fuzzer in self.fuzzers[1:]]
-        command = ["llvm-cov", verb, *options, f"--instr-profile={self.profile}"]
-        sources = [tree.TOP / folder for folder in PRODUCT]
-        return tree.output_of([*command, self.fuzzers[0], *objects, *sources])
+        self.counted = counted.Counted(place / "all.profdata", raw, programs)
 
     def rows(self):
         """(file, (lines reached, lines), (branches reached, branches)), those with code."""
-        export = json.loads(self.llvm_cov("export", "--summary-only"))
-        for entry in sorted(export["data"][0]["files"], key=lambda entry: entry["filename"]):
-            counted = (entry["summary"][kind] for kind in ("lines", "branches"))
-            pairs = [(each["covered"], each["count"]) for each in counted]
-            if pairs[0][1] > 0:
-                yield tree.shown(entry["filename"]), *pairs
+        for name, entry in self.counted.files("--summary-only").items():
+            kinds = (entry["summary"][kind] for kind in ("lines", "branches"))
+            yield name, *((each["covered"], each["count"]) for each in kinds)
 
     def page(self):
-        return self.llvm_cov("show", "--format=html", "--show-branches=count").decode()
+        return self.counted.llvm_cov("show", "--format=html", "--show-branches=count").decode()
 
 
 def replay(build, name, place):
