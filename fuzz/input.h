@@ -1,0 +1,33 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a target reads its decisions from: the bytes of its input in turn, then zeroes. */
+struct input {
+    const uint8_t *bytes;
+    size_t length, at;
+};
+
+static inline bool input_ended(const struct input *in) { return in->at == in->length; }
+
+static inline uint8_t input_byte(struct input *in) {
+    return input_ended(in) ? 0 : in->bytes[in->at++];
+}
+
+/* So many bytes, low ones first. */
+static inline uint64_t input_bytes(struct input *in, unsigned count) {
+    uint64_t number = 0;
+    for (unsigned i = 0; i < count; i++)
+        number += (uint64_t)input_byte(in) << (8 * i);
+    return number;
+}
+
+/* 0 to `max`: a small number and the largest one are a byte each, others take nine. */
+static inline uint64_t input_number(struct input *in, uint64_t max) {
+    uint64_t number = input_byte(in);
+    if (number == 255) return max;
+    if (number >= 240) number = input_bytes(in, 8);
+    return number <= max ? number : number % (max + 1);
+}
