@@ -21,7 +21,9 @@ for fuzzer in "$build"/fuzz/*_fuzzer; do
     # Its bug is there to be found, and would be reported again and again.
     [ "$name" != canary ] || continue
     cp "$fuzzer" "$OUT/"
-    for folder in "$source/fuzz/corpus/$name" "$WORK/seeds/$name"; do
+    folders=("$source/fuzz/corpus/$name" "$WORK/seeds/$name")
+    [ "$name" != scenario ] || folders+=("$source"/tests/scenarios/syntax/*/)
+    for folder in "${folders[@]}"; do
         [ ! -d "$folder" ] || zip -q -r -j "$OUT/${name}_fuzzer_seed_corpus.zip" "$folder"
     done
     [ ! -e "$source/fuzz/dict/$name.dict" ] ||

@@ -11,6 +11,7 @@ from pathlib import Path
 TOP = Path(__file__).resolve().parent.parent.parent
 FUZZ = TOP / "fuzz"
 FOUND = TOP / "build" / "fuzz"
+SYNTAX = TOP / "tests" / "scenarios" / "syntax"
 
 # It has a bug, so it is no use but to see whether one is found.
 CANARY = "canary"
@@ -89,10 +90,13 @@ def libfuzzer_options(name):
 
 
 def seed_folders(name, build, place):
-    """Folders of inputs to start from: the committed corpus, and for the server all scenarios."""
+    """Folders of inputs to start from: the committed corpus, for the server all scenarios, and for
+    their parser the texts that any parser is tried on."""
     folders = [corpus(name)] if corpus(name).is_dir() else []
     if name == "server":
         folders.append(scenario_seeds(build, fresh_folder(place / "scenarios")))
+    if name == "scenario":
+        folders += [SYNTAX / "accepted", SYNTAX / "rejected"]
     return folders
 
 
