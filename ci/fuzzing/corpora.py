@@ -33,7 +33,9 @@ def merge_one(name):
                 known.add(path.name)
     finds = [tree.FOUND / engine / name / "corpus" for engine in ("libfuzzer", "afl")]
     sources = [committed, *(folder for folder in finds if folder.is_dir())]
-    tree.output_of([build.fuzzer(name), "-set_cover_merge=1", merged, *sources])
+    # An edge is worth a file, how often it is taken is not: what is committed is to be looked at.
+    command = [build.fuzzer(name), "-set_cover_merge=1", "-use_counters=0", merged, *sources]
+    tree.output_of(command)
     found = [path for path in tree.inputs(merged) if path.name not in known]
     before = [path for path in tree.inputs(committed) if path.name.startswith(FOUND_PREFIX)]
     for path in before:
