@@ -18,6 +18,8 @@ from . import tree
 
 # An input that takes so long is a finding.
 HANG_S = 10
+# What all seeds together may take.
+SEEDS_S = 60
 POLL_S = 0.25
 # What an engine gets to end by itself.
 GRACE_S = 30
@@ -102,6 +104,12 @@ class Process:
         return self.log.read_text(errors="replace")[-3000:]
 
 
+def seed_folders(engine):
+    if not engine.seeded:
+        return []
+    return tree.seed_folders(engine.target, engine.build, engine.place)
+
+
 # ---- libFuzzer
 
 
@@ -133,6 +141,7 @@ class LibFuzzer:
     """Any number of processes share a corpus; each reads what the others add to it."""
 
     name = "libfuzzer"
+    seeded = True
     # A finding's file begins with what it is.
     FINDING = re.compile(r"(crash|timeout|oom|leak)-")
 
@@ -145,7 +154,7 @@ class LibFuzzer:
         self.corpus.mkdir(parents=True, exist_ok=True)
         run = tree.fresh_folder(self.place / "run")
         self.found = tree.fresh_folder(self.place / "findings")
-        seeds = tree.seed_folders(self.target, self.build, self.place)
+        seeds = seed_folders(self)
         options = {
             "timeout": HANG_S, **tree.libfuzzer_options(self.target), "max_total_time": seconds,
             "print_final_stats": 1, "artifact_prefix": f"{self.found}/",
@@ -216,6 +225,7 @@ class Afl:
     """
 
     name = "afl"
+    seeded = True
     KINDS = ("main", "asan", "cmplog")
     ENVIRONMENT = {
         "AFL_NO_UI": "1",
@@ -276,24 +286,28 @@ class Afl:
         return [(name, [first if name == names[0] else "-S", name]) for name in names]
 
     def seeds(self, folder):
-        """It takes one folder, and will not start with nothing."""
+        """It takes one folder, and will not start with nothing. What its driver begins every
+        process with is among them: if that crashes, AFL++ gives up."""
         folder.mkdir()
         (folder / "any").write_bytes(b"\n")
+        (folder / "zeroes").write_bytes(bytes(4))
         own = self.place / "corpus"
         own.mkdir(exist_ok=True)
-        for source in [own, *tree.seed_folders(self.target, self.build, self.place)]:
+        for source in [own, *seed_folders(self)]:
             for path in tree.inputs(source):
                 shutil.copyfile(path, folder / path.name)
         return folder
 
     def replay_seeds(self, seeds):
         """AFL++ passes over a seed that crashes, as if it were no finding."""
+        paths = tree.inputs(seeds)
         for kind, build in self.builds.items():
-            if kind == "cmplog" or replays(build.fuzzer(self.target), tree.inputs(seeds)):
+            fuzzer = build.fuzzer(self.target)
+            if kind == "cmplog" or replays(fuzzer, paths, SEEDS_S):
                 continue
-            for path in tree.inputs(seeds):
-                if not replays(build.fuzzer(self.target), [path]):
-                    shutil.copyfile(path, self.found / f"crash-{path.name}")
+            bad = next((path for path in paths if not replays(fuzzer, [path], HANG_S)), None)
+            if bad:
+                shutil.copyfile(bad, self.found / f"crash-{bad.name}")
 
     def findings(self):
         for folder in ("crashes", "hangs"):
@@ -321,11 +335,15 @@ def digest(content):
     return hashlib.sha1(content).hexdigest()
 
 
-def replays(fuzzer, paths):
-    done = subprocess.run(
-        [fuzzer, *paths], env=tree.environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
+def replays(fuzzer, paths, seconds):
+    """False if it crashes, or takes longer."""
+    try:
+        done = subprocess.run(
+            [fuzzer, *paths], env=tree.environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=seconds,
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
 
 

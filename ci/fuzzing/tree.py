@@ -24,13 +24,21 @@ class CannotRun(Exception):
     """The environment is in the way; nothing is said about what is fuzzed."""
 
 
+def settle_in(copy):
+    """From here on everything happens in a copy of the tree."""
+    global TOP, FUZZ, FOUND, SYNTAX
+    FUZZ, FOUND, SYNTAX = (copy / path.relative_to(TOP) for path in (FUZZ, FOUND, SYNTAX))
+    TOP = copy
+
+
 def say(*words):
     print(*words, flush=True)
 
 
 def environment(**more):
+    """What a build for coverage counts is not wanted but where it is asked for."""
     kept = {name: value for name, value in os.environ.items() if name not in SANITIZER_OPTIONS}
-    return {**kept, **more}
+    return {**kept, "LLVM_PROFILE_FILE": os.devnull, **more}
 
 
 def output_of(command, **more):
@@ -54,7 +62,8 @@ def honest_targets():
 
 
 class Build:
-    """A preset's directory, with some targets' fuzzers in it. One is built at a time."""
+    """A preset's directory, with some targets' fuzzers in it, and beside the server's the command
+    that knows scenarios. One is built at a time."""
 
     turn = threading.Lock()
 
@@ -65,9 +74,10 @@ class Build:
         if not shutil.which("cmake"):
             raise CannotRun("cmake is missing; ci/deps fuzz installs what fuzzing takes")
         wanted = [f"{name}_fuzzer" for name in names]
+        wanted += ["scenario"] if "server" in names else []
         with self.turn:
             output_of(["cmake", "--preset", preset])
-            output_of(["cmake", "--build", "--preset", preset, "--target", "scenario", *wanted])
+            output_of(["cmake", "--build", "--preset", preset, "--target", *wanted])
 
     def fuzzer(self, name):
         return self.directory / "fuzz" / f"{name}_fuzzer"
