@@ -37,7 +37,7 @@ static const struct meaning of_fault[FAULT_OTHER + 1] = {
 
 /* A fault, or a count that is small, at a limit, or any. */
 static struct result read_result(struct input *in) {
-    static const int64_t limits[] = {-1, INT64_MIN, INT64_MAX, INT32_MAX, INT32_MAX + 1ll};
+    static const int64_t limits[] = {-1, INT64_MIN, INT64_MAX, INT32_MAX, INT32_MAX + 1LL};
     struct result result = {.raw = 7};
     uint8_t what = input_byte(in);
     if (what < 64)
@@ -147,7 +147,7 @@ static void send(struct connection *c, struct account *a, struct input *in) {
     end_by(a, outcome.kind);
 }
 
-static void open(struct connection *c, struct account *a, struct input *in) {
+static void admit(struct connection *c, struct account *a, struct input *in) {
     *a = (struct account){.stage = ECHOING, .opened = a->opened + 1};
     for (size_t i = 0; i < sizeof a->peer.address; i++)
         a->peer.address[i] = (uint8_t)(a->opened + i);
@@ -170,7 +170,7 @@ static void serve(struct connection *c, struct account *a, struct input *in, siz
         connection_close(c);
         *a = (struct account){.stage = AWAY, .opened = a->opened};
         break;
-    default: open(c, a, in); break;
+    default: admit(c, a, in); break;
     }
 }
 

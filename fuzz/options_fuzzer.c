@@ -141,8 +141,8 @@ static void read_all(struct reading *r, int count, const char *const arguments[]
         else if (!option->alone && value == NULL && i + 1 == count)
             refuse(r, name, " needs a value: ");
         else {
-            if (!option->alone && value == NULL) value = arguments[++i];
-            set(r, option, value);
+            if (option->alone) value = "";
+            set(r, option, value != NULL ? value : arguments[++i]);
         }
     }
 }

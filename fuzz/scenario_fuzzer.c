@@ -133,7 +133,7 @@ static const char *const faulty[][2] = {
     {"log", " EAGAIN EINTR EIO ENOSPC EPIPE "},
 };
 
-static void say_byte(struct reader *r, char byte) { r->steps[r->length++] = byte; }
+static void say_byte(struct reader *r, int byte) { r->steps[r->length++] = (char)byte; }
 
 static void say(struct reader *r, const char *text) {
     for (; *text != '\0'; text++)
@@ -150,7 +150,7 @@ static void say_number(struct reader *r, const char *text, uint32_t number) {
 static void say_client(struct reader *r, const char *word, size_t client) {
     say(r, word);
     say_byte(r, ' ');
-    say_byte(r, (char)('a' + client));
+    say_byte(r, (int)('a' + client));
 }
 
 /* The client that the next word names; null: none of that name, or no name. */
@@ -200,7 +200,7 @@ static size_t unquote(const struct word *word, uint8_t *bytes) {
                 at += 2;
             } else {
                 byte = *at == 'n' ? 10 : *at == 'r' ? 13 : *at == 't' ? 9 : -1;
-                if (*at == '"' || *at == '\\') byte = *at;
+                if (*at == '"' || *at == '\\') byte = (uint8_t)*at;
             }
             if (byte < 0) return 0;
         }
@@ -233,7 +233,7 @@ static void say_literal(struct reader *r, const uint8_t *bytes, size_t count) {
             say_byte(r, "0123456789abcdef"[bytes[i] % 16]);
         } else {
             if (found != NULL) say_byte(r, '\\');
-            say_byte(r, found != NULL ? letters[found - escaped] : (char)bytes[i]);
+            say_byte(r, found != NULL ? letters[found - escaped] : bytes[i]);
         }
     }
     if (text) say_byte(r, '"');

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 from . import tree
@@ -21,6 +22,8 @@ HANG_S = 10
 # What all seeds together may take.
 SEEDS_S = 60
 POLL_S = 0.25
+# Set, it ends all runs, whichever threads they are in.
+over = threading.Event()
 # What an engine gets to end by itself.
 GRACE_S = 30
 
@@ -290,7 +293,7 @@ class Afl:
         process with is among them: if that crashes, AFL++ gives up."""
         folder.mkdir()
         (folder / "any").write_bytes(b"\n")
-        (folder / "zeroes").write_bytes(bytes(4))
+        (folder / "driver").write_bytes(b"##SI")
         own = self.place / "corpus"
         own.mkdir(exist_ok=True)
         for source in [own, *seed_folders(self)]:
@@ -367,7 +370,8 @@ def watch(engine, seconds, on_progress):
             if stats.edges > edges:
                 edges, last_edge_s = stats.edges, passed
             progress.write(f"{passed:.2f},{stats.execs},{stats.edges},{stats.corpus}\n")
-            if not running or engine.findings() or passed > seconds + GRACE_S:
+            late = passed > seconds + GRACE_S
+            if not running or engine.findings() or late or over.is_set():
                 return passed, last_edge_s
             on_progress(passed, stats)
             time.sleep(POLL_S)

@@ -66,6 +66,7 @@ class Build:
     that knows scenarios. One is built at a time."""
 
     turn = threading.Lock()
+    configured = set()
 
     def __init__(self, preset, names):
         self.preset = preset
@@ -76,7 +77,9 @@ class Build:
         wanted = [f"{name}_fuzzer" for name in names]
         wanted += ["scenario"] if "server" in names else []
         with self.turn:
-            output_of(["cmake", "--preset", preset])
+            if self.directory not in self.configured:
+                output_of(["cmake", "--preset", preset])
+            self.configured.add(self.directory)
             output_of(["cmake", "--build", "--preset", preset, "--target", *wanted])
 
     def fuzzer(self, name):
