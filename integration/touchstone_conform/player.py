@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import resource
 import select
 import time
@@ -30,9 +31,12 @@ _SHOWN = 24
 _WORDS = {CloseKind.FIN: "fin", CloseKind.RST: "rst", None: "open"}
 
 
-def play(scenario: Scenario, server) -> None:
-    """Play all steps, then let everybody leave; Unexpected if the server did wrong."""
-    with _Play(scenario, server) as playing:
+def play(scenario: Scenario, server, *, may_shed: bool) -> None:
+    """Play all steps, then let everybody leave; Unexpected if the server did wrong.
+
+    Whom it has no descriptor for, a server that may shed either leaves in its backlog or closes.
+    """
+    with _Play(scenario, server, may_shed) as playing:
         playing.run()
 
 
@@ -50,6 +54,7 @@ class _Player:
         self.got = 0
         self.expected = 0  # by the steps so far
         self.paused = self.shut = self.fin_sent = self.gone = False
+        self.one_too_many = False  # for the server's descriptors, when it came or later
         self.taken_at_stop = 0
         self.moved = time.monotonic()
 
@@ -57,6 +62,11 @@ class _Player:
     def end(self) -> CloseKind | None:
         """How its connection ended, once it has read up to there."""
         return self.connection.end if self.connection.finished else None
+
+    @property
+    def shed(self) -> bool:
+        """Whether it was closed for want of a descriptor: then nothing is owed to it."""
+        return self.one_too_many and self.got == 0 and self.end is not None
 
     @property
     def reads(self) -> bool:
@@ -122,9 +132,11 @@ class _DescriptorLimit:
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, server):
+    def __init__(self, scenario: Scenario, server, may_shed: bool):
         self._scenario = scenario
         self._server = server
+        self._may_shed = may_shed
+        self._room = math.inf  # descriptors for clients
         self._clients: dict[int, _Player] = {}
         self._patience = server.patience
         self._stopping = False
@@ -164,6 +176,7 @@ class _Play:
         connection = self._server.connect(name, receive_buffer=step.count or None)
         self._cleanup.enter_context(connection)
         self._clients[step.client] = _Player(step.client, name, connection)
+        self._mark_who_may_be_shed()
 
     def _play_send(self, step: Step) -> None:
         client = self._clients[step.client]
@@ -206,7 +219,7 @@ class _Play:
             right = _show(client.owed[begin : client.expected])
             self._fail(client, f"the scenario expects {_show(step.literal)}, the service {right}")
         self._wait_until(lambda: client.got >= client.expected or client.end)
-        if client.got < client.expected:
+        if client.got < client.expected and not client.shed:
             self._fail(client, f"got {client.got} of {client.expected} expected bytes")
 
     def _play_expect_end(self, step: Step) -> None:
@@ -221,7 +234,7 @@ class _Play:
         else:
             self._wait_until(lambda: client.end)
         found = _WORDS.get(client.end, "timed out")
-        if found not in closes:
+        if found not in closes and not client.shed:
             self._fail(client, f"the connection is to end by {' or '.join(closes)}: it is {found}")
 
     def _play_settle(self, _: Step) -> None:
@@ -267,6 +280,14 @@ class _Play:
 
     def _play_descriptors(self, step: Step) -> None:
         self._limit.allow(step.count)
+        self._room = step.count
+        self._mark_who_may_be_shed()
+
+    def _mark_who_may_be_shed(self) -> None:
+        """Whoever came when so many were there as there are descriptors."""
+        there = [client for client in self._clients.values() if not client.end]
+        for before, client in enumerate(there):
+            client.one_too_many |= self._may_shed and before >= self._room
 
     def _play_stop(self, _: Step) -> None:
         self._stopping = True
@@ -298,7 +319,7 @@ class _Play:
             raise Unexpected(f"told to stop, the server ended with {status}")
         for client in self._clients.values():
             lost = client.taken_at_stop - client.got
-            if status == 0 and not client.gone and lost > 0:
+            if status == 0 and not (client.gone or client.shed) and lost > 0:
                 self._fail(client, f"the drain lost {lost} bytes")
 
     # Bytes.
@@ -354,7 +375,7 @@ class _Play:
         timeout = self._scenario.idle_timeout
         if client.end is CloseKind.TIMED_OUT:
             self._fail(client, "the connection timed out")
-        if self._stopping:
+        if self._stopping or client.shed:
             return
         if not client.fin_sent:
             idle = time.monotonic() - client.moved

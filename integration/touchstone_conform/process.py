@@ -83,6 +83,14 @@ class Process:
                 total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
         return total
 
+    def seconds_in_queue(self) -> float:
+        """How long its threads were ready to run so far, and the processors were others'."""
+        total = 0
+        for entry in self._path("task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += int((entry / "schedstat").read_text().split()[1])
+        return total / 1e9
+
     def cpu_seconds(self) -> float:
         """Processor time used so far, user and system together."""
         fields = self._stat()
