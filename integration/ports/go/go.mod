@@ -1,0 +1,3 @@
+module touchstone/port-go
+
+go 1.19

@@ -1,0 +1,214 @@
+// Sends back what it is sent, with ASCII a-z in upper case: port-go PORT.
+//
+// A goroutine serves one client: it reads, writes all of the answer, and reads on. So nothing is
+// read while something is to be written, and a client's end is seen only when it has its answers.
+// The runtime makes calls that seem to block out of readiness; the stop is left to do by hand.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const (
+	bufferBytes = 64 << 10
+	retry       = 100 * time.Millisecond
+	drainTime   = 5 * time.Second
+)
+
+// buffers are reused: connections come and go faster than garbage is collected.
+var buffers = sync.Pool{New: func() any { return new([bufferBytes]byte) }}
+
+type server struct {
+	listener *net.TCPListener
+	served   sync.WaitGroup
+
+	mutex   sync.Mutex
+	clients map[*net.TCPConn]struct{}
+	end     time.Time // of the drain; zero before it
+}
+
+func main() {
+	port, err := 0, errors.New("no port")
+	if len(os.Args) == 2 {
+		port, err = strconv.Atoi(os.Args[1])
+	}
+	if err != nil || port < 0 || port > 65535 {
+		fmt.Fprintln(os.Stderr, "port-go: expected one argument, a port from 0 to 65535")
+		os.Exit(2)
+	}
+	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "port-go: cannot listen:", err)
+		os.Exit(1)
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	s := &server{listener: listener, clients: map[*net.TCPConn]struct{}{}}
+	go s.accept()
+	fmt.Println("listening on", listener.Addr())
+	<-stop
+	s.drain()
+	s.served.Wait()
+}
+
+// accept takes in clients until the listener is closed.
+func (s *server) accept() {
+	for {
+		conn, err := s.listener.AcceptTCP()
+		switch {
+		case err == nil:
+			s.welcome(conn)
+		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded):
+			return
+		default: // out of descriptors, perhaps: asking again at once would spin
+			time.Sleep(retry)
+		}
+	}
+}
+
+func (s *server) welcome(conn *net.TCPConn) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.clients[conn] = struct{}{}
+	s.served.Add(1)
+	s.warn(conn)
+	go func() {
+		defer s.served.Done()
+		s.serve(conn)
+		s.mutex.Lock()
+		defer s.mutex.Unlock()
+		delete(s.clients, conn)
+		conn.Close()
+	}()
+}
+
+// serve returns when the connection is to be closed; TCP_NODELAY is Go's default.
+func (s *server) serve(conn *net.TCPConn) {
+	buffer := buffers.Get().(*[bufferBytes]byte)
+	defer buffers.Put(buffer)
+	control(conn, func(fd int) error { // unread counts right only if urgent data is in line
+		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_OOBINLINE, 1)
+	})
+	err := echo(conn, conn, buffer[:])
+	// Here the close is decided. No error: a read of 0 bytes, the client's end. Any error but one is
+	// a reset or worse: the connection is done, too. That one is ours: we are told to stop.
+	if !errors.Is(err, os.ErrDeadlineExceeded) || conn.SetReadDeadline(s.end) != nil {
+		return
+	}
+	if echo(conn, io.LimitReader(conn, unread(conn)), buffer[:]) != nil || conn.CloseWrite() != nil {
+		return
+	}
+	// Whoever closes with bytes unread sends RST, which destroys what the client has not read yet.
+	for {
+		if _, err := conn.Read(buffer[:]); err != nil {
+			return
+		}
+	}
+}
+
+// echo answers all that comes from the reader, to its end.
+func echo(to io.Writer, from io.Reader, buffer []byte) error {
+	for {
+		count, err := from.Read(buffer)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		upper(buffer[:count])
+		if _, err := to.Write(buffer[:count]); err != nil {
+			return err
+		}
+	}
+}
+
+// upper is no business of the package bytes: what it maps is text.
+func upper(data []byte) {
+	for i, b := range data {
+		if 'a' <= b && b <= 'z' {
+			data[i] = b - 'a' + 'A'
+		}
+	}
+}
+
+// drain accepts whom the backlog holds, refuses everybody else, and tells all to stop.
+func (s *server) drain() {
+	s.listener.SetDeadline(time.Now()) // wakes accept, which then returns
+	for _, conn := range waiting(s.listener) {
+		s.welcome(conn)
+	}
+	s.listener.Close()
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.end = time.Now().Add(drainTime)
+	for conn := range s.clients {
+		s.warn(conn)
+	}
+}
+
+// warn wakes who reads, if it is time to stop, and lets nobody write for ever.
+func (s *server) warn(conn *net.TCPConn) {
+	if !s.end.IsZero() {
+		conn.SetReadDeadline(time.Now())
+		conn.SetWriteDeadline(s.end)
+	}
+}
+
+// waiting is the listener's backlog: accepted without waiting for more, as AcceptTCP would.
+func waiting(listener *net.TCPListener) (found []*net.TCPConn) {
+	control(listener, func(fd int) error {
+		for {
+			number, _, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			if err == syscall.EINTR || err == syscall.ECONNABORTED {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			file := os.NewFile(uintptr(number), "")
+			if conn, err := net.FileConn(file); err == nil { // a duplicate
+				found = append(found, conn.(*net.TCPConn))
+			}
+			file.Close()
+		}
+	})
+	return found
+}
+
+// unread is how many bytes the kernel has for us now.
+func unread(conn *net.TCPConn) int64 {
+	var count int32
+	control(conn, func(fd int) error {
+		_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.TIOCINQ,
+			uintptr(unsafe.Pointer(&count)))
+		if errno != 0 {
+			return errno // and count stays 0
+		}
+		return nil
+	})
+	return int64(count)
+}
+
+// control does something with a descriptor that Go has no method for.
+func control(conn syscall.Conn, do func(fd int) error) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Control(func(fd uintptr) { err = do(int(fd)) })
+	if failed != nil {
+		return failed
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+// Sends back what it is sent, with ASCII a-z in upper case: node server.mjs PORT
+//
+// Node reads on its own and stores what the kernel does not take, without limit: `write` says false
+// when it is time to pause, and 'drain' when to go on. With allowHalfOpen a client's FIN ends
+// nothing by itself, and 'end' comes only behind the last byte that was read.
+
+import net from 'node:net'
+
+const DRAIN_MS = 5000
+const SETTLE_MS = 1000
+
+const clients = new Set()
+let accepted = 0
+let stopping = false
+
+function upper(bytes) {
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] >= 0x61 && bytes[i] <= 0x7a) bytes[i] -= 0x20
+  }
+  return bytes
+}
+
+function serve(socket) {
+  const client = { socket, ended: false, heard: false }
+  clients.add(client)
+  accepted++
+  socket.on('data', (bytes) => {
+    if (client.ended) return // our FIN is sent: read on, for RST would destroy what is under way
+    client.heard = true
+    if (!socket.write(upper(bytes))) socket.pause()
+  })
+  socket.on('drain', () => socket.resume())
+  // Here the close is decided: FIN, behind what is still to be written. A reset is an 'error', and
+  // 'close' follows it as well; there is nothing to do about it, but unheard it would end us all.
+  socket.on('end', () => socket.end())
+  socket.on('error', () => {})
+  socket.on('close', () => clients.delete(client))
+}
+
+// A turn of the loop asks the kernel for all that is ready: after a whole one a listener has
+// accepted at least one of those who waited, and a socket has read some of what was there.
+function turn() {
+  return new Promise((done) => setImmediate(() => setImmediate(done)))
+}
+
+// What had arrived is answered once a turn brings no more; then comes our FIN. Node cannot ask how
+// much is unread, so a client that never pauses is answered until the time is over.
+async function finish(client) {
+  const last = performance.now() + SETTLE_MS
+  do {
+    while (client.socket.isPaused()) await new Promise((done) => client.socket.once('resume', done))
+    client.heard = false
+    await turn()
+  } while ((client.heard || client.socket.isPaused()) && performance.now() < last)
+  client.ended = true
+  client.socket.end()
+}
+
+async function stop() {
+  if (stopping) return
+  stopping = true
+  let before // the backlog is let in
+  do {
+    before = accepted
+    await turn()
+  } while (accepted > before)
+  server.close()
+  setTimeout(() => process.exit(), DRAIN_MS).unref()
+  for (const client of clients) finish(client)
+}
+
+const port = Number(process.argv[2] || NaN)
+if (process.argv.length !== 3 || !Number.isInteger(port) || port < 0 || port > 65535) {
+  console.error('server.mjs: expected one argument, a port from 0 to 65535')
+  process.exit(2)
+}
+
+const server = net.createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 65536 }, serve)
+server.on('error', (error) => {
+  if (server.listening) return // accept failed: it is tried again
+  console.error(`server.mjs: cannot listen on port ${port}: ${error.code}`)
+  process.exit(1)
+})
+server.listen({ host: '127.0.0.1', port, backlog: 4096 }, () => {
+  process.stdout.on('error', () => {}) // whoever reads our output may be gone
+  process.stdout.write(`listening on 127.0.0.1:${server.address().port}\n`)
+})
+process.on('SIGTERM', stop)
+process.on('SIGINT', stop)

@@ -1,0 +1,150 @@
+"""Sends back what it is sent, with ASCII a-z in upper case: python server.py PORT.
+
+asyncio calls a Protocol with what came, and its transport keeps what the kernel does not take. A
+transport stores without limit unless it is told where to stop: here, with the first byte. So
+nothing is read while something is to be written, and a client's end comes behind its last answer.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import struct
+import sys
+import termios
+
+UPPER = bytes(b - 32 if 0x61 <= b <= 0x7A else b for b in range(256))  # bytes.upper() says the same
+RETRY_S = 0.1
+DRAIN_S = 5
+
+
+class Echo(asyncio.Protocol):
+    """One client."""
+
+    def __init__(self, clients):
+        self.clients = clients
+        self.owed = None  # once told to stop: bytes that had arrived and are not read yet
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.clients.add(self)
+        transport.set_write_buffer_limits(high=0)
+        self.socket = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):  # a client that is gone; reading will tell
+            # asyncio does this by itself only where `proto` says TCP; our listener's is 0.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
+
+    def pause_writing(self):
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.transport.resume_reading()
+
+    def data_received(self, data):
+        if self.owed is None:
+            self.transport.write(data.translate(UPPER))
+        elif self.owed > 0:
+            answered = data[: self.owed]
+            self.owed -= len(answered)
+            self.transport.write(answered.translate(UPPER))
+            self.end_if_even()
+        # Else our FIN is under way, and what comes is read and forgotten: were the socket closed
+        # with bytes unread, the kernel would send RST, which destroys answers on their way.
+
+    def eof_received(self):
+        """The client's FIN. Here the close is decided: asyncio flushes, then closes."""
+        return False
+
+    def connection_lost(self, error):
+        """The end, whatever it was: a reset is `error`, and no reason to do anything else."""
+        self.clients.discard(self)
+
+    def stop(self):
+        """Owe what the kernel has for us now; the count is exact as urgent data is in line."""
+        try:
+            unread = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, bytes(4))
+        except OSError:
+            unread = bytes(4)
+        self.owed = struct.unpack("i", unread)[0]
+        self.end_if_even()
+
+    def end_if_even(self):
+        if self.owed == 0 and not self.transport.is_closing():
+            self.transport.write_eof()  # FIN, behind what is still to be written
+
+
+class Server:
+    """The listener, and who came by it."""
+
+    def __init__(self, port):
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=socket.SOMAXCONN)
+        self.listener.setblocking(False)
+        self.clients = set()
+        self.welcomes = set()  # of whom asyncio has not made clients yet
+
+    async def run(self):
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.listener, self.accept)
+        told = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, told.set)
+        with contextlib.suppress(OSError):  # whoever reads our output may be gone
+            print(f"listening on 127.0.0.1:{self.listener.getsockname()[1]}", flush=True)
+        await told.wait()
+        await self.drain()
+
+    def accept(self):
+        """Takes in one client, and the others get their turn; false if there was none to take."""
+        loop = asyncio.get_running_loop()
+        try:
+            connection, _ = self.listener.accept()
+        except ConnectionAbortedError:
+            return True
+        except BlockingIOError:
+            return False
+        except OSError:  # out of descriptors, perhaps: being told of it again at once would spin
+            loop.remove_reader(self.listener)
+            loop.call_later(RETRY_S, self.accept_again)
+            return False
+        connection.setblocking(False)
+        welcome = loop.connect_accepted_socket(lambda: Echo(self.clients), connection)
+        task = loop.create_task(welcome)
+        self.welcomes.add(task)
+        task.add_done_callback(self.welcomes.discard)
+        return True
+
+    def accept_again(self):
+        if self.listener.fileno() != -1:  # not closed meanwhile
+            asyncio.get_running_loop().add_reader(self.listener, self.accept)
+
+    async def drain(self):
+        """Serves who waits in the backlog, refuses all others, and gives everybody what is due."""
+        while self.accept():
+            pass
+        asyncio.get_running_loop().remove_reader(self.listener)
+        self.listener.close()
+        await asyncio.gather(*self.welcomes)
+        for client in list(self.clients):
+            client.stop()
+        for _ in range(int(DRAIN_S / RETRY_S)):
+            if not self.clients:
+                return
+            await asyncio.sleep(RETRY_S)
+
+
+def main():
+    if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or int(sys.argv[1]) > 65535:
+        print("server.py: expected one argument, a port from 0 to 65535", file=sys.stderr)
+        sys.exit(2)
+    try:
+        server = Server(int(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"server.py: cannot listen on port {sys.argv[1]}: {os.strerror(error.errno)}")
+    asyncio.run(server.run())
+
+
+if __name__ == "__main__":
+    main()
