@@ -47,7 +47,7 @@ class Port:
     name: str
     start: list  # the port's number follows
     build: list = dataclasses.field(default_factory=list)  # commands
-    needs: list = dataclasses.field(default_factory=list)  # (what, how to ask for its version, from)
+    needs: list = dataclasses.field(default_factory=list)  # (what, asking its version, the least)
 
     @property
     def sources(self):
@@ -94,7 +94,12 @@ PORTS = [
     Port("python", [sys.executable, SOURCES / "python" / "server.py"]),
     Port("node", ["node", SOURCES / "node" / "server.mjs"], needs=[NODE]),
     Port("libuv", [LIBUV_SERVER], [["sh", "-c", COMPILE_WITH_LIBUV]], [COMPILER, LIBUV]),
-    Port("naive", [CARGO_TARGET / "release" / "naive"], needs=[CARGO]),  # built with rust
+    Port(
+        "naive",  # stands in the same package
+        [CARGO_TARGET / "release" / "naive"],
+        [["cargo", "build", *RELEASE, "--manifest-path", str(SOURCES / "rust" / "Cargo.toml")]],
+        [CARGO],
+    ),
 ]
 
 
@@ -171,17 +176,16 @@ def options_for(port, options):
 
 def built_ports(ports):
     """Those that can be judged; and results for the others."""
-    ready, results, broken = [], [], {}
+    ready, results = [], []
     for port in ports:
         began = time.monotonic()
         reason = lack(port)
-        broken[port.name] = "" if reason else build(port)
+        wrong = "" if reason else build(port)
         if reason:
             results.append(Result(port.name, SKIPPED, reason))
-        elif broken[port.name] or (port.name == "naive" and broken.get("rust")):
-            text = broken[port.name] or broken["rust"]
+        elif wrong:
             seconds = time.monotonic() - began
-            results.append(Result(port.name, FAILED, "it cannot be built", text, seconds))
+            results.append(Result(port.name, FAILED, "it cannot be built", wrong, seconds))
         else:
             ready.append(port)
     return ready, results
@@ -225,7 +229,8 @@ def prove():
     python = next(port for port in PORTS if port.name == "python")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        checks = [unlisted, listed_wrongly, not_there, too_old, not_built, *rust_checks()]
+        checks = [unlisted, listed_wrongly, not_there, too_old, not_built, by_action]
+        checks += rust_checks()
         missed = [check.__doc__ for check in checks if not check(python, scratch)]
     for each in missed:
         say(f"went unnoticed: {each}")
@@ -286,6 +291,27 @@ def not_built(python, scratch):
     return [each.outcome for each in results] == [FAILED]
 
 
+def by_action(python, scratch):
+    """a failure, or a success, of what integration/action.yml judges"""
+    text = (ROOT / "integration" / "action.yml").read_text(encoding="utf-8")
+    step = re.search(r"name: judge the server$.*?run: \|\n(.*?)\n    - ", text, re.M | re.S).group(1)
+    (scratch / "touchstone").symlink_to(ROOT / ".venv")
+    gallery = f"{sys.executable} {ROOT}/integration/broken/server.py --port {{port}}"
+    results = []
+    for command in (gallery, f"{gallery} --defect banner"):
+        given = {
+            "RUNNER_TEMP": str(scratch),
+            "COMMAND": command,
+            "OPTIONS": "--smoke -k ECHO-6",
+        }
+        words = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step]
+        done = subprocess.run(
+            words, cwd=scratch, capture_output=True, text=True, env={**os.environ, **given}
+        )
+        results.append(done.returncode)
+    return results == [0, 1] and (scratch / "touchstone-report" / "report.json").exists()
+
+
 def rust_checks():
     rust = next(port for port in PORTS if port.name == "rust")
     return [] if lack(rust) else [wrong_room]
@@ -300,7 +326,7 @@ def wrong_room(_, scratch):
     room = copy / "rust" / "src" / "outcome.rs"
     wrong = room.read_text(encoding="utf-8").replace("| ErrorKind::BrokenPipe\n", "\n")
     room.write_text(wrong, encoding="utf-8")
-    own = ["--target-dir", str(BUILT / "prove")]  # cargo would take one tree's tests for the other's
+    own = ["--target-dir", str(BUILT / "prove")]  # else cargo takes one tree's for the other's
     tests = ["cargo", "test", "--locked", *own, "--bin", "port-rust"]
     done = subprocess.run(tests, cwd=copy / "rust", capture_output=True, text=True)
     return done.returncode != 0 and "outcome_says_what_the_reference_says" in done.stdout
@@ -328,9 +354,6 @@ def parse():
         parser.error(f"no port is named {unknown[0]}: expected {', '.join(known)}")
     if options.fix and not options.names:
         parser.error("--fix: expected the NAME of the port whose list is to be written")
-    if "naive" in options.names and "rust" not in options.names:
-        # It is built with its neighbour.
-        next(port for port in PORTS if port.name == "naive").build = known["rust"].build[:1]
     options.ports = [known[name] for name in options.names] or PORTS
     return options
 
