@@ -387,7 +387,7 @@ def reported(tmp_path_factory):
     """The folder of a report on a broken server."""
     folder = tmp_path_factory.mktemp("report")
     words = ["-k", "CLOSE-2", "START-2", "COST-1", "--junit", str(folder / "junit.xml")]
-    words += ["--skip", "COST-1=no time", "--report", str(folder), "--"]
+    words += ["--time-scale", "1.5", "--skip", "COST-1=no time", "--report", str(folder), "--"]
     assert command.main([*words, *broken("farewell")]) == DOES_NOT
     return folder
 
@@ -398,20 +398,23 @@ def test_json(reported):
     assert len(data["specification"]["sha256"]) == 64
     assert data["server"]["command"][-1] == "farewell"
     assert data["conforms"] is False
+    assert data["options"] == ["--time-scale", "1.5"]
+    assert data["expected"] == []
     assert data["profiles"]["wire"]["verdict"] == "does not conform"
     verdicts = {each["id"]: each["verdict"] for each in data["requirements"]}
     assert verdicts == {"CLOSE-2": "fail", "COST-1": "skip", "START-2": "pass"}
     failed = [each for each in data["requirements"][0]["tests"] if each["outcome"] == "failed"]
     assert [each["what"] for each in failed[0]["timeline"]][:2] == ["connect", "FIN"]
     for each in failed:
-        assert (reported / "scenarios" / each["scenario"]).exists()
+        written = (reported / "scenarios" / each["scenario"]).read_text()
+        assert written.endswith(each["scenario_text"]) and each["scenario_text"]
 
 
 def test_page(reported):
-    """It needs no other file but the scenarios, and has a picture for each failure."""
+    """It needs no other file, and has a picture of what failed; ci/page looks at it closer."""
     page = (reported / "index.html").read_text()
-    assert re.findall(r"""(?:src|href)=["'](?!scenarios/)|url\(|@import""", page) == []
-    assert page.count("<svg ") == page.count("<pre>") > 0
+    assert re.findall(r"""src=|href=["'](?!#|data:)|url\(|@import""", page) == []
+    assert page.count("<svg ") > 0
     for text in ("Does not conform", "CLOSE-2", "receive 5 bytes b'bye", "sha256"):
         assert text in page
 

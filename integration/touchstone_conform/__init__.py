@@ -27,7 +27,8 @@ Reading order:
     expected.py      failures that are known
     printing.py      the verdict for a terminal
     picture.py       a timeline as a picture
-    reports.py       the verdict as JSON, JUnit and a page
+    reports.py       the verdict as JSON and JUnit
+    page.py          results side by side on a page
     command.py       the command line
 """
 

@@ -2,6 +2,7 @@
 
     touchstone-conform [options] -- ./my-server --port {port}    starts it, judges it
     touchstone-conform [options] --address 127.0.0.1:4444        judges what already runs
+    touchstone-conform report RESULT.json... -o PAGE.html        results side by side; --help
 
 Exit status: 0 it conforms, 1 it does not, 2 bad usage, 3 the server could not be started (or
 reached), 4 nothing was judged.
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 
-from . import __version__, expected, judging, reports, scenario, spec, transform
+from . import __version__, expected, judging, page, reports, scenario, spec, transform
 from .printing import Printer
 from .results import FAILED, PASSED, Result, by_profile, judge
 from .server import NOT_OURS, NotStarted, Server
@@ -31,11 +32,15 @@ CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
 _JOBS_MAX = 4
 _SCENARIOS = pathlib.Path(__file__).parent / "scenarios"
 _REPLAY = "test_scenarios.py"
+_WAYS = ("transform", "port", "profile", "time_scale", "seed", "examples")
 
 
 def main(words: list[str] | None = None) -> int:
     """The command: gives its exit status."""
-    options = _parse(sys.argv[1:] if words is None else words)
+    words = sys.argv[1:] if words is None else words
+    if words[:1] == ["report"]:
+        return page.main(words[1:])
+    options = _parse(words)
     printer = Printer(sys.stdout)
     if options.list:
         for each in options.judged:
@@ -217,12 +222,12 @@ def _selected(options):
     must_alone = options.level == "must" or options.smoke
     known = options.specification.requirements
     for each in options.only:
-        if each not in known and each not in {_topic(id) for id in known}:
+        if each not in known and each not in {spec.topic_of(id) for id in known}:
             raise _Wrong(f"--only: {each!r} is not an ID of SPEC.md (--list shows them)")
     chosen = [
         each
         for each in known.values()
-        if (not options.only or each.id in options.only or _topic(each.id) in options.only)
+        if (not options.only or each.id in options.only or spec.topic_of(each.id) in options.only)
     ]
     found = [
         each
@@ -233,10 +238,6 @@ def _selected(options):
         asked = " ".join(options.only)
         raise _Wrong(f"--only: {asked} is not in what --profile and --level ask for")
     return found
-
-
-def _topic(id):
-    return id.partition("-")[0]
 
 
 def _skips(options):
@@ -459,7 +460,8 @@ class _Judgement:
             options.report.mkdir(parents=True, exist_ok=True)
             data = reports.as_data(self._about(verdicts, surprises), verdicts)
             reports.write_json(options.report / "report.json", data)
-            reports.write_page(options.report / "index.html", data)
+            name = options.report.resolve().name
+            page.write(options.report / "index.html", [page.Column(name, data)])
             self._printer.line(f"report: {options.report / 'index.html'}")
 
     def _about(self, verdicts, surprises):
@@ -473,6 +475,7 @@ class _Judgement:
             },
             "server": {"command": options.command, "address": options.address},
             "transform": options.transform,
+            "options": _as_judged(options),
             "host": {
                 "system": platform.system(),
                 "release": platform.release(),
@@ -483,8 +486,17 @@ class _Judgement:
             "seconds": round(time.monotonic() - self._began, 1),
             "rounds": options.repeat,
             "conforms": all(each.conforms for each in by_profile(verdicts) if each.judged),
+            "expected": sorted(options.expected or ()),
             "surprises": surprises,
         }
+
+
+def _as_judged(options) -> list[str]:
+    """The words that a later run needs to judge in the same way."""
+    parser = _parser()
+    changed = [each for each in _WAYS if getattr(options, each) != parser.get_default(each)]
+    words = [(f"--{each.replace('_', '-')}", str(getattr(options, each))) for each in changed]
+    return [word for pair in words for word in pair]
 
 
 def _label_for(result):

@@ -1,4 +1,4 @@
-"""The verdict as JSON, as JUnit's XML, and as a page.
+"""The verdict as JSON, and as JUnit's XML.
 
 report.json, schema 1:
 
@@ -7,6 +7,7 @@ report.json, schema 1:
     specification   version and sha256 of SPEC.md
     server          command (words) or address
     transform       upper, identity or MODULE:FUNCTION
+    options         words of the command line that say how it was judged, not what
     host            system, release, machine, python
     began           date and time, UTC
     seconds         all of it
@@ -16,8 +17,10 @@ report.json, schema 1:
     requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
                     "fail", "flaky", "skip"), reason (of a skip), rounds_passed, and tests: name,
                     round, outcome ("passed", "failed", "skipped"), seconds, message, timeline,
-                    scenario (file) or unsayable (what scenarios have no words for), label
-    surprises       where the outcome is other than the file of expected failures says
+                    scenario (file) and scenario_text, or unsayable (what scenarios have no words
+                    for), label
+    expected        IDs in the file of expected failures
+    surprises       where the outcome is other than that file says
 """
 
 from __future__ import annotations
@@ -25,13 +28,8 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-import shlex
 import xml.etree.ElementTree as ElementTree
 
-import jinja2
-import markupsafe
-
-from . import picture
 from .results import FAILED, SKIPPED, Result, Verdict, by_profile
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -78,6 +76,7 @@ def _test(result: Result):
         "message": result.message,
         "timeline": result.timeline,
         "scenario": pathlib.Path(result.scenario_path).name,
+        "scenario_text": result.scenario or "",
         "unsayable": result.unsayable,
         "label": result.label,
     }
@@ -142,21 +141,3 @@ def _split(name):
 
 def _clean(text):
     return _NOT_XML.sub("?", text)
-
-
-def write_page(path: pathlib.Path, data: dict) -> None:
-    """One file that needs no other."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("touchstone_conform", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    server = data["server"]
-    text = environment.get_template("page.html").render(
-        data,
-        server_text=server["address"] or shlex.join(server["command"]),
-        picture=lambda timeline: markupsafe.Markup(picture.svg(timeline)),
-    )
-    path.write_text(text, encoding="utf-8")

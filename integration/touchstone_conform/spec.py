@@ -14,6 +14,7 @@ LEVELS = ("MUST", "SHOULD", "MAY")
 
 SPEC = pathlib.Path(__file__).parent / "SPEC.md"
 
+_TOPIC = re.compile(r"## ([A-Z]+): .*")
 _HEADING = re.compile(r"### ([A-Z]+-[0-9]+) \((\w+)\)")
 _NOTE = re.compile(r"(Why|Seen|Left open|Source): ")
 _LEVEL = re.compile(r"\b(MUST|SHOULD|MAY)\b")
@@ -65,6 +66,16 @@ def read(path: pathlib.Path = SPEC) -> Spec:
         requirements,
         hashlib.sha256(text).hexdigest(),
     )
+
+
+def topics(path: pathlib.Path = SPEC) -> dict[str, str]:
+    """The headings over the requirements, by the first part of their IDs."""
+    found = map(_TOPIC.fullmatch, path.read_text(encoding="utf-8").splitlines())
+    return {each[1]: each[0].lstrip("# ") for each in found if each}
+
+
+def topic_of(id: str) -> str:
+    return id.partition("-")[0]
 
 
 def for_transform(spec: Spec, name: str, table: bytes) -> Spec:
