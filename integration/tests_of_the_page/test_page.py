@@ -1,0 +1,358 @@
+"""The page in a browser: it opens, filters and shows evidence, by mouse, by keys, and on paper.
+
+Each check is a function of a page that is open. That it can fail is shown at the end: it is run
+again on pages with something planted.
+"""
+
+import json
+import os
+import pathlib
+import re
+import sys
+
+import browsing
+import pytest
+
+from touchstone_conform import command
+
+
+INTEGRATION = pathlib.Path(__file__).parent.parent
+BROKEN = [sys.executable, str(INTEGRATION / "broken" / "server.py"), "--port", "{port}"]
+JUDGED = ["ECHO-7", "CLOSE-2", "FAIR-3", "START-2"]
+SERVERS = ["python", "farewell", "listed"]
+FAILING = "CLOSE-2:farewell"
+PASSING = "START-2:python"
+
+
+@pytest.fixture(scope="session")
+def results(tmp_path_factory):
+    """A server that conforms, one that does not, and the same where that is known; in part."""
+    folder = tmp_path_factory.mktemp("results")
+    for name, words in (("python", BROKEN), ("farewell", [*BROKEN, "--defect", "farewell"])):
+        known = folder / f"{name}.known"
+        known.write_text("ECHO-7 *\n" if name == "farewell" else "")
+        options = ["-k", *JUDGED, "--jobs", "1", "--report", str(folder / name)]
+        command.main([*options, "--expected-failures", str(known), "--", *words])
+    listed = json.loads((folder / "farewell" / "report.json").read_text())
+    listed.update(expected=["CLOSE-2", "ECHO-7"], surprises=[])
+    (folder / "listed.json").write_text(json.dumps(listed))
+    return [folder / "python/report.json", folder / "farewell/report.json", folder / "listed.json"]
+
+
+@pytest.fixture(scope="session")
+def matrix(results, tmp_path_factory):
+    """The page of all of them."""
+    path = tmp_path_factory.mktemp("matrix") / "report.html"
+    assert command.main(["report", *map(str, results), "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    try:
+        with browsing.open_browser() as browser:
+            yield browser
+    except browsing.NoBrowser as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page in a window of its own, and notes all that it says and asks for."""
+    contexts = []
+
+    def open_page(path, anchor="", **surroundings):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, **surroundings)
+        context.set_default_timeout(5000)
+        contexts.append(context)
+        page = context.new_page()
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"file://{path}{anchor}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+# The checks.
+
+
+def cell(page, name):
+    requirement, _, column = name.partition(":")
+    return page.locator(f'.cell[aria-label^="{requirement}, {column}:"]')
+
+
+def shown(page):
+    return page.locator("tr.row:visible .id").all_inner_texts()
+
+
+def check_alone(page):
+    """It says nothing to the console, and asks for nothing but itself."""
+    page.wait_for_load_state("networkidle")
+    assert page.said == []
+    assert [each for each in page.asked if not each.startswith("data:")] == [page.url]
+
+
+def check_table(page):
+    """Each requirement, each server, and the sums."""
+    assert shown(page) == JUDGED
+    heads = page.locator("thead [scope=col] div:first-child").all_inner_texts()
+    assert heads == SERVERS
+    assert cell(page, FAILING).get_attribute("title") == "fail"
+    assert cell(page, "CLOSE-2:listed").get_attribute("title") == "fail, as listed"
+    assert cell(page, PASSING).get_attribute("title") == "pass"
+    totals = page.locator(".totals tr:first-child td").all_inner_texts()
+    totals = [each.partition("\n")[0] for each in totals]
+    assert totals == ["conforms", "2 of 3 fail", "2 of 3 fail"]
+    assert "CLOSE-2 fails, and is not listed" in page.locator(".surprises").inner_text()
+
+
+def check_filters(page):
+    """By level, by what fails, and by both; topics without a requirement go as well."""
+    page.get_by_label("SHOULD", exact=True).check()
+    assert shown(page) == ["ECHO-7"]
+    assert page.locator("[scope=rowgroup]:visible").all_inner_texts() == ["ECHO: the service"]
+    page.get_by_label("only what fails").check()
+    assert shown(page) == ["ECHO-7"]
+    page.get_by_label("MUST", exact=True).check()
+    assert shown(page) == ["CLOSE-2"]
+    assert page.get_by_role("status").inner_text() == f"1 of {len(JUDGED)} requirements"
+    page.get_by_label("all", exact=True).check()
+    page.get_by_label("only what fails").uncheck()
+    assert shown(page) == JUDGED
+
+
+def check_evidence(page):
+    """A click on a cell shows all that is known of it, and Escape leads back there."""
+    cell(page, FAILING).click()
+    dialog = page.get_by_role("dialog", name="CLOSE-2, farewell: ✗ fail")
+    text = dialog.inner_text()
+    for due in (
+        "a server MUST answer a client's FIN with FIN",
+        "byte 0: nothing",
+        "5 of 0 bytes came, then FIN",
+        "touchstone-conform --only CLOSE-2 -- ",
+        "--defect farewell",
+    ):
+        assert due in text
+    picture = dialog.locator("svg.timeline").first
+    assert picture.is_visible()
+    labels = picture.locator("text").all_text_contents()
+    assert {"client", "server", "connect", "FIN", "receive FIN"} <= set(labels)
+    scenario = dialog.locator("pre", has_text=re.compile("^scenario 1\n")).first.inner_text()
+    assert "\nshutdown a\n" in scenario
+    assert re.search(r"--replay \S+\.scenario -- ", text)
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == (
+        "CLOSE-2, farewell: fail"
+    )
+
+
+def check_passing_evidence(page):
+    """What passes tells by which tests."""
+    cell(page, PASSING).click()
+    dialog = page.get_by_role("dialog")
+    assert "passed test_surroundings.py::test_port_in_use" in dialog.inner_text()
+    dialog.get_by_role("button", name="Close").click()
+    assert not dialog.is_visible()
+
+
+def check_keys(page):
+    """Tab stops once at the table; arrows, Home and End move in it; Enter opens, Escape is back."""
+    page.get_by_label("only what fails").focus()
+    page.keyboard.press("Tab")
+    focused = "document.activeElement.getAttribute('aria-label')"
+    assert page.evaluate(focused) == "ECHO-7, python: pass"
+    for keys, label in (
+        ("ArrowDown ArrowRight", "CLOSE-2, farewell: fail"),
+        ("ArrowDown End", "FAIR-3, listed: pass"),
+        ("ArrowRight ArrowDown ArrowDown", "START-2, listed: pass"),
+        ("Home ArrowUp ArrowRight ArrowRight ArrowLeft", "FAIR-3, farewell: pass"),
+        ("ArrowUp", "CLOSE-2, farewell: fail"),
+    ):
+        for key in keys.split():
+            page.keyboard.press(key)
+        assert page.evaluate(focused) == label
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    assert dialog.evaluate("each => each.matches(':modal')")
+    assert page.evaluate("document.activeElement.textContent") == "Close"
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "CLOSE-2, farewell: fail"
+    page.keyboard.press("Tab")
+    assert not page.evaluate("document.activeElement.matches('.cell')")
+
+
+def check_copying(page):
+    """The button puts the scenario into the clipboard."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate("navigator.clipboard.writeText('before')")
+    cell(page, FAILING).click()
+    page.get_by_role("button", name="Copy scenario").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+    text = page.evaluate("navigator.clipboard.readText()")
+    assert text.startswith("scenario 1\nconnect a\n")
+
+
+def check_paper(page):
+    """On paper there is no filter, and each failure with its picture."""
+    page.emulate_media(media="print")
+    assert not page.locator(".filters").is_visible()
+    visible = page.locator("section.evidence:visible h3 .id").all_inner_texts()
+    assert visible == ["ECHO-7", "ECHO-7", "CLOSE-2", "CLOSE-2"]
+    assert page.locator("section.evidence:visible svg:visible").count() == len(visible)
+    assert page.locator("button:visible").count() == 0
+    ground = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card')")
+    assert ground == "#ffffff"
+
+
+def check_obstacles(page):
+    """Nothing that axe knows as an obstacle, on the page or in the dialog; all filters at rest."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    cell(page, FAILING).click()
+    found += Axe().run(page).response["violations"]
+    assert [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found] == []
+
+
+CHECKS = [
+    check_alone,
+    check_table,
+    check_filters,
+    check_evidence,
+    check_passing_evidence,
+    check_keys,
+    check_copying,
+    check_paper,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_matrix(visit, matrix, check):
+    check(visit(matrix))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_obstacles(visit, matrix, scheme):
+    """Contrast is a part of it."""
+    check_obstacles(visit(matrix, color_scheme=scheme))
+
+
+def test_paper_is_white(visit, matrix):
+    check_paper(visit(matrix, color_scheme="dark"))
+
+
+def test_an_address_of_a_cell(visit, matrix):
+    """It opens the cell's evidence, and is gone when that is closed."""
+    page = visit(matrix, "#CLOSE-2%3Afarewell")
+    page.get_by_role("dialog", name="CLOSE-2, farewell: ✗ fail").wait_for()
+    page.keyboard.press("Escape")
+    assert page.url == f"file://{matrix}"
+
+
+def test_without_scripts(visit, matrix):
+    """All evidence is there, and cells lead to it."""
+    page = visit(matrix, java_script_enabled=False)
+    assert not page.locator(".filters").is_visible()
+    cell(page, FAILING).click()
+    assert page.url.endswith("#CLOSE-2%3Afarewell")
+    assert page.locator("section.evidence:visible").count() == len(JUDGED) * len(SERVERS)
+
+
+def test_a_narrow_window(visit, matrix):
+    """On a telephone the evidence fits the width, its picture aside."""
+    page = visit(matrix)
+    page.set_viewport_size({"width": 400, "height": 700})
+    cell(page, FAILING).click()
+    dialog = page.locator("dialog")
+    assert dialog.evaluate("each => each.scrollWidth <= each.clientWidth")
+
+
+def test_one_server(visit, results):
+    """The page that --report writes is the same with one column, and shows what fails at once."""
+    page = visit(results[1].parent / "index.html")
+    check_alone(page)
+    assert page.locator("h1").inner_text() == "Does not conform"
+    visible = page.locator("section.evidence:visible h3 .id").all_inner_texts()
+    assert visible == ["ECHO-7", "CLOSE-2"]
+    assert page.locator("section.evidence:visible svg").count() > 0
+    cell(page, FAILING).click()
+    page.get_by_role("dialog", name="CLOSE-2: ✗ fail").wait_for()
+
+
+# That the checks can fail.
+
+PLANTS = [
+    (check_alone, "</main>", '<img alt="" src="http://127.0.0.1:9/x.png"></main>'),
+    (check_alone, "filters.reset();", "filters.reset(); console.log('here');"),
+    (check_alone, "filters.reset();", "filters.reset(); nothing.at.all();"),
+    (check_table, "<b>conforms</b>", "<b>fine</b>"),
+    (check_table, 'title="fail, as listed"', 'title="fail"'),
+    (check_filters, "row.dataset.level !== level", "row.dataset.level === level"),
+    (check_filters, 'row.dataset.fails !== "true"', "false"),
+    (check_filters, "body.hidden = ", "const unused = "),
+    (check_evidence, "if (!dialog.open) dialog.showModal();", ""),
+    (check_evidence, "<svg ", "<svg hidden "),
+    (check_evidence, "\nshutdown a\n", "\n"),
+    (check_passing_evidence, "passed</span>", "tried</span>"),
+    (check_keys, "ArrowUp: (x, y) => [x, y - 1]", "ArrowUp: (x, y) => [x, y]"),
+    (check_keys, "each === cell ? 0 : -1", "0"),
+    (check_keys, "showModal()", "show()"),
+    (check_copying, "navigator.clipboard.writeText(text.textContent)", "0"),
+    (check_paper, "@media print", "@media speech"),
+    (check_paper, "@media screen and (prefers-color-scheme: dark)", "@media all"),
+    (check_obstacles, "--faint: #5d6778", "--faint: #aab0bb"),
+    (check_obstacles, '<html lang="en">', "<html>"),
+    (check_obstacles, 'aria-label="CLOSE-2, farewell: fail"', 'aria-label=""'),
+]
+
+
+@pytest.mark.parametrize("check, found, planted", PLANTS)
+def test_what_is_planted_is_noticed(visit, matrix, tmp_path, check, found, planted):
+    text = matrix.read_text(encoding="utf-8")
+    assert found in text
+    path = tmp_path / "report.html"
+    path.write_text(text.replace(found, planted), encoding="utf-8")
+    page = visit(path)
+    page.context.set_default_timeout(500)
+    with pytest.raises((AssertionError, browsing.Error)):
+        check(page)
+
+
+# What is no result.
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        (None, "No such file or directory"),
+        ("{", "Expecting property name"),
+        ("[]", "expected a result of schema 1, as --report writes it"),
+        ('{"schema": 2}', "expected a result of schema 1, as --report writes it"),
+        ('{"schema": 1}', "expected a result of schema 1, as --report writes it"),
+    ],
+)
+def test_what_is_no_result(tmp_path, capsys, text, complaint):
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["report", str(path), "-o", str(tmp_path / "page.html")])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{path}" in said and complaint in said
+    assert not os.path.exists(tmp_path / "page.html")
+
+
+def test_two_of_one_name(tmp_path, capsys, results):
+    with pytest.raises(SystemExit) as ended:
+        command.main(["report", str(results[0]), str(results[0]), "-o", str(tmp_path / "x")])
+    assert ended.value.code == 2
+    assert "expected folders of two names" in capsys.readouterr().err
