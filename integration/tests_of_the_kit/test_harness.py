@@ -10,12 +10,14 @@ import sys
 import pytest
 
 from touchstone_conform import listeners
+from touchstone_conform.borrowed import backlog, borrowed_socket
 from touchstone_conform.client import Client, CloseKind, Unexpected
 from touchstone_conform.exchange import lines_of
 from touchstone_conform.judging import SUITE
 from touchstone_conform.samples import ALL_BYTES
 from touchstone_conform.server import Crashed, NotStarted, Server
 from touchstone_conform.transform import answer
+from touchstone_conform.waiting import wait_until
 
 SERVER = pathlib.Path(__file__).parent.parent / "broken" / "server.py"
 CONFORMING = [sys.executable, str(SERVER), "--port", "{port}"]
@@ -192,3 +194,72 @@ def test_a_missing_tool_is_named(monkeypatch):
     status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
     assert status == 0
     assert "this machine has no strace" in output
+
+
+# A server that serves each client in a process of its own.
+
+FORKS = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=3)
+while True:
+    connection, _ = listener.accept()
+    if os.fork() == 0:
+        while data := connection.recv(65536):
+            while data == b"spin":
+                pass
+            connection.sendall(data.upper())
+        os._exit(0)
+    connection.close()
+"""
+
+
+@pytest.fixture
+def forks(tmp_path):
+    server = Server(script(FORKS), tmp_path, patience=1)
+    yield server
+    server.end()
+
+
+def test_a_socket_of_a_fork_is_found(forks):
+    with forks.connect() as client:
+        client.ping()
+        with borrowed_socket(forks.process, client.address) as its_end:
+            assert its_end.getpeername() == client.address
+
+
+def test_forks_stop_and_go_on(forks):
+    with forks.connect() as client:
+        client.ping()
+        with forks.process.frozen():
+            client.send(b"x")
+            assert client.receive(1) == b""
+        client.expect(b"X")
+
+
+def test_the_time_that_forks_use(forks):
+    with forks.connect() as client:
+        client.ping()
+        assert forks.process.is_at_rest()
+        before = forks.process.cpu_seconds()
+        client.send(b"spin")
+        assert wait_until(lambda: forks.process.cpu_seconds() > before + 0.1, 20)
+
+
+def test_the_backlog(forks):
+    """So many are let in while nobody accepts, and one more, as Linux counts."""
+    assert backlog(forks.process) == 3
+    with forks.process.frozen():
+        clients = [forks.connect() for _ in range(4)]
+        with pytest.raises(Unexpected, match="timed out"):
+            forks.connect()
+    for client in clients:
+        client.close()
+
+
+def test_a_family_whose_members_end():
+    """Who ends while we look is left out."""
+    shell = "for i in $(seq 200); do true & done; wait; sleep 60"
+    with subprocess.Popen(["sh", "-c", shell]) as parent:
+        for _ in range(200):
+            assert listeners.family(parent.pid)[0] == parent.pid
+        parent.kill()

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import socket
+import struct
 
 from .missing import Missing
 
@@ -41,12 +42,26 @@ def _listens(each):
     return each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
+def backlog(process) -> int:
+    """So many connections wait for being accepted before the kernel lets no more in."""
+    if not hasattr(socket, "TCP_INFO"):
+        raise Missing("TCP_INFO")
+    with borrowed_listener(process) as listener:
+        info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    return struct.unpack_from("I", info, 28)[0]  # of a listener tcpi_sacked is that
+
+
 def _borrow(process, is_it):
-    pidfd = _pidfd_open(process.pid)
-    try:
-        return _find(process, pidfd, is_it)
-    finally:
-        os.close(pidfd)
+    """From it or a descendant, for one may serve what another accepted."""
+    for each in process.family():
+        pidfd = _pidfd_open(each.pid)
+        try:
+            found = _find(each, pidfd, is_it)
+        finally:
+            os.close(pidfd)
+        if found is not None:
+            return found
+    raise LookupError(f"process {process.pid} has no such socket, nor have its descendants")
 
 
 def _find(process, pidfd, is_it):
@@ -58,7 +73,7 @@ def _find(process, pidfd, is_it):
             if is_it(duplicate):
                 return duplicate
         duplicate.close()
-    raise LookupError(f"process {process.pid} has no such socket")
+    return None
 
 
 def _pidfd_open(pid):

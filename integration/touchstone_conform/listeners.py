@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -42,7 +43,7 @@ def listening_process(root: int, port: int) -> int | None:
     inodes = _listening_inodes(root, port)
     if not inodes:
         return None
-    for pid in _tree(root):
+    for pid in family(root):
         if inodes & _socket_inodes(pid):
             return pid
     return None
@@ -63,14 +64,14 @@ def _listening_inodes(root: int, port: int) -> set[str]:
     return inodes
 
 
-def _tree(root: int) -> list[int]:
+def family(root: int) -> list[int]:
+    """A process and its descendants, less those that end while we look."""
     found = [root]
     for pid in found:
-        for children in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-            try:
-                found += [int(child) for child in children.read_text().split()]
-            except OSError:
-                continue
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                children = pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text()
+                found += [int(child) for child in children.split()]
     return found
 
 

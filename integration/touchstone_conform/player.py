@@ -14,6 +14,7 @@ import resource
 import select
 import time
 
+from .borrowed import backlog
 from .client import Client, CloseKind, Unexpected
 from .missing import Missing
 from .scenario import Scenario, Step, generated
@@ -140,6 +141,7 @@ class _Play:
         self._clients: dict[int, _Player] = {}
         self._patience = server.patience
         self._stopping = False
+        self._is_frozen, self._in_backlog = False, 0
         # Some clients may be left in the backlog.
         self._limited = scenario.max_connections > 0 or scenario.uses("descriptors")
         self._cleanup = contextlib.ExitStack()
@@ -173,7 +175,13 @@ class _Play:
 
     def _play_connect(self, step: Step) -> None:
         name = self._scenario.names[step.client]
-        connection = self._server.connect(name, receive_buffer=step.count or None)
+        self._in_backlog += 1
+        try:
+            connection = self._server.connect(name, receive_buffer=step.count or None)
+        except Unexpected:
+            if self._is_frozen and self._in_backlog > backlog(self._server.process):
+                raise Missing(f"server that lets {self._in_backlog} wait in its backlog") from None
+            raise
         self._cleanup.enter_context(connection)
         self._clients[step.client] = _Player(step.client, name, connection)
         self._mark_who_may_be_shed()
@@ -261,17 +269,18 @@ class _Play:
         """What changes while the server does anything; nothing once it is gone."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             process = self._server.process
-            state = process.state()
-            return process.switches() if state in "SZ" else object()
+            return process.switches() if process.is_at_rest() else object()
         return None
 
     # What happens to the server.
 
     def _play_freeze(self, _: Step) -> None:
         self._frozen.enter_context(self._server.process.frozen())
+        self._is_frozen, self._in_backlog = True, 0
 
     def _play_thaw(self, _: Step) -> None:
         self._frozen.close()
+        self._is_frozen = False
 
     def _play_wait(self, step: Step) -> None:
         deadline = Deadline(step.count / 1000)

@@ -11,6 +11,7 @@ import signal
 import time
 
 from .exchange import Exchange
+from .listeners import family
 from .missing import Missing
 from .waiting import wait_until
 
@@ -21,13 +22,21 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Process:
-    """Reads what the kernel knows about one process; changes nothing but its pace and limits."""
+    """Reads what the kernel knows about one process; changes nothing but its pace and limits.
+
+    A server may serve each client in a process of its own: what it costs is summed over all of
+    them, and all of them are stopped and go on together.
+    """
 
     def __init__(self, pid: int, record: Exchange | None = None):
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise Missing("/proc with smaps_rollup (Linux)")
         self.pid = pid
         self.record = record or Exchange()
+
+    def family(self) -> list[Process]:
+        """It and its descendants."""
+        return [Process(pid, self.record) for pid in family(self.pid)]
 
     def _path(self, name: str) -> pathlib.Path:
         return pathlib.Path(f"/proc/{self.pid}/{name}")
@@ -60,8 +69,12 @@ class Process:
         return kinds
 
     def resident(self) -> int:
-        """Bytes of memory resident now."""
-        return self.memory()["Rss"]
+        """Bytes of memory resident now, descendants included."""
+        total = self.memory()["Rss"]
+        for each in self.family()[1:]:
+            with contextlib.suppress(OSError, KeyError):  # it has just ended
+                total += each.memory()["Rss"]
+        return total
 
     def is_sanitized(self) -> bool:
         """Whether it reserves address space as only sanitizers do: terabytes of shadow."""
@@ -75,12 +88,28 @@ class Process:
         """One letter: R running, S sleeping, T stopped, Z ended but not yet waited for."""
         return self._stat()[0]
 
+    def is_at_rest(self) -> bool:
+        """Whether all its processes sleep, or have ended."""
+        return self._states() <= {"S"}
+
+    def _states(self) -> set[str]:
+        """Of it and its descendants that have not ended."""
+        states = {self.state()}
+        for each in self.family()[1:]:
+            with contextlib.suppress(OSError):
+                states.add(each.state())
+        return states - {"Z", "X"}
+
     def switches(self) -> int:
-        """How often its threads have gone to sleep or were interrupted so far."""
+        """How often its threads, and those of its descendants, went to sleep or were interrupted.
+
+        Not less than before only while none of them ends: any change is activity.
+        """
         total = 0
-        for entry in self._path("task").iterdir():
+        for each in self.family():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
+                for entry in each._path("task").iterdir():
+                    total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
         return total
 
     def seconds_in_queue(self) -> float:
@@ -92,9 +121,12 @@ class Process:
         return total / 1e9
 
     def cpu_seconds(self) -> float:
-        """Processor time used so far, user and system together."""
-        fields = self._stat()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+        """Processor time used so far, user and system together, by it and its descendants."""
+        ticks = 0
+        for each in self.family():
+            with contextlib.suppress(OSError):
+                ticks += sum(map(int, each._stat()[11:15]))  # of its own, and of who has ended
+        return ticks / _TICKS_PER_SECOND
 
     def cpu_seconds_during(self, seconds: float) -> float:
         """Processor time used in the next `seconds` of wall time."""
@@ -105,16 +137,23 @@ class Process:
     @contextlib.contextmanager
     def frozen(self):
         """Stop the process; whatever clients do meanwhile is all ready at once when it goes on."""
-        os.kill(self.pid, signal.SIGSTOP)
         try:
-            if not wait_until(lambda: self.state() == "T", 5):
+            if not wait_until(self._stops, 5):
                 raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")
             self.record.note("freeze")
             yield
         finally:
             self.record.note("thaw")
+            self._signal_family(signal.SIGCONT)
+
+    def _stops(self):
+        self._signal_family(signal.SIGSTOP)
+        return self._states() <= {"T", "t"}
+
+    def _signal_family(self, number):
+        for pid in family(self.pid):
             with contextlib.suppress(ProcessLookupError):  # it was thawed, and has ended
-                os.kill(self.pid, signal.SIGCONT)
+                os.kill(pid, number)
 
     @contextlib.contextmanager
     def limited(self, kind: int, soft: int):

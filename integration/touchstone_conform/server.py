@@ -178,7 +178,7 @@ class Server(Reachable):
         """Send `data` without reading until the server, at rest, takes no more; give the count."""
         deadline = Deadline(self.scaled(5))
         sent, more = 0, 1
-        while (more or self.process.state() != "S") and not deadline.passed():
+        while (more or not self.process.is_at_rest()) and not deadline.passed():
             more = client.send_until_blocked(data[sent:], _QUIET_S)
             sent += more
         return sent

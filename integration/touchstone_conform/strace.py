@@ -37,13 +37,17 @@ def before(output: pathlib.Path, *options: str) -> list[str]:
 
 @contextlib.contextmanager
 def attached(pid: int, *options: str):
-    """Trace process `pid` and its threads inside the `with` block; gives a Trace."""
+    """Trace process `pid`, its threads and forks inside the `with` block; gives a Trace.
+
+    A fork that becomes another program is let go: what is injected would hit its loader, which no
+    signal interrupts while it reads files.
+    """
     program = _program()
     with tempfile.TemporaryDirectory() as directory:
         output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
         with open(messages, "wb") as stderr:
             tracer = subprocess.Popen(
-                [program, "-f", "-o", str(output), *options, "-p", str(pid)],
+                [program, "-f", "-b", "execve", "-o", str(output), *options, "-p", str(pid)],
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
             )
