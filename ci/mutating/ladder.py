@@ -1,0 +1,186 @@
+"""The tests, as a ladder: what is quick and near comes first, sockets last."""
+
+import math
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from . import tree
+
+WARNINGS = "warnings"  # no test: the gate compiles with warnings as errors
+STAGES = ("unit", "simulation", "replay", WARNINGS, "fidelity", "sanitizers", "sockets")
+TESTS_QUICK = ("unit", "simulation", "replay")
+QUICK = (*TESTS_QUICK, WARNINGS)
+
+# CTest's simulation with fewer seeds kills most of what it kills.
+SEEDS = (10, 100)
+SEEDS_SANITIZED = 10
+
+MEMORY_BYTES = 4 << 30  # of address space: a mutant may ask for all there is
+FILE_BYTES = 64 << 20
+
+# A mutant that computes for four times as long hangs, and so does one that waits for ten times as
+# long: the former does not depend on how busy the machine is.
+MEASURED_S_MAX = 600
+
+PROGRAM = "touchstone"
+SIMULATES = "scenario"  # a unit test to CTest, but it runs the whole server
+
+
+class Test:
+    """One command. `stage` is what it counts as; `build` is where its program comes from."""
+
+    def __init__(self, name, stage, build, program, words):
+        self.name = name
+        self.stage = stage
+        self.build = build
+        self.program = program
+        self.words = words
+        self.lock = threading.Lock()
+        self.limits = None
+
+    def run(self, program, folder):
+        """None if it passes, else how it failed: status, signal or time-out."""
+        cpu, wall = self.limits
+        command = [word.replace("{program}", str(program)) for word in self.words]
+        bounds = [f"--cpu={cpu}:{cpu + 1}", "--core=0", f"--fsize={FILE_BYTES}"]
+        if self.build.kind != "sanitized":  # shadow memory is all the address space there is
+            bounds.append(f"--as={MEMORY_BYTES}")
+        return run(["prlimit", *bounds, *command], folder, wall)
+
+    def measure(self, program, folder):
+        """Runs it once on the unchanged tree, where it has to pass; so its limits become known."""
+        with self.lock:
+            if self.limits:
+                return
+            self.limits = MEASURED_S_MAX, MEASURED_S_MAX
+            before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+            if self.run(program, folder) and (failed := self.run(program, folder)):
+                self.limits = None
+                raise tree.CannotRun(f"{self.name} fails without a mutant: {failed}")
+            after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - begin
+            # Others' children may be among those: then the limit is longer, which is no harm.
+            cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            self.limits = math.ceil(4 * min(cpu, wall)) + 1, 10 * wall + 10
+
+
+def run(command, folder, limit_s):
+    environment = {
+        **os.environ,
+        "ASAN_OPTIONS": "abort_on_error=1:hard_rss_limit_mb=2000:detect_stack_use_after_return=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1",
+    }
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )
+    try:
+        status = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        status = None
+    finally:
+        end_group(process)
+    if status is None or status == -signal.SIGXCPU:
+        return "time-out"
+    if status < 0:
+        return signal.Signals(-status).name
+    return f"status {status}" if status else None
+
+
+def end_group(process):
+    """Whatever it started in its session's group ends with it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+
+
+class Ladder:
+    def __init__(self, plain, sanitized, without=()):
+        self.builds = {"plain": plain, "sanitized": sanitized}
+        self.without = set(without)
+        self.rungs = {}
+        self.lock = threading.Lock()
+
+    def tests(self, room, path, stage):
+        """Those that run code of this file, in order; builds what it takes."""
+        with self.lock:
+            key = (stage, room.name if stage == "sockets" else "")
+            if key not in self.rungs:
+                self.rungs[key] = list(self.make(stage, room))
+        tests = [test for test in self.rungs[key] if test.name not in self.without]
+        for test in sorted(tests, key=lambda test: test.name != room.unit):
+            if test.build.contains(test.program, path):
+                yield test
+
+    def make(self, stage, room):
+        if stage == "sanitizers":
+            yield from self.of_ctest(self.builds["sanitized"].make(), "sanitizers", TESTS_QUICK)
+        elif stage == "sockets":
+            yield from self.of_kit(room)
+        else:
+            yield from self.of_ctest(self.builds["plain"].make(), stage, [stage])
+
+    def of_ctest(self, build, stage, labels):
+        """CTest's, but for what runs no program of ours, and the simulation with fewer seeds."""
+        plan = []
+        for test in build.tests:
+            label = label_of(test)
+            first = test["command"][0]
+            if label in labels and first.startswith(f"{build.directory}/"):
+                program = os.path.relpath(first, build.directory)
+                plan.append((labels.index(label), test["name"], program, test["command"][1:]))
+        sanitized = build.kind == "sanitized"
+        for round_, seeds in enumerate([SEEDS_SANITIZED] if sanitized else SEEDS):
+            for _, name, program, words in sorted(plan, key=lambda entry: entry[0]):
+                seeded = with_seeds(words, seeds)
+                if round_ and seeded == words:
+                    continue
+                if seeded != words:
+                    name = f"{name}, {seeds} seeds"
+                if sanitized:
+                    name = f"{name}, sanitized"
+                yield Test(name, stage, build, program, ["{program}", *seeded])
+
+    def of_kit(self, room):
+        """One test of each requirement in the room's reach; the first that fails is enough."""
+        server = shlex.join(["{program}", "--listen", "127.0.0.1:{port}"])
+        words = [
+            sys.executable, "-m", "pytest", "--pyargs", "touchstone_conform.suite", "-x", "-q",
+            "-p", "no:cacheprovider", "--time-scale", "3", "--smoke", "--server-cmd", server,
+        ]
+        if room.sockets:
+            words.remove("--smoke")
+            words += ["--judge", room.sockets]
+        yield Test("sockets", "sockets", self.builds["plain"], PROGRAM, words)
+
+
+def label_of(test):
+    if test["name"] == SIMULATES:
+        return "simulation"
+    for each in test.get("properties", ()):
+        if each["name"] == "LABELS":
+            return each["value"][0]
+    return None
+
+
+def with_seeds(words, seeds):
+    if "--seeds" not in words:
+        return words
+    place = words.index("--seeds") + 1
+    return [*words[:place], str(seeds), *words[place + 1 :]]
+
+
+def state_of_tests():
+    """Changes whenever a test may: survivors of other tests are judged anew."""
+    folders = ("tests", "fuzz", "integration/touchstone_conform")
+    listed = tree.git("ls-files", "--cached", "--others", "--exclude-standard", *folders)
+    paths = [tree.TOP / path for path in listed.splitlines()]
+    judged = [path for path in paths if path.is_file() and "mutation" not in path.parts]
+    return tree.digest_of_files(judged)
