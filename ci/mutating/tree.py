@@ -42,7 +42,7 @@ def rooms():
     return of_core + [
         Room("server", ["src/shell/server.c"], 95, None),
         Room("pollers", find("src/shell", "poller_*.c"), 95, None),
-        Room("log", ["src/shell/log.c"], 95, "LOG,REF-9"),
+        Room("log", ["src/shell/log.c"], 95, "LOG-1,LOG-2,LOG-3,LOG-4,REF-9"),
         Room("options", ["src/shell/options.c"], 95, "REF-1,REF-3,REF-5,REF-15"),
         Room(
             "system",
