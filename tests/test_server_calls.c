@@ -1,0 +1,338 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "shell/server.h"
+
+/* What the server asks of its kernel, call by call: all that it has to, and no more. A scenario
+ * sees what becomes of clients, not a call too many. */
+
+#define SLOTS 8
+#define LISTENER 3
+#define STOP 5
+#define CLIENT 6
+#define BUFFER_BYTES 16
+#define EIO_RAW 5
+
+static const struct result none = {.fault = FAULT_NONE};
+static const struct result would_block = {.fault = FAULT_WOULD_BLOCK, .raw = 11};
+static const struct result interrupted = {.fault = FAULT_INTERRUPTED, .raw = 4};
+static const struct result broken = {.fault = FAULT_OTHER, .raw = EIO_RAW};
+static const struct result all = {.value = BUFFER_BYTES};
+
+/* A kernel that gives what it was told to: the first of a list, and then the second for ever. */
+static struct world {
+    struct result accepted[2], received[2], sent[2], shut;
+    int32_t refused; /* a descriptor whose watching cannot be changed */
+    int accepts, receives, sends, shutdowns, closes, releases;
+    const uint8_t *released;
+    size_t released_bytes;
+    char changes[128]; /* of the poller, as text */
+    char lines[512];   /* of the log */
+    int32_t timeout_ms;
+    uint64_t now_ms;
+    struct token ready;
+} world;
+
+static struct server server;
+static struct log event_log;
+static uint8_t *memory;
+
+static struct result next(struct result results[2]) {
+    struct result result = results[0];
+    results[0] = results[1];
+    return result;
+}
+
+static struct result accept_client(void *self, int32_t listener, struct endpoint *peer) {
+    world.accepts++;
+    *peer = (struct endpoint){.address = {127, 0, 0, 1}, .port = 9, .family = ENDPOINT_IPV4};
+    return next(world.accepted);
+}
+
+static struct result receive(void *self, int32_t descriptor, uint8_t *bytes, size_t length) {
+    world.receives++;
+    memset(bytes, 'a', length);
+    return next(world.received);
+}
+
+static struct result send_some(void *self, int32_t descriptor, const uint8_t *bytes,
+                               size_t length) {
+    world.sends++;
+    return next(world.sent);
+}
+
+static struct result shut(void *self, int32_t descriptor) {
+    world.shutdowns++;
+    return world.shut;
+}
+
+static struct result close_descriptor(void *self, int32_t descriptor) {
+    world.closes++;
+    return none;
+}
+
+static struct result unread(void *self, int32_t descriptor) { return none; }
+
+static void release(void *self, uint8_t *bytes, size_t length) {
+    world.releases++;
+    world.released = bytes;
+    world.released_bytes = length;
+}
+
+static uint64_t clock_ms(void *self) { return world.now_ms; }
+
+static struct result log_write(void *self, const char *line, size_t length) {
+    strncat(world.lines, line, length);
+    return (struct result){.value = (int64_t)length};
+}
+
+static struct result change(const struct poller *poller, int32_t descriptor, struct token token,
+                            enum interest from, enum interest to) {
+    static const char letters[] = "-rw";
+    char text[16];
+    snprintf(text, sizeof text, "%d%c%c ", descriptor, letters[from], letters[to]);
+    strcat(world.changes, text);
+    return descriptor == world.refused ? broken : none;
+}
+
+static struct result wait(const struct poller *poller, struct readiness ready[POLLER_EVENTS_MAX],
+                          int32_t timeout_ms) {
+    world.timeout_ms = timeout_ms;
+    ready[0] = (struct readiness){.token = world.ready, .readable = true};
+    return (struct result){.value = 1};
+}
+
+static const struct kernel_ops kernel_ops = {.accept = accept_client,
+                                             .receive = receive,
+                                             .send = send_some,
+                                             .shutdown = shut,
+                                             .close = close_descriptor,
+                                             .unread = unread,
+                                             .release = release,
+                                             .clock_ms = clock_ms,
+                                             .log_write = log_write};
+static const struct poller_ops poller_ops = {.change = change, .wait = wait};
+static const struct server_options options = {.slot_count = SLOTS,
+                                              .connections_max = SLOTS,
+                                              .buffer_bytes = BUFFER_BYTES,
+                                              .drain_timeout_ms = 500};
+
+static int set_up(void **state) {
+    world = (struct world){.accepted = {would_block, would_block},
+                           .received = {would_block, would_block},
+                           .sent = {would_block, would_block},
+                           .now_ms = 1000};
+    struct poller poller = {.ops = &poller_ops, .kernel = {.ops = &kernel_ops}};
+    event_log = (struct log){.kernel = poller.kernel, .level = LOG_EVENTS};
+    memory = aligned_alloc(SERVER_AREA_UNIT, (SLOTS + 2) * (size_t)SERVER_AREA_UNIT);
+    if (memory == NULL) return -1;
+    memset(memory, 0, (SLOTS + 2) * (size_t)SERVER_AREA_UNIT);
+    return (int)server_init(&server, poller, &event_log, &options, LISTENER, STOP, memory).fault;
+}
+
+static int tear_down(void **state) {
+    free(memory);
+    return 0;
+}
+
+/* One step, in which the wait tells of this token. */
+static enum server_status step(struct token token) {
+    world.ready = token;
+    world.changes[0] = world.lines[0] = '\0';
+    world.receives = world.sends = world.accepts = world.closes = 0;
+    return server_step(&server);
+}
+
+static const struct token client = {.slot = CLIENT, .generation = 1};
+
+static void admit(void) {
+    world.accepted[0] = (struct result){.value = CLIENT};
+    assert_int_equal(step(TOKEN_LISTENER), SERVER_RUNNING);
+}
+
+/* Memory */
+
+static void memory_is_an_area_and_a_connection_for_each_slot_and_one_area(void **state) {
+    const struct {
+        uint32_t buffer_bytes;
+        size_t area_bytes;
+    } cases[] = {{1, 65536}, {65535, 65536}, {65536, 65536}, {65537, 131072}, {196608, 196608}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct server_options sizes = options;
+        sizes.buffer_bytes = cases[i].buffer_bytes;
+        size_t slot_bytes = cases[i].area_bytes + sizeof(struct connection);
+        assert_int_equal(server_memory_needed(&sizes), SLOTS * slot_bytes + cases[i].area_bytes);
+    }
+}
+
+/* Behind the last connection the memory may hold anything. */
+static void what_lies_behind_the_slots_is_nobody(void **state) {
+    struct connection *behind = &server.connections[SLOTS];
+    *behind =
+        (struct connection){.state = CONNECTION_OPEN, .slot = {.generation = 1, .live = true}};
+    assert_int_equal(step((struct token){.slot = SLOTS, .generation = 1}), SERVER_RUNNING);
+    assert_int_equal(world.receives, 0);
+}
+
+static void memory_that_was_needed_is_given_back(void **state) {
+    admit();
+    world.received[0] = all;
+    step(client);
+    assert_int_equal(world.releases, 0);
+    world.sent[0] = (struct result){.value = BUFFER_BYTES - 1};
+    step(client);
+    assert_int_equal(world.releases, 0);
+    world.sent[0] = (struct result){.value = 1};
+    step(client);
+    assert_int_equal(world.releases, 1);
+    assert_ptr_equal(world.released, memory + CLIENT * (size_t)SERVER_AREA_UNIT);
+    assert_int_equal(world.released_bytes, SERVER_AREA_UNIT);
+}
+
+/* Watching */
+
+static void the_poller_is_told_of_changes_alone(void **state) {
+    admit();
+    assert_string_equal(world.changes, "6-r ");
+    step(client);
+    assert_string_equal(world.changes, "");
+    world.received[0] = all;
+    step(client);
+    assert_string_equal(world.changes, "6rw ");
+    step(client);
+    assert_string_equal(world.changes, "");
+    world.sent[0] = all;
+    step(client);
+    assert_string_equal(world.changes, "6wr ");
+    world.received[0] = none;
+    step(client);
+    assert_string_equal(world.changes, "6r- ");
+}
+
+static void who_cannot_be_watched_is_closed(void **state) {
+    world.refused = CLIENT;
+    admit();
+    assert_string_equal(world.changes, "6-r ");
+    assert_string_equal(world.lines, "connect token=6.1 peer=127.0.0.1:9\n"
+                                     "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO "
+                                     "in=0 out=0\n");
+    assert_int_equal(world.closes, 1);
+}
+
+static void who_cannot_be_unwatched_was_not_watched(void **state) {
+    admit();
+    world.refused = CLIENT;
+    world.received[0] = none;
+    step(client);
+    assert_string_equal(world.changes, "6r- ");
+    world.refused = LISTENER;
+    world.accepted[0] = (struct result){.fault = FAULT_DESCRIPTORS, .raw = 24};
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.changes, "3r- ");
+    assert_int_equal(step(TOKEN_LISTENER), SERVER_RUNNING);
+    assert_int_equal(world.accepts, 0);
+    world.refused = 0;
+    world.now_ms += 101;
+    step(client);
+    assert_string_equal(world.changes, "3-r ");
+}
+
+static void with_nothing_due_it_waits_for_ever(void **state) {
+    admit();
+    assert_int_equal(world.timeout_ms, -1);
+}
+
+/* How often it asks */
+
+static void who_would_block_is_not_asked_again(void **state) {
+    admit();
+    step(client);
+    assert_int_equal(world.receives, 1);
+    world.received[0] = all;
+    step(client);
+    assert_int_equal(world.receives, 1);
+    assert_int_equal(world.sends, 1);
+    step(client);
+    assert_int_equal(world.sends, 1);
+    world.sent[0] = (struct result){.value = 1};
+    step(client);
+    assert_int_equal(world.sends, 1);
+    world.sent[0] = all;
+    world.sent[0].value = BUFFER_BYTES - 1;
+    step(client);
+    assert_int_equal(world.sends, 1);
+    assert_int_equal(world.receives, 1);
+}
+
+static void who_was_interrupted_is_asked_again(void **state) {
+    admit();
+    world.received[0] = interrupted;
+    step(client);
+    assert_int_equal(world.receives, 2);
+    world.received[0] = all;
+    world.sent[0] = interrupted;
+    step(client);
+    assert_int_equal(world.sends, 2);
+}
+
+static void a_flood_has_its_turns_and_no_more(void **state) {
+    admit();
+    world.received[0] = world.received[1] = all;
+    world.sent[0] = world.sent[1] = all;
+    step(client);
+    assert_in_range(world.receives, 2, 64);
+    assert_int_equal(world.sends, world.receives);
+    world.accepted[0] = world.accepted[1] = interrupted;
+    step(TOKEN_LISTENER);
+    assert_in_range(world.accepts, 2, 64);
+}
+
+/* Leaving */
+
+static void the_log_tells_of_the_call_that_failed(void **state) {
+    admit();
+    world.received[0] = all;
+    step(client);
+    world.sent[0] = broken;
+    step(client);
+    assert_string_equal(world.lines,
+                        "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO in=16 out=0\n");
+}
+
+static void who_cannot_be_shut_down_is_closed(void **state) {
+    admit();
+    world.shut = broken;
+    assert_int_equal(step(TOKEN_STOP), SERVER_STOPPED);
+    assert_int_equal(world.shutdowns, 1);
+    assert_int_equal(world.closes, 2); /* the listener, too */
+    assert_string_equal(world.lines, "stop connections=1\n"
+                                     "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO "
+                                     "in=0 out=0\n");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(memory_is_an_area_and_a_connection_for_each_slot_and_one_area),
+        TEST(what_lies_behind_the_slots_is_nobody),
+        TEST(memory_that_was_needed_is_given_back),
+        TEST(the_poller_is_told_of_changes_alone),
+        TEST(who_cannot_be_watched_is_closed),
+        TEST(who_cannot_be_unwatched_was_not_watched),
+        TEST(with_nothing_due_it_waits_for_ever),
+        TEST(who_would_block_is_not_asked_again),
+        TEST(who_was_interrupted_is_asked_again),
+        TEST(a_flood_has_its_turns_and_no_more),
+        TEST(the_log_tells_of_the_call_that_failed),
+        TEST(who_cannot_be_shut_down_is_closed),
+    };
+    return cmocka_run_group_tests_name("server_calls", tests, NULL, NULL);
+}
