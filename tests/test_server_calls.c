@@ -296,14 +296,16 @@ static void a_flood_has_its_turns_and_no_more(void **state) {
 
 /* Leaving */
 
+/* Of that one, not of those that follow from it. */
 static void the_log_tells_of_the_call_that_failed(void **state) {
     admit();
     world.received[0] = all;
     step(client);
-    world.sent[0] = broken;
+    world.sent[0] = (struct result){.fault = FAULT_MEMORY, .raw = 12};
+    world.refused = CLIENT;
     step(client);
     assert_string_equal(world.lines,
-                        "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO in=16 out=0\n");
+                        "leave token=6.1 peer=127.0.0.1:9 why=error errno=ENOMEM in=16 out=0\n");
 }
 
 static void who_cannot_be_shut_down_is_closed(void **state) {
