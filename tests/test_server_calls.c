@@ -30,7 +30,7 @@ static const struct result all = {.value = BUFFER_BYTES};
 static struct world {
     struct result accepted[2], received[2], sent[2], shut;
     int32_t refused; /* a descriptor whose watching cannot be changed */
-    int accepts, receives, sends, shutdowns, closes, releases;
+    int accepts, receives, sends, shutdowns, closes, releases, unreads;
     const uint8_t *released;
     size_t released_bytes;
     char changes[128]; /* of the poller, as text */
@@ -78,7 +78,10 @@ static struct result close_descriptor(void *self, int32_t descriptor) {
     return none;
 }
 
-static struct result unread(void *self, int32_t descriptor) { return none; }
+static struct result unread(void *self, int32_t descriptor) {
+    world.unreads++;
+    return none;
+}
 
 static void release(void *self, uint8_t *bytes, size_t length) {
     world.releases++;
@@ -152,10 +155,12 @@ static enum server_status step(struct token token) {
 
 static const struct token client = {.slot = CLIENT, .generation = 1};
 
-static void admit(void) {
-    world.accepted[0] = (struct result){.value = CLIENT};
+static void admit_as(int32_t descriptor) {
+    world.accepted[0] = (struct result){.value = descriptor};
     assert_int_equal(step(TOKEN_LISTENER), SERVER_RUNNING);
 }
+
+static void admit(void) { admit_as(CLIENT); }
 
 /* Memory */
 
@@ -172,13 +177,33 @@ static void memory_is_an_area_and_a_connection_for_each_slot_and_one_area(void *
     }
 }
 
-/* Behind the last connection the memory may hold anything. */
+/* Behind the last connection the memory may hold anything, even what looks like one. */
 static void what_lies_behind_the_slots_is_nobody(void **state) {
-    struct connection *behind = &server.connections[SLOTS];
-    *behind =
+    server.connections[SLOTS] =
         (struct connection){.state = CONNECTION_OPEN, .slot = {.generation = 1, .live = true}};
     assert_int_equal(step((struct token){.slot = SLOTS, .generation = 1}), SERVER_RUNNING);
     assert_int_equal(world.receives, 0);
+    admit_as(SLOTS - 1);
+    step(TOKEN_STOP);
+    assert_int_equal(world.unreads, 1);
+}
+
+static void a_descriptor_beyond_the_slots_is_closed(void **state) {
+    for (int32_t descriptor = SLOTS; descriptor <= SLOTS + 1; descriptor++) {
+        admit_as(descriptor);
+        assert_int_equal(world.closes, 1);
+        assert_string_equal(world.lines, "");
+        world.now_ms += 101;
+        step(client);
+    }
+}
+
+static void at_the_stop_everybody_is_asked(void **state) {
+    admit_as(CLIENT + 1);
+    admit_as(CLIENT - 2);
+    admit_as(CLIENT);
+    step(TOKEN_STOP);
+    assert_int_equal(world.unreads, 3);
 }
 
 static void memory_that_was_needed_is_given_back(void **state) {
@@ -249,10 +274,18 @@ static void with_nothing_due_it_waits_for_ever(void **state) {
     assert_int_equal(world.timeout_ms, -1);
 }
 
+static void the_shortest_time_out_is_one(void **state) {
+    server.options.idle_timeout_ms = 1;
+    admit();
+    step(client);
+    assert_int_equal(world.timeout_ms, 2);
+}
+
 /* How often it asks */
 
 static void who_would_block_is_not_asked_again(void **state) {
     admit();
+    assert_int_equal(world.accepts, 2);
     step(client);
     assert_int_equal(world.receives, 1);
     world.received[0] = all;
@@ -271,7 +304,23 @@ static void who_would_block_is_not_asked_again(void **state) {
     assert_int_equal(world.receives, 1);
 }
 
+/* What came since is reported again. */
+static void a_short_read_is_the_last(void **state) {
+    admit();
+    world.received[0] = world.received[1] = world.sent[0] = world.sent[1] =
+        (struct result){.value = 5};
+    step(client);
+    assert_int_equal(world.receives, 1);
+    assert_int_equal(world.sends, 1);
+}
+
 static void who_was_interrupted_is_asked_again(void **state) {
+    world.accepted[0] = interrupted;
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.accepts, 2);
+    world.accepted[0] = (struct result){.fault = FAULT_ABORTED, .raw = 103};
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.accepts, 2);
     admit();
     world.received[0] = interrupted;
     step(client);
@@ -298,14 +347,25 @@ static void a_flood_has_its_turns_and_no_more(void **state) {
 
 /* Of that one, not of those that follow from it. */
 static void the_log_tells_of_the_call_that_failed(void **state) {
+    for (uint32_t generation = 1; generation <= 2; generation++) {
+        struct token token = {.slot = CLIENT, .generation = generation};
+        struct result failed = {.fault = FAULT_MEMORY, .raw = 12};
+        admit();
+        world.received[0] = generation == 1 ? failed : all;
+        world.sent[0] = failed;
+        world.refused = CLIENT;
+        step(token);
+        assert_non_null(strstr(world.lines, " why=error errno=ENOMEM in="));
+        world.refused = 0;
+    }
+}
+
+static void the_log_has_what_came_as_it_came(void **state) {
+    event_log.level = LOG_CHUNKS;
     admit();
-    world.received[0] = all;
+    world.received[0] = (struct result){.value = 3};
     step(client);
-    world.sent[0] = (struct result){.fault = FAULT_MEMORY, .raw = 12};
-    world.refused = CLIENT;
-    step(client);
-    assert_string_equal(world.lines,
-                        "leave token=6.1 peer=127.0.0.1:9 why=error errno=ENOMEM in=16 out=0\n");
+    assert_string_equal(world.lines, "data token=6.1 bytes=3 text=\"aaa\"\n");
 }
 
 static void who_cannot_be_shut_down_is_closed(void **state) {
@@ -325,15 +385,20 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(memory_is_an_area_and_a_connection_for_each_slot_and_one_area),
         TEST(what_lies_behind_the_slots_is_nobody),
+        TEST(a_descriptor_beyond_the_slots_is_closed),
+        TEST(at_the_stop_everybody_is_asked),
         TEST(memory_that_was_needed_is_given_back),
         TEST(the_poller_is_told_of_changes_alone),
         TEST(who_cannot_be_watched_is_closed),
         TEST(who_cannot_be_unwatched_was_not_watched),
         TEST(with_nothing_due_it_waits_for_ever),
+        TEST(the_shortest_time_out_is_one),
         TEST(who_would_block_is_not_asked_again),
+        TEST(a_short_read_is_the_last),
         TEST(who_was_interrupted_is_asked_again),
         TEST(a_flood_has_its_turns_and_no_more),
         TEST(the_log_tells_of_the_call_that_failed),
+        TEST(the_log_has_what_came_as_it_came),
         TEST(who_cannot_be_shut_down_is_closed),
     };
     return cmocka_run_group_tests_name("server_calls", tests, NULL, NULL);
