@@ -96,6 +96,11 @@ static void test_leave(void **state) {
     connection = gone(CONNECTION_FAILED, 9999);
     log_leave(&log, token, &connection);
     expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=error errno=9999 in=12 out=10\n");
+    log.format = LOG_JSON;
+    log_leave(&log, token, &connection);
+    expect_lines("{\"event\":\"leave\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
+                 "\"why\":\"error\",\"errno\":\"9999\",\"in\":12,\"out\":10}\n");
+    log.format = LOG_TEXT;
     connection = gone(CONNECTION_IDLE, 0);
     log_leave(&log, token, &connection);
     expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=idle in=12 out=10\n");
@@ -106,11 +111,21 @@ static void test_leave(void **state) {
                  "\"why\":\"expired\",\"in\":12,\"out\":10}\n");
 }
 
+static void test_stop(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    log_stop(&log, 3);
+    expect_lines("stop connections=3\n");
+    log.format = LOG_JSON;
+    log_stop(&log, UINT32_MAX);
+    expect_lines("{\"event\":\"stop\",\"connections\":4294967295}\n");
+}
+
 static void test_levels(void **state) {
     struct log log = open_log(LOG_QUIET, LOG_TEXT);
     struct connection connection = gone(CONNECTION_ENDED, 0);
     log_connect(&log, token, &peer);
     log_leave(&log, token, &connection);
+    log_stop(&log, 1);
     log_data(&log, token, (const uint8_t *)"x", 1);
     expect_lines("");
     log_listening(&log, &peer);
@@ -234,12 +249,12 @@ static void test_torn(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),         cmocka_unit_test(test_json),
-        cmocka_unit_test(test_leave),        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_escape_each),  cmocka_unit_test(test_escape_samples),
-        cmocka_unit_test(test_escape_rooms), cmocka_unit_test(test_long_chunk),
-        cmocka_unit_test(test_omitted),      cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_text),           cmocka_unit_test(test_json),
+        cmocka_unit_test(test_leave),          cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_stop),           cmocka_unit_test(test_escape_each),
+        cmocka_unit_test(test_escape_samples), cmocka_unit_test(test_escape_rooms),
+        cmocka_unit_test(test_long_chunk),     cmocka_unit_test(test_omitted),
+        cmocka_unit_test(test_dropped),        cmocka_unit_test(test_torn),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }
