@@ -92,8 +92,8 @@ static struct result begin(struct server_options options) {
     options.buffer_bytes = 16;
     event_log = (struct log){.kernel = poller.kernel, .level = LOG_QUIET};
     size_t needed = server_memory_needed(&options);
-    size_t whole = (needed + SERVER_AREA_UNIT - 1) / SERVER_AREA_UNIT * SERVER_AREA_UNIT;
-    memory = aligned_alloc(SERVER_AREA_UNIT, whole);
+    size_t whole = (needed + KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT * KERNEL_MEMORY_UNIT;
+    memory = aligned_alloc(KERNEL_MEMORY_UNIT, whole);
     assert_non_null(memory);
     memset(memory, 0, whole);
     return server_init(&server, poller, &event_log, &options, LISTENER, STOP, memory);

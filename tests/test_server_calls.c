@@ -134,9 +134,9 @@ static int set_up(void **state) {
                            .now_ms = 1000};
     struct poller poller = {.ops = &poller_ops, .kernel = {.ops = &kernel_ops}};
     event_log = (struct log){.kernel = poller.kernel, .level = LOG_EVENTS};
-    memory = aligned_alloc(SERVER_AREA_UNIT, (SLOTS + 2) * (size_t)SERVER_AREA_UNIT);
+    memory = aligned_alloc(KERNEL_MEMORY_UNIT, (SLOTS + 2) * (size_t)KERNEL_MEMORY_UNIT);
     if (memory == NULL) return -1;
-    memset(memory, 0, (SLOTS + 2) * (size_t)SERVER_AREA_UNIT);
+    memset(memory, 0, (SLOTS + 2) * (size_t)KERNEL_MEMORY_UNIT);
     return (int)server_init(&server, poller, &event_log, &options, LISTENER, STOP, memory).fault;
 }
 
@@ -217,8 +217,8 @@ static void memory_that_was_needed_is_given_back(void **state) {
     world.sent[0] = (struct result){.value = 1};
     step(client);
     assert_int_equal(world.releases, 1);
-    assert_ptr_equal(world.released, memory + CLIENT * (size_t)SERVER_AREA_UNIT);
-    assert_int_equal(world.released_bytes, SERVER_AREA_UNIT);
+    assert_ptr_equal(world.released, memory + CLIENT * (size_t)KERNEL_MEMORY_UNIT);
+    assert_int_equal(world.released_bytes, KERNEL_MEMORY_UNIT);
 }
 
 /* Watching */

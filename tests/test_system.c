@@ -23,7 +23,7 @@ static void memory_is_aligned_and_zeroed(void **state) {
     for (int i = 0; i < 64; i++) {
         uint8_t *memory = system_reserve(RESERVED_BYTES);
         assert_non_null(memory);
-        assert_int_equal((uintptr_t)memory % SERVER_AREA_UNIT, 0);
+        assert_int_equal((uintptr_t)memory % KERNEL_MEMORY_UNIT, 0);
         for (size_t j = 0; j < RESERVED_BYTES; j++)
             assert_int_equal(memory[j], 0);
         memset(memory, 1, RESERVED_BYTES);
@@ -32,8 +32,8 @@ static void memory_is_aligned_and_zeroed(void **state) {
 
 static void memory_beyond_all_addresses_is_refused(void **state) {
     assert_null(system_reserve(SIZE_MAX));
-    assert_null(system_reserve(SIZE_MAX - SERVER_AREA_UNIT + 1));
-    assert_null(system_reserve(SIZE_MAX - SERVER_AREA_UNIT));
+    assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
+    assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT));
 }
 
 /* sd_listen_fds(3): both variables belong to the protocol. */
