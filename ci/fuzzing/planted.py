@@ -86,11 +86,13 @@ def patched(name):
 
 def mutants(count, seed):
     """Drawn without repetition; each file has the weight of what can be mutated in it."""
+    mutate = tree.TOP / ".venv" / "bin" / "mutate"
+    if not mutate.exists():
+        raise tree.CannotRun("universalmutator is missing; ci/deps fuzz installs what it takes")
     place = tree.fresh_folder(tree.FOUND / "mutants")
     made = []
     for source in sorted((tree.TOP / "src" / "core").glob("*.c")):
         folder = tree.fresh_folder(place / source.stem)
-        mutate = tree.TOP / ".venv" / "bin" / "mutate"
         tree.output_of([mutate, source, "--noCheck", "--mutantDir", folder])
         made += [(source, path) for path in tree.inputs(folder)]
     made.sort(key=lambda pair: (pair[0].name, int(pair[1].name.split(".")[-2])))
@@ -109,7 +111,7 @@ def differs(defect):
 
 def mutated(source, path):
     before, after = source.read_text().splitlines(), path.read_text().splitlines()
-    line = next(i for i, (a, b) in enumerate(zip(before, after)) if a != b)
+    line = next((i for i, (a, b) in enumerate(zip(before, after)) if a != b), 0)
     name = f"{source.name}:{line + 1}: {after[line].strip() or 'nothing'}"
     return Defect(name, [tree.shown(source)], lambda: source.write_bytes(path.read_bytes()))
 
