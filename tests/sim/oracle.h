@@ -7,8 +7,9 @@
  *
  * A client's output is always a prefix of upper(its input), and all of it once its FIN was
  * answered; no byte comes without cause; the server never closes a healthy client first; when the
- * kernel has nothing more to deliver nobody is owed anything; no wait times out with nothing due;
- * at the end nothing is left open. */
+ * kernel has nothing more to deliver nobody is owed anything; no wait times out with nothing due; a
+ * drain loses nothing that had arrived before the stop, not even of who was in the backlog; at the
+ * end nothing is left open. A call that is made to fail excuses its own client alone. */
 
 struct oracle_client {
     uint64_t sent;    /* by the client */
