@@ -3,6 +3,7 @@
 import pathlib
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -194,6 +195,18 @@ def test_a_missing_tool_is_named(monkeypatch):
     status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
     assert status == 0
     assert "this machine has no strace" in output
+
+
+def test_a_server_started_in_the_background(tmp_path):
+    """A shell lets what it starts there ignore SIGINT; the server does not."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        server = Server(script(FORKS), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    server.signal(signal.SIGINT)
+    assert server.wait_for_end(5) != 0
+    server.end()
 
 
 # A server that serves each client in a process of its own.

@@ -307,10 +307,14 @@ def _signal_name(number: int) -> str:
 
 
 def _preparation(without_stdio: bool):
-    """What the child does before exec: let strace attach, and close 0, 1, 2 if asked."""
+    """What the child does before exec: let strace attach, and close 0, 1, 2 if asked.
+
+    What a shell starts in the background ignores SIGINT, and so would the server.
+    """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def prepare():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if libc is not None:
             # Yama (ptrace_scope 1) lets nobody but ancestors attach unless the process allows it.
             libc.prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)

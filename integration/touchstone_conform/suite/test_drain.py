@@ -122,10 +122,10 @@ def test_backlog(server):
     answers = [answer(sample(1000, seed)) if seed % 4 else b"" for seed in range(count)]
     with contextlib.ExitStack() as connections:
         with server.process.frozen():
-            clients = []
-            for seed in range(count):
-                client = connections.enter_context(server.connect(f"client {seed}"))
-                clients.append(client)
+            clients = [
+                connections.enter_context(server.connect(f"client {i}")) for i in range(count)
+            ]
+            for seed, client in enumerate(clients):
                 if answers[seed]:
                     client.send(sample(1000, seed))
             server.signal(signal.SIGTERM)
