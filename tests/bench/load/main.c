@@ -1,0 +1,346 @@
+/* load: clients of an echo server, for ci/bench. They verify every byte.
+ *
+ *    ready  is printed once all clients are connected, the load has run for a while to warm up, and
+ *           every answer has come; then a line on standard input is waited for
+ *    {...}  is printed after the load ran for --ms and every answer has come; what was done,
+ *           as JSON. Then the clients stay as they are until standard input ends
+ *
+ * So whoever reads clocks at both lines has just the cost of what was done between them. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "latency.h"
+#include "pattern.h"
+
+static const char usage[] =
+    "usage: load WORKLOAD --port N [OPTION N]...\n"
+    "  ping     messages of --size bytes, --depth of them under way on each connection\n"
+    "  stream   bytes without end, written and read at the same time\n"
+    "  churn    connections that send one message, get their answer and close\n"
+    "  stall    bytes without end, written until nothing goes any more, and never read\n"
+    "options: --connections 1, --size 64, --depth 1, and\n"
+    "  --idle 0       more connections that got one answer and then say nothing\n"
+    "  --ms 1000      how long it runs\n"
+    "  --patience 10  seconds without any answer that are too many\n"
+    "Exit status: 0 every byte was right; 1 one was not, or an answer did not come; 2 usage.\n";
+
+#define CLIENTS_MAX 65536u
+#define EVENTS_MAX 256
+/* The warm-up takes so much of the time that the load runs. */
+#define WARM_PART 5
+#define STALLED_NS 300000000u
+/* A stalled client's buffers: the kernel would give each of them megabytes. */
+#define STALL_BUFFER_BYTES 16384
+/* So many connections come from one address: there are 28,000 ports by default. */
+#define CONNECTIONS_PER_ADDRESS 8192u
+#define STREAM_UNIT 65536u
+
+#define STATUS_WRONG 1
+#define STATUS_USAGE 2
+
+enum workload { PING, STREAM, CHURN, STALL };
+
+struct client {
+    uint64_t number; /* which pattern it sends */
+    uint64_t sent, got;
+    uint64_t allowed; /* sends up to here */
+    uint64_t asked_ns;
+    int descriptor;
+    uint32_t events; /* what epoll watches for */
+    bool idle;
+};
+
+static struct {
+    enum workload workload;
+    uint64_t port, connections, size, depth, idle, ms, patience;
+} command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .patience = 10};
+
+static struct client clients[CLIENTS_MAX];
+static size_t client_count;
+static int queue;
+static uint64_t connected;       /* since the start */
+static uint64_t outstanding;     /* clients that wait for something */
+static uint64_t messages, bytes; /* answered since the last reset */
+static bool sending;             /* a client that has its answer asks again */
+static uint64_t last_ns;         /* when something last happened */
+
+static _Noreturn void fail(const struct client *client, const char *what) {
+    fprintf(stderr, "load: client %" PRIu64 ", after %" PRIu64 " of %" PRIu64 " bytes: %s\n",
+            client->number, client->got, client->sent, what);
+    exit(STATUS_WRONG);
+}
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* One client */
+
+static void set_option(int descriptor, int level, int option, int value) {
+    if (setsockopt(descriptor, level, option, &value, sizeof value) != 0) perror("setsockopt");
+}
+
+static struct sockaddr_in loopback(uint32_t host, uint16_t port) {
+    return (struct sockaddr_in){.sin_family = AF_INET,
+                                .sin_port = htons(port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK + host)};
+}
+
+/* Blocks until the kernel has connected it, which on loopback is at once. */
+static int connect_one(struct client *client) {
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in from = loopback((uint32_t)(connected / CONNECTIONS_PER_ADDRESS % 65536), 0);
+    struct sockaddr_in to = loopback(0, (uint16_t)command.port);
+    if (descriptor < 0) fail(client, strerror(errno));
+    set_option(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (command.workload == STALL) {
+        set_option(descriptor, SOL_SOCKET, SO_RCVBUF, STALL_BUFFER_BYTES);
+        set_option(descriptor, SOL_SOCKET, SO_SNDBUF, STALL_BUFFER_BYTES);
+    }
+    if (bind(descriptor, (struct sockaddr *)&from, sizeof from) != 0 ||
+        connect(descriptor, (struct sockaddr *)&to, sizeof to) != 0)
+        fail(client, strerror(errno));
+    return descriptor;
+}
+
+static void watch(struct client *client, uint32_t events) {
+    if (client->events == events) return;
+    struct epoll_event event = {.events = events, .data.ptr = client};
+    int operation = client->events == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    if (epoll_ctl(queue, operation, client->descriptor, &event) != 0) fail(client, strerror(errno));
+    client->events = events;
+}
+
+/* Sends once what it may; the rest when there is room. */
+static void ask(struct client *client) {
+    uint64_t left = client->allowed - client->sent;
+    size_t length = left < PATTERN_MAX ? (size_t)left : PATTERN_MAX;
+    ssize_t sent = length == 0
+                       ? 0
+                       : send(client->descriptor, pattern_sent(client->number, client->sent),
+                              length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN) fail(client, strerror(errno));
+    client->sent += sent > 0 ? (uint64_t)sent : 0;
+    uint32_t wants = client->sent < client->allowed ? EPOLLOUT : 0u;
+    watch(client, wants | (command.workload == STALL ? 0u : EPOLLIN));
+}
+
+static void begin(struct client *client) {
+    *client = (struct client){.number = connected, .idle = client->idle};
+    client->descriptor = connect_one(client);
+    connected++;
+}
+
+/* Lets a client that waits for nothing ask for something. */
+static void start(struct client *client) {
+    if (command.workload == CHURN && !client->idle) begin(client);
+    bool endless = command.workload == STREAM || command.workload == STALL;
+    uint64_t more = command.workload == PING ? command.size * command.depth : command.size;
+    client->allowed = endless && !client->idle ? UINT64_MAX : client->allowed + more;
+    client->asked_ns = now_ns();
+    outstanding++;
+    ask(client);
+}
+
+/* It has every answer. */
+static void rest(struct client *client) {
+    outstanding--;
+    if (sending && !client->idle) start(client);
+}
+
+static void stop_sending(void) {
+    sending = false;
+    for (size_t i = 0; i < client_count; i++)
+        if (clients[i].allowed == UINT64_MAX && command.workload == STREAM) {
+            clients[i].allowed = clients[i].sent;
+            watch(&clients[i], EPOLLIN);
+            if (clients[i].got == clients[i].sent) rest(&clients[i]);
+        }
+}
+
+/* Answers */
+
+static void take_messages(struct client *client, uint64_t before) {
+    uint64_t answered = client->got / command.size - before / command.size;
+    messages += answered;
+    if (answered > 0 && command.depth == 1) {
+        uint64_t now = now_ns();
+        latency_add(now - client->asked_ns);
+        client->asked_ns = now;
+    }
+    if (sending) client->allowed += answered * command.size;
+    if (client->sent < client->allowed)
+        ask(client);
+    else if (client->got == client->allowed)
+        rest(client);
+}
+
+/* The end that we see tells that the server has closed its socket. */
+static void take_end(struct client *client) {
+    if (command.workload != CHURN || client->got < command.size)
+        fail(client, "the server closed the connection");
+    close(client->descriptor);
+    client->descriptor = -1;
+    messages++;
+    rest(client);
+}
+
+static void take(struct client *client, const uint8_t *received, size_t length) {
+    uint64_t before = client->got;
+    if (length > client->sent - before) fail(client, "more came back than was sent");
+    if (!pattern_answers(client->number, before, received, length))
+        fail(client, "another byte came back than has to");
+    client->got += length;
+    bytes += length;
+    if (command.workload == CHURN && !client->idle) {
+        if (client->got == command.size) shutdown(client->descriptor, SHUT_WR);
+    } else if (command.workload == PING && !client->idle) {
+        take_messages(client, before);
+    } else if (client->got == client->allowed) {
+        rest(client);
+    }
+}
+
+static void receive(struct client *client) {
+    static uint8_t buffer[PATTERN_MAX];
+    ssize_t received = recv(client->descriptor, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (received > 0)
+        take(client, buffer, (size_t)received);
+    else if (received == 0)
+        take_end(client);
+    else if (errno != EAGAIN)
+        fail(client, strerror(errno));
+}
+
+/* The loop */
+
+static const struct client *waiting_client(void) {
+    for (size_t i = 0; i < client_count; i++)
+        if (clients[i].got < clients[i].sent) return &clients[i];
+    return &clients[0];
+}
+
+static void step(void) {
+    struct epoll_event events[EVENTS_MAX];
+    int ready = epoll_wait(queue, events, EVENTS_MAX, 50);
+    uint64_t now = now_ns();
+    if (ready > 0) last_ns = now;
+    if (now - last_ns > command.patience * 1000000000u && outstanding > 0 &&
+        command.workload != STALL)
+        fail(waiting_client(), "no answer came in time");
+    for (int i = 0; i < ready; i++) {
+        struct client *client = events[i].data.ptr;
+        if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) receive(client);
+        if ((events[i].events & EPOLLOUT) != 0 && client->descriptor >= 0) ask(client);
+    }
+}
+
+static void run_until_quiet(void) {
+    last_ns = now_ns();
+    while (command.workload == STALL ? now_ns() - last_ns < STALLED_NS : outstanding > 0)
+        step();
+}
+
+static void run_for(uint64_t ns) {
+    uint64_t end = now_ns() + ns;
+    last_ns = now_ns();
+    sending = true;
+    for (size_t i = 0; i < client_count; i++)
+        if (!clients[i].idle && !(command.workload == STALL && clients[i].allowed > 0))
+            start(&clients[i]);
+    while (now_ns() < end)
+        step();
+    stop_sending();
+    run_until_quiet();
+}
+
+static void connect_all(void) {
+    for (uint64_t i = 0; i < command.connections + command.idle; i++) {
+        struct client *client = &clients[client_count++];
+        client->idle = i >= command.connections;
+        if (command.workload != CHURN || client->idle) begin(client);
+        if (client->idle) start(client);
+        if (client->idle) run_until_quiet();
+    }
+}
+
+static void report(uint64_t ns) {
+    double units = command.workload == STREAM ? (double)bytes / STREAM_UNIT : (double)messages;
+    printf("{\"units\": %.2f, \"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"connected\": %" PRIu64
+           ", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
+           units, bytes, (double)ns / 1e9, connected, (double)latency_at(50) / 1e3,
+           (double)latency_at(99) / 1e3, (double)latency_at(100) / 1e3);
+    fflush(stdout);
+}
+
+/* The command line */
+
+static _Noreturn void quit(const char *what, const char *why) {
+    fprintf(stderr, "load: %s: %s\n%s", what, why, usage);
+    exit(STATUS_USAGE);
+}
+
+static uint64_t *option_named(const char *name) {
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } options[] = {{"--port", &command.port},        {"--connections", &command.connections},
+                   {"--size", &command.size},        {"--depth", &command.depth},
+                   {"--idle", &command.idle},        {"--ms", &command.ms},
+                   {"--patience", &command.patience}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
+        if (strcmp(options[i].name, name) == 0) return options[i].value;
+    quit(name, "is no option");
+}
+
+static void parse(int count, char *arguments[]) {
+    static const char *const workloads[] = {"ping", "stream", "churn", "stall", NULL};
+    size_t found = 0;
+    if (count < 2) quit("a workload", "is expected");
+    while (workloads[found] != NULL && strcmp(workloads[found], arguments[1]) != 0)
+        found++;
+    if (workloads[found] == NULL) quit(arguments[1], "is no workload");
+    command.workload = (enum workload)found;
+    for (int i = 2; i < count; i += 2) {
+        char *end = arguments[i];
+        uint64_t *value = option_named(arguments[i]);
+        if (i + 1 < count) *value = strtoull(arguments[i + 1], &end, 10);
+        if (end == arguments[i] || *end != '\0') quit(arguments[i], "needs a number");
+    }
+    if (command.port < 1 || command.port > 65535) quit("--port", "is to be 1 to 65535");
+    if (command.size < 1 || command.depth < 1) quit("--size, --depth", "are at least 1");
+    if (command.connections + command.idle > CLIENTS_MAX) quit("--connections", "are too many");
+}
+
+int main(int count, char *arguments[]) {
+    char line[16];
+    parse(count, arguments);
+    pattern_init();
+    queue = epoll_create1(EPOLL_CLOEXEC);
+    connect_all();
+    run_for(command.ms * 1000000u / WARM_PART);
+    puts("ready");
+    fflush(stdout);
+    if (fgets(line, sizeof line, stdin) == NULL) return EXIT_SUCCESS;
+    latency_reset();
+    messages = bytes = 0;
+    uint64_t from = now_ns();
+    run_for(command.ms * 1000000u);
+    report(now_ns() - from);
+    while (fgets(line, sizeof line, stdin) != NULL) {
+    }
+    return EXIT_SUCCESS;
+}
