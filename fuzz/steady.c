@@ -1,6 +1,6 @@
 /* A mutator that mutates nothing: it hands the files of the folder $STEADY_CORPUS to the engine in
  * turn, so that an engine's rate can be measured on inputs that are known. For libFuzzer it is
- * linked to the target, for AFL++ it is a library of its own. */
+ * linked to the target, for AFL++ it is a library of its own (source: custom_mutators.md there). */
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,3 +64,18 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsi
     memcpy(data, inputs[drawn].bytes, inputs[drawn].size);
     return inputs[drawn].size;
 }
+
+void *afl_custom_init(void *afl, unsigned int seed);
+void *afl_custom_init(void *afl, unsigned int seed) { return inputs; }
+
+size_t afl_custom_fuzz(void *data, uint8_t *buffer, size_t size, uint8_t **out, uint8_t *other,
+                       size_t other_size, size_t size_max);
+size_t afl_custom_fuzz(void *data, uint8_t *buffer, size_t size, uint8_t **out, uint8_t *other,
+                       size_t other_size, size_t size_max) {
+    size_t drawn = draw(size_max);
+    *out = inputs[drawn].bytes;
+    return inputs[drawn].size;
+}
+
+void afl_custom_deinit(void *data);
+void afl_custom_deinit(void *data) {}

@@ -1,0 +1,209 @@
+"""What the rounds amount to: medians, ratios paired by round, and the goals."""
+
+import dataclasses
+import statistics
+
+from . import points
+from .servers import FLOOR, OURS
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """The median of some values, their quartiles and the least of them."""
+
+    median: float
+    low: float
+    high: float
+    least: float
+
+    @classmethod
+    def of(cls, values):
+        values = list(values)
+        low, median, high = (
+            statistics.quantiles(values, n=4, method="inclusive") if values[1:] else 3 * values
+        )
+        return cls(median, low, high, min(values))
+
+    def __format__(self, form):
+        return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
+def cost_spread(costs, point, name):
+    return Spread.of(each["us"] for each in costs[point][name])
+
+
+def ratio(costs, point, name, other, other_point=None):
+    """What was measured in the same round is compared: what disturbs a round disturbs both."""
+    mine, others = costs[point][name], costs[other_point or point][other]
+    return Spread.of(a["us"] / b["us"] for a, b in zip(mine, others))
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """One goal, what was measured, and whether that is enough."""
+
+    what: str
+    measured: str
+    goal: str
+    met: bool
+
+
+def verdicts(results):
+    """Of all goals whose point was measured."""
+    return [
+        *ratio_verdicts(results.get("costs", {})), *flat_verdicts(results.get("costs", {})),
+        *idle_verdicts(results.get("idle", {})), *flood_verdicts(results.get("flood", {})),
+        *stalled_verdicts(results.get("stalled", {})), *upper_verdicts(results),
+    ]
+
+
+def ratio_verdicts(costs):
+    titles = {point.name: point.title for point in points.POINTS}
+    for goal in points.GOALS:
+        if goal.point in costs and goal.other in costs[goal.point]:
+            found = ratio(costs, goal.point, OURS, goal.other)
+            noise = f" (noise ± {goal.noise:.2f})" if goal.noise else ""
+            yield Verdict(
+                f"{titles[goal.point]}: to {goal.other}", f"{found:.3f}",
+                f"≤ {goal.ratio:.2f}{noise}", found.median <= goal.ratio + goal.noise,
+            )
+
+
+def flat_verdicts(costs):
+    if "flat-100" in costs and "flat-10000" in costs:
+        found = ratio(costs, "flat-10000", OURS, OURS, "flat-100")
+        yield Verdict(
+            "a message with 10,000 idle to one with 100", f"{found:.3f}",
+            f"≤ {points.FLAT_RATIO_MAX}", found.median <= points.FLAT_RATIO_MAX,
+        )
+
+
+def idle_verdicts(idle):
+    if OURS not in idle:
+        return
+    each, rest = idle[OURS]["each"], idle[OURS]["rest"]
+    yield Verdict(
+        "idle: resident bytes a connection", f"{each:.1f}", f"≤ {points.IDLE_BYTES_MAX}",
+        each <= points.IDLE_BYTES_MAX,
+    )
+    yield Verdict(
+        "idle: private dirty KiB at rest", f"{rest / 1024:.0f}",
+        f"≤ {points.REST_BYTES_MAX // 1024}", rest <= points.REST_BYTES_MAX,
+    )
+    if "libuv" in idle:
+        of_libuv = each / idle["libuv"]["each"]
+        yield Verdict(
+            "idle: bytes a connection, to libuv", f"{of_libuv:.3f}",
+            f"≤ {points.IDLE_RATIO_MAX}", of_libuv <= points.IDLE_RATIO_MAX,
+        )
+
+
+def flood_verdicts(flood):
+    if OURS in flood:
+        p99 = flood[OURS]["beside"]
+        yield Verdict(
+            f"a ping's p99 beside {points.FLOODS} floods, ms", f"{p99 / 1000:.2f}",
+            f"≤ {points.FLOOD_P99_US_MAX / 1000:.0f}", p99 <= points.FLOOD_P99_US_MAX,
+        )
+
+
+def stalled_verdicts(stalled):
+    if OURS not in stalled:
+        return
+    of_bound = stalled[OURS]["growth"] / (points.STALLED * points.BUFFER_BYTES)
+    slower = stalled[OURS]["beside"] / stalled[OURS]["alone"]
+    yield Verdict(
+        f"memory for {points.STALLED:,} that never read, to clients × buffer", f"{of_bound:.3f}",
+        f"≤ {points.STALLED_MEMORY_MAX}", of_bound <= points.STALLED_MEMORY_MAX,
+    )
+    yield Verdict(
+        f"a ping's p99 beside {points.STALLED:,} that never read, to alone", f"{slower:.2f}",
+        f"≤ {points.STALLED_P99_MAX:.0f}", slower <= points.STALLED_P99_MAX,
+    )
+
+
+def upper_verdicts(results):
+    """With AVX2 one of two; the processor's flags tell which goal it is."""
+    if "upper" not in results:
+        return
+    rate = results["upper"]["upper_gb_s"]
+    of_memcpy = rate / results["upper"]["memcpy_gb_s"]
+    if results["avx2"]:
+        goal = f"≥ {points.UPPER_GB_S_AVX2} or ≥ {points.UPPER_OF_MEMCPY} of memcpy"
+        met = rate >= points.UPPER_GB_S_AVX2 or of_memcpy >= points.UPPER_OF_MEMCPY
+    else:
+        goal, met = f"≥ {points.UPPER_GB_S}", rate >= points.UPPER_GB_S
+    yield Verdict(
+        f"upper at {results['upper']['bytes']:,} bytes, GB/s",
+        f"{rate:.1f}, {of_memcpy:.2f} of memcpy", goal, met,
+    )
+
+
+# ---- As text
+
+
+def tables(results):
+    """Lines."""
+    costs = results.get("costs", {})
+    titles = {point.name: point for point in [*points.POINTS, *points.FLAT]}
+    names = sorted({name for of in costs.values() for name in of}, key=results["servers"].index)
+    if costs:
+        yield from cost_table(costs, titles, names)
+        yield from ratio_table(costs, titles, names)
+    if results.get("calls"):
+        yield from call_table(results["calls"], titles, names)
+    yield ""
+    yield f"{'goal':64} {'measured':>24}  aimed at"
+    for each in verdicts(results):
+        yield f"{each.what:64} {each.measured:>24}  {each.goal}{'' if each.met else '   MISSED'}"
+
+
+def row(title, cells):
+    return f"{title:44} " + " ".join(f"{cell:>24}" for cell in cells)
+
+
+def cost_table(costs, titles, names):
+    yield ""
+    yield row("µs of CPU: median, least", names)
+    for point, of in costs.items():
+        spreads = [cost_spread(costs, point, name) if name in of else None for name in names]
+        cells = [f"{each.median:.3f}, {each.least:.3f}" if each else "" for each in spreads]
+        yield row(f"{titles[point].title}: {titles[point].unit}", cells)
+
+
+def ratio_table(costs, titles, names):
+    others = [name for name in names if name != OURS]
+    yield ""
+    yield row(f"{OURS}'s, paired by round, to that of", others)
+    for point, of in costs.items():
+        if OURS in of:
+            spreads = [ratio(costs, point, OURS, name) if name in of else None for name in others]
+            yield row(titles[point].title, [f"{each:.3f}" if each else "" for each in spreads])
+
+
+def call_table(calls, titles, names):
+    yield ""
+    yield row("system calls a unit, under strace", names)
+    for point, of in calls.items():
+        cells = [f"{sum(of[name].values()):.2f}" if name in of else "" for name in names]
+        yield row(titles[point].title, cells)
+
+
+# ---- For pictures
+
+
+def to_floor(results):
+    """[(title, [(server, Spread of its cost to the floor's)])], of the points with a floor."""
+    costs = results.get("costs", {})
+    for point in points.POINTS:
+        if FLOOR in costs.get(point.name, {}):
+            names = [name for name in costs[point.name] if name != FLOOR]
+            yield point.title, [(name, ratio(costs, point.name, name, FLOOR)) for name in names]
+
+
+def flatness(results):
+    """[(server, [(idle clients, Spread of the cost of a message)])]"""
+    costs = results.get("costs", {})
+    shown = [idle for idle in points.FLAT_IDLE if f"flat-{idle}" in costs]
+    for name in costs.get(f"flat-{shown[0]}", {}) if shown else ():
+        yield name, [(idle, cost_spread(costs, f"flat-{idle}", name)) for idle in shown]

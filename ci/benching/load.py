@@ -1,0 +1,69 @@
+"""The load: tests/bench/load, held at the two moments between which its server is measured."""
+
+import json
+import subprocess
+import threading
+
+from . import machine, servers
+
+# More than it ever takes: the load itself gives up after 10 s without an answer.
+PATIENCE_S = 120
+
+
+class WrongAnswer(Exception):
+    """A server did not answer as an echo server has to: its figures would mean nothing."""
+
+
+class Load:
+    """with Load(server, core, "ping", seconds=1, connections=64) as load: it is connected and warm;
+    run() does the work."""
+
+    def __init__(self, server, core, workload, seconds, **options):
+        self.server, self.seconds = server, seconds
+        command = [servers.path_of("load"), workload, "--port", server.port]
+        options["ms"] = round(1000 * seconds)
+        for name, value in options.items():
+            command += [f"--{name}", value]
+        self.what = " ".join(str(word) for word in command[1:])
+        self.process = subprocess.Popen(
+            machine.pinned(core, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+
+    def __enter__(self):
+        try:
+            self.line()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
+            pipe.close()
+        try:
+            self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def begin(self):
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def result(self):
+        return json.loads(self.line())
+
+    def run(self):
+        self.begin()
+        return self.result()
+
+    def line(self):
+        timer = threading.Timer(PATIENCE_S + self.seconds, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        timer.cancel()
+        if not line:
+            said = self.process.stderr.read().strip() or "the load ended by itself"
+            raise WrongAnswer(f"{self.server.name}, {self.what}: {said}")
+        return line

@@ -1,0 +1,172 @@
+"""Measures: every server in every round, in an order that rotates, so that what the machine does
+besides is shared by all."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import tempfile
+
+from . import machine, points, servers
+from .load import Load
+
+# Of latencies; p99 is of many answers already.
+FEW_ROUNDS = 3
+
+
+class Bench:
+    def __init__(self, commands, extras, rounds, seconds, say):
+        self.commands, self.extras = commands, extras
+        self.rounds, self.seconds, self.say = rounds, seconds, say
+        self.server_core, self.load_core = machine.cores()
+        self.idle_clients, self.stalled_clients = points.IDLE, points.STALLED
+        self.few_rounds = min(rounds, FEW_ROUNDS)
+        os.sched_setaffinity(0, {self.load_core})
+
+    def names(self, only=()):
+        return [name for name in self.commands if not only or name in only or name in self.extras]
+
+    def turns(self, only=(), rounds=None):
+        """(round, server), the first in a round being another each time."""
+        names = self.names(only)
+        for number in range(rounds or self.rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                yield number, name
+
+    @contextlib.contextmanager
+    def server(self, name):
+        with servers.Server(name, self.commands[name], self.server_core) as server:
+            yield server
+
+    def load(self, server, workload, seconds=None, **options):
+        return Load(server, self.load_core, workload, seconds or self.seconds, **options)
+
+    # ---- Cost
+
+    def costs(self, chosen):
+        """{point: {server: [{"us": CPU time a unit, "rate": units a second}, ...]}}: each round
+        goes through all points."""
+        found = {point.name: {name: [] for name in self.names(point.only)} for point in chosen}
+        for number in range(self.rounds):
+            for point in chosen:
+                for _, name in (turn for turn in self.turns(point.only) if turn[0] == number):
+                    found[point.name][name].append(self.cost(point, name))
+                self.say(f"round {number + 1} of {self.rounds}  {point.title:44} "
+                         + "  ".join(f"{name} {costs[-1]['us']:.2f}"
+                                     for name, costs in found[point.name].items()))
+        return found
+
+    def cost(self, point, name):
+        with self.server(name) as server:
+            with self.load(server, point.workload, **point.options) as load:
+                before = server.cpu_seconds()
+                done = load.run()
+                used = server.cpu_seconds() - before
+        return {"us": 1e6 * used / done["units"], "rate": done["units"] / done["seconds"]}
+
+    # ---- System calls, apart: to count them takes longer than to make them
+
+    def calls(self, chosen):
+        """{point: {server: {call: how many a unit}}}"""
+        return {
+            point.name: {name: self.count_calls(point, name) for name in self.names(point.only)}
+            for point in chosen
+        }
+
+    def count_calls(self, point, name):
+        with self.server(name) as server, tempfile.NamedTemporaryFile("r") as table:
+            with self.load(server, point.workload, **point.options) as load:
+                with strace(server.pids(), table.name):
+                    units = load.run()["units"]
+            counted = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", table.read(),
+                                 re.MULTILINE)
+        return {call: int(count) / units for count, call in counted if call != "total"}
+
+    # ---- Memory
+
+    def idle(self):
+        """{server: {"rest": private dirty bytes with one client that has echoed, "each": resident
+        bytes a further one}}"""
+        found = {}
+        for _, name in self.turns(rounds=1):
+            with self.server(name) as server, self.load(server, "ping", connections=0, idle=1):
+                rest = server.memory_bytes("Private_Dirty")
+                before = server.memory_bytes("Rss")
+                with self.load(server, "ping", connections=0, idle=self.idle_clients):
+                    more = server.memory_bytes("Rss") - before
+            found[name] = {"rest": rest, "each": more / self.idle_clients}
+            self.say(f"{self.idle_clients:,} idle clients  {name}: "
+                     f"{found[name]['each']:.1f} bytes each, {rest // 1024} KiB private at rest")
+        return found
+
+    # ---- Latency
+
+    def flood(self):
+        """{server: {"alone": p99 of a pinging client in us, "beside": beside floods}}"""
+        return self.disturbed("flood", "stream", points.FLOODS)
+
+    def stalled(self):
+        """The same beside clients that never read, and "growth": bytes of memory for those."""
+        return self.disturbed("stalled", "stall", self.stalled_clients)
+
+    def disturbed(self, what, workload, connections):
+        only = (servers.OURS, servers.FLOOR)
+        found = {name: [] for name in self.names(only)}
+        for _, name in self.turns(only, self.few_rounds):
+            with self.server(name) as server:
+                alone = self.latency(server)
+                before = server.memory_bytes("Rss")
+                longer = 3 * self.seconds + 1
+                with self.load(server, workload, longer, connections=connections) as others:
+                    others.begin()
+                    beside = self.latency(server)
+                    growth = server.memory_bytes("Rss") - before
+                    others.result()
+            found[name].append({"alone": alone, "beside": beside, "growth": growth})
+            self.say(f"{what}, {connections:,} clients  {name}: p99 of a ping {alone:.0f} us "
+                     f"alone, {beside:.0f} us beside, memory + {growth / 2**20:.1f} MiB")
+        return {
+            name: {key: statistics.median(each[key] for each in rows) for key in rows[0]}
+            for name, rows in found.items()
+        }
+
+    def latency(self, server):
+        with self.load(server, "ping", connections=1) as load:
+            return load.run()["p99_us"]
+
+    # ---- The service alone
+
+    def upper(self):
+        done = subprocess.run(
+            machine.pinned(self.server_core, [servers.path_of("upper_speed")]),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+        )
+        found = json.loads(done.stdout)
+        self.say(f"upper: {found['upper_gb_s']} GB/s at {found['bytes']} bytes, "
+                 f"memcpy {found['memcpy_gb_s']} GB/s")
+        return found
+
+
+@contextlib.contextmanager
+def strace(pids, path):
+    """Counts what the processes call meanwhile."""
+    command = ["strace", "-f", "-c", "-o", path]
+    for pid in pids:
+        command += ["-p", str(pid)]
+    try:
+        tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    except OSError as error:
+        raise machine.CannotRun(f"system calls cannot be counted: {error}") from error
+    said = tracer.stderr.readline()
+    if b"attached" not in said:
+        tracer.kill()
+        raise machine.CannotRun(f"system calls cannot be counted: {said.decode().strip()}")
+    try:
+        yield
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate()

@@ -1,0 +1,101 @@
+"""The servers that are measured: ours, the peers built beside it, and any other by command."""
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import time
+
+from . import machine
+
+# ci/bench is run at the top of the tree.
+BUILD = "build/release"
+
+OURS, FLOOR = "touchstone", "floor"
+PEERS = ("libuv", "libevent", "libev")
+
+START_S = 10
+GRACE_S = 10
+
+
+def path_of(name):
+    """Of something that was built for measuring."""
+    return f"{BUILD}/tests/bench/{name}"
+
+
+def built():
+    """name: command, in the order of the tables; a peer whose library is missing is not there."""
+    commands = {OURS: f"{BUILD}/touchstone --quiet --listen 127.0.0.1:{{port}}"}
+    for name in (FLOOR, *PEERS):
+        if os.path.exists(path_of(name)):
+            commands[name] = f"{path_of(name)} {{port}}"
+    return commands
+
+
+def build():
+    for command in (
+        ["cmake", "--preset", "release"],
+        ["cmake", "--build", "--preset", "release", "--target", "touchstone", "bench"],
+    ):
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )
+        if done.returncode != 0:
+            said = done.stdout.decode(errors="replace")
+            raise machine.CannotRun(f"{' '.join(command)}: status {done.returncode}\n{said}")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A running one, alone on its core, in a session of its own."""
+
+    def __init__(self, name, command, core):
+        self.name, self.port = name, free_port()
+        words = [word.replace("{port}", str(self.port)) for word in shlex.split(command)]
+        self.process = subprocess.Popen(
+            machine.pinned(core, words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.softirqs = machine.ksoftirqd(core)
+
+    def __enter__(self):
+        limit = time.monotonic() + START_S
+        while time.monotonic() < limit and self.process.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return self
+            time.sleep(0.01)
+        self.stop()
+        raise machine.CannotRun(
+            f"{self.name} does not serve port {self.port} of 127.0.0.1 (expected: within "
+            f"{START_S} s; {{port}} in its command is the port)"
+        )
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, how)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(GRACE_S)
+                return
+
+    def pids(self):
+        return machine.session(self.process.pid)
+
+    def cpu_seconds(self):
+        """Of all its threads, and of the core's ksoftirqd, which works for it."""
+        softirqs = [self.softirqs] if self.softirqs else []
+        return sum(machine.cpu_seconds(pid) for pid in [*self.pids(), *softirqs])
+
+    def memory_bytes(self, kind):
+        return machine.memory_bytes(self.pids(), kind)
