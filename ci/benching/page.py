@@ -90,6 +90,7 @@ def page(results):
     titles = {point.name: point for point in [*POINTS, *FLAT]}
     return environment.get_template("page.html").render(
         results=results, titles=titles, costs=costs, calls=results.get("calls", {}),
+        idle=results.get("idle", {}),
         verdicts=figures.verdicts(results), bars=bars(results), lines=lines(results),
         spread=lambda point, name: figures.cost_spread(costs, point, name),
         ratio=lambda point, name: figures.ratio(costs, point, "touchstone", name),
