@@ -85,11 +85,14 @@ def row(what, how, rate, goal, unit):
 
 
 def libfuzzer(name, seconds):
-    """With AddressSanitizer and UndefinedBehaviorSanitizer."""
+    """With AddressSanitizer and UndefinedBehaviorSanitizer, and the target's own options."""
     fuzzer = tree.TOP / "build" / "fuzz-libfuzzer" / "fuzz" / f"{name}_steady"
+    options = {
+        **tree.libfuzzer_options(name), "max_total_time": seconds, "max_len": INPUT_MAX,
+        "len_control": 0, "print_final_stats": 1, "print_funcs": 0, "artifact_prefix": f"{OUT}/",
+    }
     said, used = timed(
-        [fuzzer, f"-max_total_time={seconds}", "-print_final_stats=1", "-len_control=0",
-         f"-max_len={INPUT_MAX}", f"-artifact_prefix={OUT}/"],
+        [fuzzer, *(f"-{option}={options[option]}" for option in options)],
         {"STEADY_CORPUS": str(tree.corpus(name))},
     )
     executed = re.search(r"^stat::number_of_executed_units: (\d+)", said, re.MULTILINE)
