@@ -113,7 +113,6 @@ def measure(options):
         "began": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "rounds": bench.rounds, "seconds": bench.seconds, "load_before": load_average(),
         "machine": machine.describe(bench.server_core, bench.load_core),
-        "avx2": " avx2 " in machine.read("/proc/cpuinfo"),
         "servers": list(commands), "commands": commands,
     }
     for name, text in results["machine"].items():

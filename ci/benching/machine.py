@@ -88,6 +88,10 @@ def read(path, default="unknown"):
         return default
 
 
+def has_flag(name):
+    return f" {name} " in read("/proc/cpuinfo").replace("\n", " ")
+
+
 def describe(server_core, load_core):
     """As pairs of a name and a text."""
     model = [line for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
@@ -101,7 +105,7 @@ def describe(server_core, load_core):
         "memory": f"{int(memory[0].split()[1]) // 2**20} GiB" if memory else "unknown",
         "governor": read(governor, "none is visible"),
         "system": f"{platform.system()} {platform.release()}, {os_name()}",
-        "virtual": "yes" if " hypervisor " in read("/proc/cpuinfo") else "not that it says",
+        "virtual": "yes" if has_flag("hypervisor") else "not that it says",
         "ksoftirqd": "charged to the server" if seen else "not visible, not charged",
         "C library": " ".join(platform.libc_ver()),
     }

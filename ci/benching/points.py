@@ -86,4 +86,5 @@ FLAT_RATIO_MAX = 1.1  # from 100 to 10,000 idle
 FLOOD_P99_US_MAX = 5000
 STALLED_MEMORY_MAX = 1.1  # times clients x buffer
 STALLED_P99_MAX = 2.0  # times the undisturbed
-UPPER_GB_S_AVX2, UPPER_OF_MEMCPY, UPPER_GB_S = 40, 0.5, 15
+# By what upper() was compiled for: GB/s, or part of memcpy's.
+UPPER = {"upper_speed": (15, None), "upper_speed_avx2": (40, 0.5)}
