@@ -105,6 +105,8 @@ def load_average():
 
 def measure(options):
     wanted = chosen_points(options)
+    clients = points.IDLE if {"idle", "flat"} & set(wanted) else points.STALLED
+    machine.allow_descriptors(clients + points.DESCRIPTORS_BESIDE)
     servers.build()
     commands = chosen_servers(options)
     extras = [name for name, _ in options.extra]

@@ -18,13 +18,15 @@ class Load:
     """with Load(server, core, "ping", seconds=1, connections=64) as load: it is connected and warm;
     run() does the work."""
 
-    def __init__(self, server, core, workload, seconds, **options):
+    def __init__(self, server, core, workload, seconds, behind=False, **options):
+        """behind: other loads on the core come first, so that what they wait for is the server."""
         self.server, self.seconds = server, seconds
-        command = [servers.path_of("load"), workload, "--port", server.port]
+        command = ["nice", "-n", "19"] if behind else []
+        command += [servers.path_of("load"), workload, "--port", server.port]
         options["ms"] = round(1000 * seconds)
         for name, value in options.items():
             command += [f"--{name}", value]
-        self.what = " ".join(str(word) for word in command[1:])
+        self.what = " ".join(str(word) for word in command[command.index(workload):])
         self.process = subprocess.Popen(
             machine.pinned(core, command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True,

@@ -3,6 +3,7 @@
 import functools
 import os
 import platform
+import resource
 import time
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def read(path, default="unknown"):
         return Path(path).read_text().strip()
     except OSError:
         return default
+
+
+def allow_descriptors(count):
+    """For ourselves, and so for all that we start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise CannotRun(f"the limit of descriptors is {hard} (expected: {count}; see ulimit -Hn)")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def has_flag(name):

@@ -9,6 +9,8 @@ IDLE = 10_000
 STALLED = 1_000
 FLOODS = 2
 BUFFER_BYTES = 65536
+# Beside clients: what a server and the load have open themselves, with room to spare.
+DESCRIPTORS_BESIDE = 600
 
 PING, STREAM, CHURN = "a message", "64 KiB", "a connection"
 

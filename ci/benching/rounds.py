@@ -124,7 +124,9 @@ class Bench:
                 alone = self.latency(server)
                 before = server.memory_bytes("Rss")
                 longer = 3 * self.seconds + 1
-                with self.load(server, workload, longer, connections=connections) as others:
+                with self.load(
+                    server, workload, longer, behind=True, connections=connections
+                ) as others:
                     others.begin()
                     beside = self.latency(server)
                     growth = server.memory_bytes("Rss") - before
