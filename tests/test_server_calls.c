@@ -101,7 +101,7 @@ static struct result change(const struct poller *poller, int32_t descriptor, str
     static const char letters[] = "-rw";
     char text[16];
     snprintf(text, sizeof text, "%d%c%c ", descriptor, letters[from], letters[to]);
-    strcat(world.changes, text);
+    strncat(world.changes, text, sizeof world.changes - strlen(world.changes) - 1);
     return descriptor == world.refused ? broken : none;
 }
 

@@ -66,7 +66,7 @@ static const char *const reasons[] = {
 static FILE *file;
 static const char *separator;
 
-static void out(const char *format, ...) {
+__attribute__((format(printf, 1, 2))) static void out(const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vfprintf(file, format, arguments);
