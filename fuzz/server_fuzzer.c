@@ -2,7 +2,11 @@
  *
  * Any bytes decode to a scenario with its kernel's choices; the server runs it on the simulated
  * epoll and on the simulated kqueue. The oracle judges every step, and what the clients see must be
- * the same on both where it cannot depend on chance. */
+ * the same on both where it cannot depend on chance.
+ *
+ * It has no mutator of its own. One that inserts, moves and changes steps was tried: from the
+ * corpus it reached 1,180 edges in five minutes, where libFuzzer's mutations of plain bytes reached
+ * 1,188 in half the executions. */
 
 #include "check.h"
 #include "scenario/run.h"
