@@ -363,6 +363,29 @@ static void the_service_maps_ascii_alone(void **state) {
     }
 }
 
+/* Looking for idle clients falls due a millisecond before accepting does: two waits, and neither is
+ * taken for the other. Behind them, nothing is due. */
+static void a_wait_has_a_reason_of_its_own(void **state) {
+    struct oracle oracle;
+    struct stream stream;
+    struct scenario scenario = {.step_count = 0};
+    (void)state;
+    stream_init(&stream, &scenario);
+    oracle_init(&oracle, &stream, 1000, 0);
+    oracle_accepted(&oracle, 0, 0);
+    oracle_taken(&oracle, 0, 1, 10);
+    oracle_refused(&oracle, 901);
+    oracle_timed_out(&oracle, 901, 1001); /* the idle: again from 1101 on */
+    oracle_timed_out(&oracle, 1001, 1003);
+    oracle_refused(&oracle, 1003);
+    oracle_timed_out(&oracle, 1003, 1102);
+    assert_false(oracle.failed);
+    oracle_timed_out(&oracle, 1102, 1103);
+    assert_false(oracle.failed);
+    oracle_timed_out(&oracle, 1103, 1104);
+    assert_true(oracle.failed);
+}
+
 static void documented_errors_alone_are_injected(void **state) {
     (void)state;
     for (int call = 0; call < CALL_KINDS; call++) {
@@ -388,6 +411,7 @@ int main(void) {
         cmocka_unit_test(text_begins_with_its_word),
         cmocka_unit_test(printing_keeps_to_its_room),
         cmocka_unit_test(the_service_maps_ascii_alone),
+        cmocka_unit_test(a_wait_has_a_reason_of_its_own),
         cmocka_unit_test(documented_errors_alone_are_injected),
     };
     return cmocka_run_group_tests_name("scenario", tests, NULL, NULL);

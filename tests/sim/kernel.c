@@ -704,9 +704,10 @@ static struct result wait_for(struct sim_kernel *sim, void *records, size_t max,
     }
     if (found > 0) return (struct result){.value = found};
     if (timeout_ms >= 0 && sim->now_ms + (uint64_t)timeout_ms <= sim->until_ms) {
+        uint64_t began_ms = sim->now_ms;
         sim->now_ms += (uint64_t)timeout_ms;
         if (timeout_ms > 0) sim->now_ms += lateness(sim);
-        oracle_timed_out(sim->oracle, (uint64_t)timeout_ms, sim->now_ms);
+        oracle_timed_out(sim->oracle, began_ms, sim->now_ms);
         return (struct result){.value = 0};
     }
     sim->now_ms = timeout_ms >= 0 || sim->until_ms > sim->now_ms ? sim->until_ms : sim->now_ms;

@@ -130,12 +130,26 @@ static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     return next < now_ms + REST_MS ? now_ms + REST_MS : next;
 }
 
-void oracle_timed_out(struct oracle *oracle, uint64_t timeout_ms, uint64_t now_ms) {
+/* Why a wait timed out: the first thing that fell due meanwhile. If none did, one that was due
+ * before: a server also sees to it when an event comes, and nothing here tells of that. */
+static uint32_t reason_of(const struct oracle *oracle, uint64_t began_ms, uint64_t now_ms) {
+    uint32_t reason = DUE_KINDS;
+    uint64_t first = NEVER;
     for (uint32_t i = 0; i < DUE_KINDS; i++) {
-        if (oracle->due_ms[i] > now_ms) continue;
-        oracle->due_ms[i] = i == DUE_IDLE ? next_idle_ms(oracle, now_ms) : NEVER;
-        return;
+        uint64_t due = oracle->due_ms[i];
+        uint64_t rank = due >= began_ms ? due : NEVER - 1 - i;
+        if (due > now_ms || rank >= first) continue;
+        reason = i;
+        first = rank;
     }
-    unsigned long long waited = timeout_ms;
-    oracle_fail(oracle, "a wait of %llu ms timed out with nothing due", waited);
+    return reason;
+}
+
+void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t now_ms) {
+    uint32_t reason = reason_of(oracle, began_ms, now_ms);
+    unsigned long long waited = now_ms - began_ms;
+    if (reason == DUE_KINDS)
+        oracle_fail(oracle, "a wait of %llu ms timed out with nothing due", waited);
+    else
+        oracle->due_ms[reason] = reason == DUE_IDLE ? next_idle_ms(oracle, now_ms) : NEVER;
 }

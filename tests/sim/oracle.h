@@ -72,4 +72,4 @@ void oracle_stops(struct oracle *oracle, uint64_t now_ms);
 
 /* A wait timed out: something must be due. Each thing that is due is the
  * reason of one such wait, so that waits of a millisecond are a spin, too. */
-void oracle_timed_out(struct oracle *oracle, uint64_t timeout_ms, uint64_t now_ms);
+void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t now_ms);
