@@ -10,6 +10,7 @@ import pathlib
 import pytest
 
 from .results import FAILED, PASSED, SKIPPED, Result
+from .server import ENDED
 
 SUITE = pathlib.Path(__file__).parent / "suite"
 _PLUGINS = ("xdist", "timeout", "touchstone_conform.plugin")
@@ -92,7 +93,10 @@ class _Collector:
 def _add_failure(result, report):
     evidence = report.evidence
     if result.outcome == FAILED:  # the end of the test failed, too
-        result.message += "\n" + evidence["message"]
+        parts = [result.message, evidence["message"]]
+        if ENDED.match(evidence["message"]):  # what its clients saw follows from that
+            parts.reverse()
+        result.message = "\n".join(parts)
     else:
         result.message = evidence["message"]
     result.outcome = FAILED

@@ -27,6 +27,7 @@ _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
 _SANITIZER_REPORT = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Memory|Thread)Sanitizer|: runtime error: "
 )
+ENDED = re.compile(r"the server (exited|was killed) .*while it should serve")
 NOT_OURS = "process to look at: the kit did not start this server"
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
