@@ -270,6 +270,15 @@ def test_a_listed_pass(conform, known):
     assert status == DOES_NOT
 
 
+def test_a_listed_pass_of_a_smoke_run(conform, known):
+    """What was not run may fail as listed."""
+    known.write_text("CLOSE-2 *\nSTART-2 *\n")
+    words = ["--smoke", "--expected-failures", known, "-k", "CLOSE-2", "START-2", "--"]
+    status, said = conform(*words, *broken("farewell"))
+    assert "all as expected" in said
+    assert status == CONFORMS
+
+
 def test_a_wrong_reason(conform, known):
     known.write_text("CLOSE-2 *time-out*\n")
     status, said = judge_known(conform, known, "farewell")

@@ -440,7 +440,9 @@ class _Judgement:
             options.expected = expected.read(
                 options.expected_failures, options.specification.requirements
             )
-        return [] if options.expected is None else expected.complaints(verdicts, options.expected)
+        if options.expected is None:
+            return []
+        return expected.complaints(verdicts, options.expected, whole=not options.smoke)
 
     def _print(self, verdicts, surprises):
         self._printer.verdicts(verdicts)
