@@ -386,6 +386,8 @@ class _Play:
             self._fail(client, "the connection timed out")
         if self._stopping or client.shed:
             return
+        if not client.fin_sent and client.got == 0 and self._scenario.uses("descriptors"):
+            raise Missing("server that lets newcomers wait: for want of descriptors it closes them")
         if not client.fin_sent:
             idle = time.monotonic() - client.moved
             if timeout == 0 or idle < timeout - _EARLY_S:
