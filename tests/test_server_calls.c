@@ -28,7 +28,7 @@ static const struct result all = {.value = BUFFER_BYTES};
 
 /* A kernel that gives what it was told to: the first of a list, and then the second for ever. */
 static struct world {
-    struct result accepted[2], received[2], sent[2], shut;
+    struct result accepted[2], received[2], sent[2], shut, unread;
     int32_t refused; /* a descriptor whose watching cannot be changed */
     int accepts, receives, sends, shutdowns, closes, releases, unreads;
     const uint8_t *released;
@@ -80,7 +80,7 @@ static struct result close_descriptor(void *self, int32_t descriptor) {
 
 static struct result unread(void *self, int32_t descriptor) {
     world.unreads++;
-    return none;
+    return world.unread;
 }
 
 static void release(void *self, uint8_t *bytes, size_t length) {
@@ -131,6 +131,7 @@ static int set_up(void **state) {
     world = (struct world){.accepted = {would_block, would_block},
                            .received = {would_block, would_block},
                            .sent = {would_block, would_block},
+                           .refused = -1,
                            .now_ms = 1000};
     struct poller poller = {.ops = &poller_ops, .kernel = {.ops = &kernel_ops}};
     event_log = (struct log){.kernel = poller.kernel, .level = LOG_EVENTS};
@@ -183,9 +184,17 @@ static void what_lies_behind_the_slots_is_nobody(void **state) {
         (struct connection){.state = CONNECTION_OPEN, .slot = {.generation = 1, .live = true}};
     assert_int_equal(step((struct token){.slot = SLOTS, .generation = 1}), SERVER_RUNNING);
     assert_int_equal(world.receives, 0);
+    server.options.idle_timeout_ms = 300;
+    admit_as(SLOTS - 1);
+    world.now_ms += 301;
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.closes, 1);
     admit_as(SLOTS - 1);
     step(TOKEN_STOP);
     assert_int_equal(world.unreads, 1);
+    world.now_ms += 501;
+    step(TOKEN_STOP);
+    assert_int_equal(world.closes, 1);
 }
 
 static void a_descriptor_beyond_the_slots_is_closed(void **state) {
@@ -200,10 +209,22 @@ static void a_descriptor_beyond_the_slots_is_closed(void **state) {
 
 static void at_the_stop_everybody_is_asked(void **state) {
     admit_as(CLIENT + 1);
-    admit_as(CLIENT - 2);
+    admit_as(0);
     admit_as(CLIENT);
     step(TOKEN_STOP);
+    assert_int_equal(world.accepts, 1);
     assert_int_equal(world.unreads, 3);
+    assert_int_equal(world.shutdowns, 3);
+    world.now_ms += 501;
+    assert_int_equal(step(TOKEN_STOP), SERVER_STOPPED);
+    assert_int_equal(world.closes, 3);
+}
+
+static void who_cannot_be_asked_is_owed_nothing(void **state) {
+    admit();
+    world.unread = (struct result){.value = 5, .fault = FAULT_OTHER, .raw = EIO_RAW};
+    step(TOKEN_STOP);
+    assert_int_equal(world.shutdowns, 1);
 }
 
 static void memory_that_was_needed_is_given_back(void **state) {
@@ -263,7 +284,7 @@ static void who_cannot_be_unwatched_was_not_watched(void **state) {
     assert_string_equal(world.changes, "3r- ");
     assert_int_equal(step(TOKEN_LISTENER), SERVER_RUNNING);
     assert_int_equal(world.accepts, 0);
-    world.refused = 0;
+    world.refused = -1;
     world.now_ms += 101;
     step(client);
     assert_string_equal(world.changes, "3-r ");
@@ -274,11 +295,54 @@ static void with_nothing_due_it_waits_for_ever(void **state) {
     assert_int_equal(world.timeout_ms, -1);
 }
 
+/* Idleness */
+
 static void the_shortest_time_out_is_one(void **state) {
     server.options.idle_timeout_ms = 1;
     admit();
     step(client);
     assert_int_equal(world.timeout_ms, 2);
+}
+
+/* The one behind is idle for just as long as it may be: it is looked at again, but not at once. */
+static void idle_is_who_is_so_for_longer(void **state) {
+    server.options.idle_timeout_ms = 300;
+    admit_as(0);
+    world.now_ms += 1;
+    admit();
+    world.now_ms += 300;
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.closes, 1);
+    assert_int_equal(server.connections[0].state, CONNECTION_CLOSED);
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.timeout_ms, 101);
+}
+
+/* It is idle for 0 ms when all are looked at. */
+static void the_next_look_is_when_the_first_can_be_idle(void **state) {
+    server.options.idle_timeout_ms = 300;
+    admit();
+    world.now_ms += 301;
+    world.received[0] = all;
+    step(client);
+    step(client);
+    assert_int_equal(world.timeout_ms, 301);
+}
+
+static void the_first_is_who_is_idle_longest(void **state) {
+    server.options.idle_timeout_ms = 1000;
+    for (int32_t i = 0; i < 3; i++) { /* idle for 701, 901 and 801 ms */
+        admit_as(CLIENT - 2 + i);
+        server.connections[CLIENT - 2 + i].progress_ms += i == 0 ? 300u : i == 1 ? 100u : 200u;
+    }
+    world.now_ms += 1001;
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.closes, 0);
+    server.options.idle_timeout_ms = 1200;
+    world.now_ms += 101;
+    step(TOKEN_LISTENER);
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.timeout_ms, 1200 - 1002 + 1);
 }
 
 /* How often it asks */
@@ -356,7 +420,7 @@ static void the_log_tells_of_the_call_that_failed(void **state) {
         world.refused = CLIENT;
         step(token);
         assert_non_null(strstr(world.lines, " why=error errno=ENOMEM in="));
-        world.refused = 0;
+        world.refused = -1;
     }
 }
 
@@ -387,12 +451,16 @@ int main(void) {
         TEST(what_lies_behind_the_slots_is_nobody),
         TEST(a_descriptor_beyond_the_slots_is_closed),
         TEST(at_the_stop_everybody_is_asked),
+        TEST(who_cannot_be_asked_is_owed_nothing),
         TEST(memory_that_was_needed_is_given_back),
         TEST(the_poller_is_told_of_changes_alone),
         TEST(who_cannot_be_watched_is_closed),
         TEST(who_cannot_be_unwatched_was_not_watched),
         TEST(with_nothing_due_it_waits_for_ever),
         TEST(the_shortest_time_out_is_one),
+        TEST(idle_is_who_is_so_for_longer),
+        TEST(the_next_look_is_when_the_first_can_be_idle),
+        TEST(the_first_is_who_is_idle_longest),
         TEST(who_would_block_is_not_asked_again),
         TEST(a_short_read_is_the_last),
         TEST(who_was_interrupted_is_asked_again),
