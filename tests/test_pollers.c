@@ -91,7 +91,7 @@ static void test_epoll_change(void **state) {
 
 static void test_epoll_wait(void **state) {
     struct recorder recorder;
-    struct readiness ready[POLLER_EVENTS_MAX];
+    struct readiness ready[POLLER_EVENTS_MAX] = {[2] = {.token = {.slot = 99}}};
     struct poller poller = open_poller(&recorder, &poller_epoll);
     recorder.answer.value = 2;
     recorder.records[0] = (struct epoll_record){EPOLL_CODEC_IN, token_pack(token)};
@@ -104,8 +104,11 @@ static void test_epoll_wait(void **state) {
     assert_int_equal(ready[0].token.generation, 3);
     assert_true(ready[0].readable && !ready[0].hangup);
     assert_true(!ready[1].readable && ready[1].hangup);
-    recorder.answer = (struct result){.fault = FAULT_INTERRUPTED, .raw = 4};
+    assert_int_equal(ready[2].token.slot, 99);
+    recorder.records[0].token = 0;
+    recorder.answer = (struct result){.value = 1, .fault = FAULT_INTERRUPTED, .raw = 4};
     assert_int_equal(poller.ops->wait(&poller, ready, -1).fault, FAULT_INTERRUPTED);
+    assert_int_equal(ready[0].token.slot, DESCRIPTOR);
 }
 
 static struct result change_kqueue(struct recorder *recorder, struct result answer,
@@ -144,8 +147,8 @@ static void test_kqueue_change_fails(void **state) {
     assert_int_equal(result.fault, FAULT_PIPE);
     assert_int_equal(result.raw, 32);
     assert_int_equal(change_kqueue(&recorder, both, receipt, not_found).fault, FAULT_NOT_FOUND);
-    struct result failed = {.fault = FAULT_MEMORY, .raw = 12};
-    assert_int_equal(change_kqueue(&recorder, failed, receipt, receipt).fault, FAULT_MEMORY);
+    struct result failed = {.value = 2, .fault = FAULT_MEMORY, .raw = 12};
+    assert_int_equal(change_kqueue(&recorder, failed, broken, broken).fault, FAULT_MEMORY);
     /* kqueue(2): when kevent fails with EINTR all changes have been applied. */
     struct result interrupted = {.fault = FAULT_INTERRUPTED, .raw = 4};
     assert_int_equal(change_kqueue(&recorder, interrupted, broken, broken).fault, FAULT_NONE);
@@ -153,7 +156,7 @@ static void test_kqueue_change_fails(void **state) {
 
 static void test_kqueue_wait(void **state) {
     struct recorder recorder;
-    struct readiness ready[POLLER_EVENTS_MAX];
+    struct readiness ready[POLLER_EVENTS_MAX] = {[1] = {.token = {.slot = 99}}};
     struct poller poller = open_poller(&recorder, &poller_kqueue);
     recorder.answer.value = 1;
     recorder.events[0] = (struct kqueue_record){
@@ -163,6 +166,11 @@ static void test_kqueue_wait(void **state) {
     assert_int_equal(recorder.max, POLLER_EVENTS_MAX);
     assert_int_equal(recorder.timeout_ms, -1);
     assert_true(ready[0].readable && ready[0].hangup && !ready[0].writable);
+    assert_int_equal(ready[0].token.generation, 3);
+    assert_int_equal(ready[1].token.slot, 99);
+    recorder.events[0].token = 0;
+    recorder.answer = (struct result){.value = 1, .fault = FAULT_INTERRUPTED, .raw = 4};
+    assert_int_equal(poller.ops->wait(&poller, ready, -1).fault, FAULT_INTERRUPTED);
     assert_int_equal(ready[0].token.generation, 3);
 }
 
