@@ -133,6 +133,11 @@ static void test_levels(void **state) {
     log.level = LOG_EVENTS;
     log_data(&log, token, (const uint8_t *)"x", 1);
     expect_lines("");
+    log.level = LOG_CHUNKS;
+    log_stop(&log, 1);
+    log_leave(&log, token, &connection);
+    expect_lines("stop connections=1\n"
+                 "leave token=5.2 peer=127.0.0.1:51234 why=end in=12 out=10\n");
 }
 
 /* Every byte alone: no control byte and nothing above 0x7e gets out, and each in its own form. */
