@@ -28,9 +28,9 @@ static const struct result all = {.value = BUFFER_BYTES};
 
 /* A kernel that gives what it was told to: the first of a list, and then the second for ever. */
 static struct world {
-    struct result accepted[2], received[2], sent[2], shut, unread;
+    struct result accepted[2], received[2], sent[2], shut, unread, waited;
     int32_t refused; /* a descriptor whose watching cannot be changed */
-    int accepts, receives, sends, shutdowns, closes, releases, unreads;
+    int accepts, receives, sends, shutdowns, closes, releases, unreads, clocks;
     const uint8_t *released;
     size_t released_bytes;
     char changes[128]; /* of the poller, as text */
@@ -89,7 +89,10 @@ static void release(void *self, uint8_t *bytes, size_t length) {
     world.released_bytes = length;
 }
 
-static uint64_t clock_ms(void *self) { return world.now_ms; }
+static uint64_t clock_ms(void *self) {
+    world.clocks++;
+    return world.now_ms;
+}
 
 static struct result log_write(void *self, const char *line, size_t length) {
     strncat(world.lines, line, length);
@@ -109,7 +112,7 @@ static struct result wait(const struct poller *poller, struct readiness ready[PO
                           int32_t timeout_ms) {
     world.timeout_ms = timeout_ms;
     ready[0] = (struct readiness){.token = world.ready, .readable = true};
-    return (struct result){.value = 1};
+    return world.waited;
 }
 
 static const struct kernel_ops kernel_ops = {.accept = accept_client,
@@ -131,6 +134,7 @@ static int set_up(void **state) {
     world = (struct world){.accepted = {would_block, would_block},
                            .received = {would_block, would_block},
                            .sent = {would_block, would_block},
+                           .waited = {.value = 1},
                            .refused = -1,
                            .now_ms = 1000};
     struct poller poller = {.ops = &poller_ops, .kernel = {.ops = &kernel_ops}};
@@ -293,6 +297,16 @@ static void who_cannot_be_unwatched_was_not_watched(void **state) {
 static void with_nothing_due_it_waits_for_ever(void **state) {
     admit();
     assert_int_equal(world.timeout_ms, -1);
+    assert_int_equal(world.clocks, 0);
+}
+
+static void a_wait_that_failed_tells_of_nobody(void **state) {
+    admit();
+    world.waited = (struct result){.value = 1, .fault = FAULT_INTERRUPTED, .raw = 4};
+    assert_int_equal(step(client), SERVER_RUNNING);
+    world.waited = (struct result){.value = 1, .fault = FAULT_WOULD_BLOCK, .raw = 11};
+    assert_int_equal(step(client), SERVER_FAILED);
+    assert_int_equal(world.receives, 0);
 }
 
 /* Idleness */
@@ -457,6 +471,7 @@ int main(void) {
         TEST(who_cannot_be_watched_is_closed),
         TEST(who_cannot_be_unwatched_was_not_watched),
         TEST(with_nothing_due_it_waits_for_ever),
+        TEST(a_wait_that_failed_tells_of_nobody),
         TEST(the_shortest_time_out_is_one),
         TEST(idle_is_who_is_so_for_longer),
         TEST(the_next_look_is_when_the_first_can_be_idle),
