@@ -27,6 +27,9 @@ def measure(names, seconds, bad_usage, say):
         if name not in tree.honest_targets():
             bad_usage(f"'{name}' is no target (expected: {' '.join(tree.honest_targets())})")
     names = names or tree.honest_targets()
+    for name in names:
+        if not tree.corpus(name).is_dir():
+            raise machine.CannotRun(f"{name} has no corpus (expected: fuzz/corpus/{name})")
     OUT.mkdir(parents=True, exist_ok=True)
     try:
         build(names)
