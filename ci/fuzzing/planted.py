@@ -145,8 +145,10 @@ def hunt(engine, target, seconds):
 def show(defect, results):
     cells = []
     for result in results:
-        execs = f"{result.seconds:6.1f} s {result.stats.execs:>11,}"
-        cells.append(execs if result.findings else f"{'ESCAPED':>20}")
+        found = f"{result.seconds:6.1f} s {result.stats.execs:>11,}"
+        if result.stats.execs == 0:
+            found = f"{'at once, by a seed':>20}"
+        cells.append(found if result.findings else f"{'ESCAPED':>20}")
     tree.say(f"{defect.target:13} {'  '.join(cells)}  {defect.name}")
 
 
