@@ -121,7 +121,9 @@ static struct operations legal_operations(const struct model *model, unsigned ca
     for (uint32_t unread = 0; model->phase == ECHOING && unread <= 2; unread++) {
         add(&operations, (struct operation){.verb = STOP, .unread = unread});
     }
+    const bool answered = model->sent == model->taken;
     for (enum connection_reason reason = CONNECTION_ENDED; reason <= CONNECTION_EXPIRED; reason++) {
+        if (reason == CONNECTION_ENDED && !answered) continue;
         add(&operations, (struct operation){.verb = LOSE, .reason = reason});
     }
     return operations;
@@ -644,6 +646,10 @@ static void validity_sees_each_contradiction(void **state) {
     struct connection done = opened();
     connection_lose(&done, CONNECTION_IDLE);
     check_common_defects(&done);
+    done.reason = CONNECTION_ENDED;
+    done.received = 2;
+    done.pending.write = 2;
+    check_invalid(done, "ended with something pending");
 
     closed.interest = INTEREST_READ;
     check_invalid(closed, "the poller still knows it");

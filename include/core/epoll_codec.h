@@ -7,10 +7,9 @@
  * source    epoll_ctl(2); the numbers are those of linux/eventpoll.h */
 #define EPOLL_CODEC_IN 0x001u
 #define EPOLL_CODEC_OUT 0x004u
-#define EPOLL_CODEC_ERR 0x008u /* always reported, cannot be masked */
-#define EPOLL_CODEC_HUP 0x010u /* likewise */
-#define EPOLL_CODEC_RDHUP                                                                          \
-    0x2000u /* never asked for: with IN or OUT it spins on a half-closed peer */
+#define EPOLL_CODEC_ERR 0x008u    /* always reported, cannot be masked */
+#define EPOLL_CODEC_HUP 0x010u    /* likewise */
+#define EPOLL_CODEC_RDHUP 0x2000u /* never asked for: it spins on a half-closed peer */
 
 enum epoll_operation { EPOLL_ADD, EPOLL_DELETE, EPOLL_MODIFY };
 
@@ -24,10 +23,33 @@ struct epoll_record {
     uint64_t token; /* packed */
 };
 
+/*@
+#include "core/acsl/epoll_codec.acsl"
+*/
+
 /* The one epoll_ctl that leads from one interest to another; level-triggered.
- * requires  from != to */
+ * requires  from != to
+ * carries   COST-1 */
+/*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
+  @ assigns  \nothing;
+  @ ensures  add: \result.operation == EPOLL_ADD <==> from == INTEREST_NONE;
+  @ ensures  delete: \result.operation == EPOLL_DELETE <==> to == INTEREST_NONE;
+  @ ensures  modify: \result.operation == EPOLL_MODIFY <==>
+  @            from != INTEREST_NONE && to != INTEREST_NONE;
+  @ ensures  events: \result.events == EpollEvents(to);
+  @*/
 struct epoll_change epoll_encode(enum interest from, enum interest to);
 
 /* Reads a record. Total: unknown bits are ignored.
- * ensures   each flag of the result depends on its own bits alone */
+ * ensures   each flag of the result depends on its own bits alone
+ * carries   CLOSE-1: a hang-up is a hint, and never the end */
+/*@ requires readable: \valid_read(record);
+  @ assigns  \nothing;
+  @ ensures  token: TokenPacked(\result.token) == record->token;
+  @ ensures  readable: \result.readable <==> (record->events & EPOLL_CODEC_IN) != 0;
+  @ ensures  writable: \result.writable <==> (record->events & EPOLL_CODEC_OUT) != 0;
+  @ ensures  hangup: \result.hangup <==> (record->events & EPOLL_CODEC_HUP) != 0 ||
+  @            (record->events & EPOLL_CODEC_RDHUP) != 0;
+  @ ensures  error: \result.error <==> (record->events & EPOLL_CODEC_ERR) != 0;
+  @*/
 struct readiness epoll_decode(const struct epoll_record *record);

@@ -27,18 +27,49 @@ struct kqueue_record {
 
 #define KQUEUE_CHANGES_MAX 2
 
+/*@
+#include "core/acsl/kqueue_codec.acsl"
+*/
+
 /* The changes that lead from one interest to another: the old filter goes, the new one comes.
  *
  * requires  from != to
  * ensures   the result is how many changes stand in `changes`, 1 or 2, each asking for a receipt
+ * carries   COST-1
  */
+/*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
+  @ requires room: \valid(changes + (0 .. KQUEUE_CHANGES_MAX - 1));
+  @ assigns  changes[0 .. KQUEUE_CHANGES_MAX - 1];
+  @ ensures  count: \result == (from == INTEREST_NONE || to == INTEREST_NONE ? 1 : 2);
+  @ ensures  goes: from != INTEREST_NONE ==>
+  @            KqueueChange(changes[0], descriptor, token, from, KQUEUE_CODEC_DELETE);
+  @ ensures  comes: to != INTEREST_NONE ==>
+  @            KqueueChange(changes[\result - 1], descriptor, token, to, KQUEUE_CODEC_ADD);
+  @*/
 size_t kqueue_encode(int32_t descriptor, struct token token, enum interest from, enum interest to,
                      struct kqueue_record changes[KQUEUE_CHANGES_MAX]);
 
 /* What the receipt says of its change.
  * ensures   FAULT_NONE also if a filter to be deleted was already gone */
+/*@ requires readable: \valid_read(change) && \valid_read(receipt);
+  @ assigns  \nothing;
+  @ ensures  gone: (change->flags & KQUEUE_CODEC_DELETE) != 0 &&
+  @            receipt->fault == FAULT_NOT_FOUND ==> \result == FAULT_NONE;
+  @ ensures  said: !((change->flags & KQUEUE_CODEC_DELETE) != 0 &&
+  @            receipt->fault == FAULT_NOT_FOUND) ==> \result == receipt->fault;
+  @*/
 enum fault kqueue_receipt(const struct kqueue_record *change, const struct kqueue_record *receipt);
 
 /* Reads an event. Total: unknown filters and flags are ignored.
- * ensures   readable, writable: by the filter; hangup: EOF; error: ERROR, or EOF with an errno */
+ * ensures   readable, writable: by the filter; hangup: EOF; error: ERROR, or EOF with an errno
+ * carries   CLOSE-1: a hang-up is a hint, and never the end */
+/*@ requires readable: \valid_read(record);
+  @ assigns  \nothing;
+  @ ensures  token: TokenPacked(\result.token) == record->token;
+  @ ensures  readable: \result.readable <==> record->filter == KQUEUE_READ;
+  @ ensures  writable: \result.writable <==> record->filter == KQUEUE_WRITE;
+  @ ensures  hangup: \result.hangup <==> (record->flags & KQUEUE_CODEC_EOF) != 0;
+  @ ensures  error: \result.error <==> (record->flags & KQUEUE_CODEC_ERROR) != 0 ||
+  @            ((record->flags & KQUEUE_CODEC_EOF) != 0 && record->filter_flags != 0);
+  @*/
 struct readiness kqueue_decode(const struct kqueue_record *record);

@@ -24,26 +24,57 @@ struct token_slot {
     bool live;
 };
 
+/*@
+#include "core/acsl/token.acsl"
+*/
+
 /* Issues the next token of a slot that has none in use.
  *
  * requires  the slot is not live; it began as all zeroes, and `number` was always the same
  * ensures   the slot is live; the token resolves to it and differs from the 2^32 - 2 issued before
  *           it here; its generation is not 0
+ * carries   FAIR-1
  */
+/*@ requires idle: \valid(slot) && !slot->live;
+  @ assigns  slot->generation, slot->live;
+  @ ensures  named: \result.slot == number && \result.generation != 0;
+  @ ensures  live: TokenResolves(\result, slot);
+  @ ensures  others: TokensAge(\old(slot->generation), slot->generation);
+  @*/
 struct token token_issue(struct token_slot *slot, uint32_t number);
 
 /* Takes back the slot's token.
  *
  * requires  the slot is live
  * ensures   no token resolves to the slot until the next is issued
+ * carries   FAIR-1
  */
+/*@ requires live: \valid(slot) && slot->live;
+  @ assigns  slot->live;
+  @ ensures  dead: !slot->live && \forall struct token t; !TokenResolves(t, slot);
+  @*/
 void token_release(struct token_slot *slot);
 
 /* True if the slot is live and the token is its newest. The caller has looked the slot up by
- * token.slot. */
+ * token.slot.
+ * carries   FAIR-1 */
+/*@ requires readable: \valid_read(slot);
+  @ assigns  \nothing;
+  @ ensures  twin: \result <==> TokenResolves(token, slot);
+  @*/
 bool token_resolves(struct token token, const struct token_slot *slot);
 
 /* A token as the 64 bits that epoll and kqueue carry for us, and back.
  * ensures   token_unpack(token_pack(t)) is t, and only TOKEN_LISTENER packs to 0 */
+/*@ assigns  \nothing;
+  @ ensures  packed: \result == TokenPacked(token);
+  @ ensures  listener: \result == 0 <==> token.slot == 0 && token.generation == 0;
+  @*/
 uint64_t token_pack(struct token token);
+
+/*@ assigns  \nothing;
+  @ ensures  packed: TokenPacked(\result) == packed;
+  @ ensures  back: \forall struct token t; TokenPacked(t) == packed ==>
+  @            \result.slot == t.slot && \result.generation == t.generation;
+  @*/
 struct token token_unpack(uint64_t packed);

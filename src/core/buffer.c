@@ -27,11 +27,23 @@ void buffer_consume(struct buffer *buffer, size_t count) {
     if (buffer->read == buffer->write) buffer_init(buffer);
 }
 
-static void copy(uint8_t *to, const uint8_t *from, size_t length) {
-    for (size_t i = 0; i < length; i++)
+/*@ requires ordered: begin <= end;
+  @ requires readable: \valid_read(from + (begin .. end - 1));
+  @ requires writable: \valid(to + (begin .. end - 1));
+  @ requires apart: \separated(to + (begin .. end - 1), from + (begin .. end - 1));
+  @ assigns  to[begin .. end - 1];
+  @ ensures  copied: \forall integer i; begin <= i < end ==> to[i] == from[i];
+  @*/
+static void copy(uint8_t *to, const uint8_t *from, size_t begin, size_t end) {
+    /*@ loop invariant range: begin <= i <= end;
+      @ loop invariant done: \forall integer k; begin <= k < i ==> to[k] == from[k];
+      @ loop assigns i, to[begin .. end - 1];
+      @ loop variant end - i;
+      @*/
+    for (size_t i = begin; i < end; i++)
         to[i] = from[i];
 }
 
 void buffer_move(const struct buffer *buffer, uint8_t *to, const uint8_t *from) {
-    copy(to + buffer->read, from + buffer->read, buffer_pending(buffer));
+    copy(to, from, buffer->read, buffer->write);
 }

@@ -1,28 +1,37 @@
 #include "core/connection.h"
 
 /* A closed connection has only its slot's history; a live one has a token. */
+/*@ requires readable: \valid_read(c);
+  @ assigns  \nothing;
+  @ ensures  twin: \result <==> ConnectionSlotValid(c);
+  @*/
 static bool slot_is_valid(const struct connection *c) {
     if (c->state == CONNECTION_CLOSED) return !c->slot.live && c->interest == INTEREST_NONE;
     return c->slot.live && c->slot.generation != 0;
 }
 
 bool connection_is_valid(const struct connection *c, size_t capacity) {
+    if (!buffer_is_valid(&c->pending, capacity) || !slot_is_valid(c)) return false;
     size_t pending = buffer_pending(&c->pending);
     bool done = c->state == CONNECTION_DONE;
     bool may_owe = c->state == CONNECTION_STOPPING || done;
-    bool may_pend = c->state == CONNECTION_OPEN || may_owe;
+    bool may_pend = (c->state == CONNECTION_OPEN || may_owe) && c->reason != CONNECTION_ENDED;
     return c->state <= CONNECTION_DONE && c->interest <= INTEREST_WRITE &&
-           c->reason <= CONNECTION_EXPIRED && slot_is_valid(c) &&
-           buffer_is_valid(&c->pending, capacity) && pending <= c->received &&
-           (may_pend || pending == 0) && (may_owe || c->owed == 0) &&
-           (c->reason != CONNECTION_STAYS) == done;
+           c->reason <= CONNECTION_EXPIRED && (c->reason != CONNECTION_STAYS) == done &&
+           pending <= c->received && (may_pend || pending == 0) && (may_owe || c->owed == 0);
 }
 
 void connection_open(struct connection *c, uint32_t descriptor, const struct endpoint *peer) {
     assert(c->state == CONNECTION_CLOSED);
-    struct token_slot slot = c->slot;
-    token_issue(&slot, descriptor);
-    *c = (struct connection){.slot = slot, .peer = *peer, .state = CONNECTION_OPEN};
+    /*@ assert blank: ConnectionBlank(c); */
+    c->peer = *peer;
+    /*@ assert still: ConnectionBlank(c); */
+    token_issue(&c->slot, descriptor);
+    c->received = 0;
+    c->state = CONNECTION_OPEN;
+    c->reason = CONNECTION_STAYS;
+    c->error = 0;
+    /*@ assert yet: ConnectionBlank(c); */
 }
 
 struct token connection_token(const struct connection *c, uint32_t descriptor) {
@@ -56,20 +65,31 @@ size_t connection_receive_max(const struct connection *c, size_t capacity) {
     return limited ? c->owed : capacity;
 }
 
+/*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
+  @ requires reads: ConnectionReads(c) && ConnectionMayTake(c, count);
+  @ assigns  c->received, c->pending.read, c->pending.write, c->owed;
+  @ ensures  valid: ConnectionValid(c, UINT32_MAX);
+  @ ensures  took: ConnectionTook{Pre, Post}(c, count);
+  @*/
 static void take(struct connection *c, size_t count) {
-    if (c->state == CONNECTION_LINGERING)
-        return; /* our FIN is sent: no answer is possible any more */
+    /* Once our FIN is sent no answer is possible any more. */
+    if (c->state == CONNECTION_LINGERING) return;
     if (c->state == CONNECTION_STOPPING) c->owed -= (uint32_t)count;
     c->received += count;
     buffer_commit(&c->pending, count);
 }
 
 /* What loses a connection, whichever call noticed it. */
+/*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
+  @ requires open: c->state != CONNECTION_CLOSED && c->state != CONNECTION_DONE;
+  @ assigns  c->state, c->reason;
+  @ ensures  valid: ConnectionValid(c, \old(c->pending.write));
+  @ ensures  lost: ConnectionLostBy{Pre, Post}(c, kind);
+  @ ensures  same: kind != OUTCOME_RESET && kind != OUTCOME_FAILED ==> ConnectionSame{Pre, Post}(c);
+  @*/
 static void fail(struct connection *c, enum outcome_kind kind) {
-    if (kind == OUTCOME_RESET)
-        connection_lose(c, CONNECTION_RESET);
-    else if (kind == OUTCOME_FAILED)
-        connection_lose(c, CONNECTION_FAILED);
+    if (kind == OUTCOME_RESET) connection_lose(c, CONNECTION_RESET);
+    if (kind == OUTCOME_FAILED) connection_lose(c, CONNECTION_FAILED);
 }
 
 void connection_received(struct connection *c, struct outcome outcome) {
@@ -102,15 +122,19 @@ void connection_shut(struct connection *c) {
 }
 
 void connection_lose(struct connection *c, enum connection_reason reason) {
-    assert(c->state != CONNECTION_CLOSED && reason != CONNECTION_STAYS);
+    assert(c->state != CONNECTION_CLOSED);
+    assert(reason != CONNECTION_STAYS);
     if (c->state == CONNECTION_DONE) return;
     c->state = CONNECTION_DONE;
     c->reason = (uint8_t)reason;
 }
 
 void connection_close(struct connection *c) {
-    assert(c->state == CONNECTION_DONE && c->interest == INTEREST_NONE);
-    struct token_slot slot = c->slot;
-    token_release(&slot);
-    *c = (struct connection){.slot = slot, .state = CONNECTION_CLOSED};
+    assert(c->state == CONNECTION_DONE);
+    assert(c->interest == INTEREST_NONE);
+    token_release(&c->slot);
+    buffer_init(&c->pending);
+    c->owed = 0;
+    c->state = CONNECTION_CLOSED;
+    c->reason = CONNECTION_STAYS;
 }

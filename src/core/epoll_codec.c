@@ -2,6 +2,9 @@
 
 #include <assert.h>
 
+/*@ assigns  \nothing;
+  @ ensures  events: \result == EpollEvents(interest);
+  @*/
 static uint32_t events_of(enum interest interest) {
     switch (interest) {
     case INTEREST_READ: return EPOLL_CODEC_IN;
@@ -12,11 +15,8 @@ static uint32_t events_of(enum interest interest) {
 
 struct epoll_change epoll_encode(enum interest from, enum interest to) {
     assert(from != to);
-    enum epoll_operation operation = EPOLL_MODIFY;
-    if (from == INTEREST_NONE)
-        operation = EPOLL_ADD;
-    else if (to == INTEREST_NONE)
-        operation = EPOLL_DELETE;
+    enum epoll_operation operation = to == INTEREST_NONE ? EPOLL_DELETE : EPOLL_MODIFY;
+    if (from == INTEREST_NONE) operation = EPOLL_ADD;
     return (struct epoll_change){.operation = operation, .events = events_of(to)};
 }
 

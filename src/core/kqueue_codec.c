@@ -2,12 +2,19 @@
 
 #include <assert.h>
 
+/*@ assigns  \nothing;
+  @ ensures  filter: \result == KqueueFilter(interest);
+  @*/
 static enum kqueue_filter filter_of(enum interest interest) {
     return interest == INTEREST_READ ? KQUEUE_READ : KQUEUE_WRITE;
 }
 
 /* A change is the sum of one verb and RECEIPT: without it a change that fails and one that
  * succeeds cannot be told apart by position. */
+/*@ requires verb: verb == KQUEUE_CODEC_ADD || verb == KQUEUE_CODEC_DELETE;
+  @ assigns  \nothing;
+  @ ensures  change: KqueueChange(\result, descriptor, token, interest, verb);
+  @*/
 static struct kqueue_record change(int32_t descriptor, struct token token, enum interest interest,
                                    uint32_t verb) {
     return (struct kqueue_record){.descriptor = descriptor,
