@@ -148,7 +148,9 @@ def show(defect, results):
         found = f"{result.seconds:6.1f} s {result.stats.execs:>11,}"
         if result.stats.execs == 0:
             found = f"{'at once, by a seed':>20}"
-        cells.append(found if result.findings else f"{'ESCAPED':>20}")
+        if not result.findings:
+            found = f"{'ESCAPED':8} {result.stats.execs:>11,}"
+        cells.append(found)
     tree.say(f"{defect.target:13} {'  '.join(cells)}  {defect.name}")
 
 
