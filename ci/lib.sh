@@ -36,6 +36,11 @@ cmake_is_at_least() {
     [ "$(printf '%s\n' "$1" "$version" | sort -t. -k1,1n -k2,2n | head -n 1)" = "$1" ]
 }
 
+# commit_number: for samples that are others for each commit, and the same each time for one.
+commit_number() {
+    echo $((16#$(git rev-parse HEAD | cut -c1-8)))
+}
+
 # real_path COMMAND: the file behind it, through links and alternatives.
 real_path() {
     readlink -f "$(command -v "$1")"
