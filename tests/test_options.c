@@ -74,6 +74,7 @@ static void test_limits(void **state) {
     assert_int_equal(expect_good(WORDS("-i", "0")).idle_timeout_s, 0);
     assert_int_equal(expect_good(WORDS("-i", "1048576")).idle_timeout_s, 1048576);
     assert_int_equal(expect_good(WORDS("-d", "0")).drain_timeout_s, 0);
+    assert_int_equal(expect_good(WORDS("-d", "999")).drain_timeout_s, 999);
     assert_int_equal(expect_good(WORDS("-d", "1048576")).drain_timeout_s, 1048576);
 }
 
@@ -119,6 +120,11 @@ static void test_bad_listen(void **state) {
     expect_bad(WORDS("-l", "[]:80"), "--listen: '[]:80'" EXPECTED_LISTEN);
     expect_bad(WORDS("-l", "::1:80"), "--listen: '::1:80'" EXPECTED_LISTEN);
     expect_bad(WORDS("-l", "[::1]"), "--listen: '[::1]'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "::80"), "--listen: '::80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "[::1:80"), "--listen: '[::1:80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "[::1}:80"), "--listen: '[::1}:80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "::1]:80"), "--listen: '::1]:80'" EXPECTED_LISTEN);
+    expect_bad(WORDS("-l", "{::1]:80"), "--listen: '{::1]:80'" EXPECTED_LISTEN);
     expect_bad(WORDS("-l", "a:"), "--listen: port '' is not a number from 0 to 65535");
     expect_bad(WORDS("-l", "a:65536"), "--listen: port '65536' is not a number from 0 to 65535");
     expect_bad(WORDS("-l", "a:80x"), "--listen: port '80x' is not a number from 0 to 65535");
@@ -145,6 +151,9 @@ static void test_bad_values(void **state) {
     expect_bad(WORDS("-b", "10:"), "--buffer: '10:' is not a number from 1 to 1073741824");
     expect_bad(WORDS("-b", "10/"), "--buffer: '10/' is not a number from 1 to 1073741824");
     expect_bad(WORDS("-p", "poll"), "--poller: 'poll' is not one of epoll|kqueue");
+    expect_bad(WORDS("-f", "zzzz"), "--log-format: 'zzzz' is not one of text|json");
+    expect_bad(WORDS("-p", "\xff"), "--poller: '\xff' is not one of epoll|kqueue");
+    expect_bad(WORDS("-b", "1\xff"), "--buffer: '1\xff' is not a number from 1 to 1073741824");
     expect_bad(WORDS("-p", ""), "--poller: '' is not one of epoll|kqueue");
     expect_bad(WORDS("-p", "epolL"), "--poller: 'epolL' is not one of epoll|kqueue");
     expect_bad(WORDS("-f", "xml"), "--log-format: 'xml' is not one of text|json");
@@ -174,6 +183,13 @@ static void test_bad_words(void **state) {
     expect_bad(WORDS("--verbose=x"), "--verbose takes no value, but was given 'x'");
     expect_bad(WORDS("--verbose="), "--verbose takes no value, but was given ''");
     expect_bad(WORDS("-vq"), "--verbose takes no value, but was given 'q'");
+    expect_bad(WORDS("-q\xff"), "--quiet takes no value, but was given '\xff'");
+    expect_bad(WORDS("--helpx"), "unknown option '--helpx' (touchstone --help lists the options)");
+    expect_bad(WORDS("+q"),
+               "unexpected argument '+q' (touchstone takes options only; --help lists them)");
+    expect_bad(WORDS("/q"),
+               "unexpected argument '/q' (touchstone takes options only; --help lists them)");
+    expect_bad(WORDS("-\xff"), "unknown option '-\xff' (touchstone --help lists the options)");
     expect_bad(WORDS("x"),
                "unexpected argument 'x' (touchstone takes options only; --help lists them)");
     expect_bad(WORDS("-"),
