@@ -97,18 +97,23 @@ static void test_listen(void **state) {
     expect_listen("[127.0.0.1]:1", "127.0.0.1", 1);
 }
 
-/* The longest host that fits, and one byte more. */
+/* The longest host that fits, one byte more, and many. */
 static void test_longest_host(void **state) {
-    char value[OPTIONS_HOST_BYTES + 8];
-    memset(value, 'h', sizeof value);
-    memcpy(value + OPTIONS_HOST_BYTES - 1, ":1", sizeof ":1");
-    assert_int_equal(strlen(expect_good(WORDS("-l", value)).host), OPTIONS_HOST_BYTES - 1);
-    memset(value, 'h', sizeof value);
-    memcpy(value + OPTIONS_HOST_BYTES, ":1", sizeof ":1");
-    struct options options;
-    char complaint[OPTIONS_COMPLAINT_BYTES];
-    assert_int_equal(parse(&options, WORDS("-l", value), complaint), OPTIONS_BAD);
-    assert_non_null(strstr(complaint, "is not ADDRESS:PORT"));
+    static const size_t lengths[] = {OPTIONS_HOST_BYTES - 1, OPTIONS_HOST_BYTES,
+                                     OPTIONS_HOST_BYTES + 1, OPTIONS_HOST_BYTES * 2};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        char value[OPTIONS_HOST_BYTES * 2 + 8];
+        memset(value, 'h', sizeof value);
+        memcpy(value + lengths[i], ":1", sizeof ":1");
+        if (i == 0) {
+            assert_int_equal(strlen(expect_good(WORDS("-l", value)).host), lengths[i]);
+            continue;
+        }
+        struct options options;
+        char complaint[OPTIONS_COMPLAINT_BYTES];
+        assert_int_equal(parse(&options, WORDS("-l", value), complaint), OPTIONS_BAD);
+        assert_non_null(strstr(complaint, "is not ADDRESS:PORT"));
+    }
 }
 
 #define EXPECTED_LISTEN " is not ADDRESS:PORT (expected, for example, 127.0.0.1:4444 or [::1]:4444)"
