@@ -180,6 +180,9 @@ static void memory_is_an_area_and_a_connection_for_each_slot_and_one_area(void *
         size_t slot_bytes = cases[i].area_bytes + sizeof(struct connection);
         assert_int_equal(server_memory_needed(&sizes), SLOTS * slot_bytes + cases[i].area_bytes);
     }
+    assert_ptr_equal(server.areas, memory);
+    assert_ptr_equal(server.scratch, memory + SLOTS * (size_t)SERVER_AREA_UNIT);
+    assert_ptr_equal(server.connections, server.scratch + SERVER_AREA_UNIT);
 }
 
 /* Behind the last connection the memory may hold anything, even what looks like one. */
@@ -304,6 +307,7 @@ static void a_wait_that_failed_tells_of_nobody(void **state) {
     admit();
     world.waited = (struct result){.value = 1, .fault = FAULT_INTERRUPTED, .raw = 4};
     assert_int_equal(step(client), SERVER_RUNNING);
+    assert_int_equal(world.receives, 0);
     world.waited = (struct result){.value = 1, .fault = FAULT_WOULD_BLOCK, .raw = 11};
     assert_int_equal(step(client), SERVER_FAILED);
     assert_int_equal(world.receives, 0);
