@@ -2,11 +2,13 @@
 
 import contextlib
 import resource
+import time
 
 import pytest
 
 from touchstone_conform.samples import sample
 from touchstone_conform.transform import answer
+from touchstone_conform.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -28,6 +30,22 @@ def skip_unless_hit(trace):
         pytest.skip("the server makes none of the system calls that strace was to fail")
 
 
+def wait_until_at_rest(server):
+    """Until no thread of it did anything for a moment.
+
+    strace makes a call fail by turning it into one that does not exist. A server that is let go in
+    the middle of that is told ENOSYS.
+    """
+    process = server.process
+
+    def at_rest():
+        before = process.switches()
+        time.sleep(0.05)
+        return process.state() == "S" and process.switches() == before
+
+    wait_until(at_rest, server.scaled(5))
+
+
 @pytest.mark.requirement("FAULT-1")
 def test_interrupted_calls(server, attach_strace):
     """Every second system call fails with EINTR: nothing is lost or repeated."""
@@ -41,6 +59,7 @@ def test_interrupted_calls(server, attach_strace):
         with server.connect() as client:
             for _ in range(20):
                 client.ping()
+        wait_until_at_rest(server)
         skip_unless_hit(trace)
 
 
