@@ -386,6 +386,25 @@ static void a_wait_has_a_reason_of_its_own(void **state) {
     assert_true(oracle.failed);
 }
 
+/* Whoever is left for being idle does not count for when to look again. */
+static void the_next_look_is_for_those_who_stay(void **state) {
+    struct oracle oracle;
+    struct stream stream;
+    struct scenario scenario = {.step_count = 0};
+    (void)state;
+    stream_init(&stream, &scenario);
+    oracle_init(&oracle, &stream, 1000, 0);
+    oracle_accepted(&oracle, 0, 0);
+    oracle_accepted(&oracle, 1, 432);
+    oracle_timed_out(&oracle, 432, 1001); /* client 0 is left; the other's time is over at 1432 */
+    oracle_taken(&oracle, 1, 1, 1002);
+    oracle_refused(&oracle, 1002);
+    oracle_timed_out(&oracle, 1002, 1103);
+    oracle_refused(&oracle, 1406);
+    oracle_timed_out(&oracle, 1406, 1433);
+    assert_false(oracle.failed);
+}
+
 static void documented_errors_alone_are_injected(void **state) {
     (void)state;
     for (int call = 0; call < CALL_KINDS; call++) {
@@ -412,6 +431,7 @@ int main(void) {
         cmocka_unit_test(printing_keeps_to_its_room),
         cmocka_unit_test(the_service_maps_ascii_alone),
         cmocka_unit_test(a_wait_has_a_reason_of_its_own),
+        cmocka_unit_test(the_next_look_is_for_those_who_stay),
         cmocka_unit_test(documented_errors_alone_are_injected),
     };
     return cmocka_run_group_tests_name("scenario", tests, NULL, NULL);

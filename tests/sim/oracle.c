@@ -34,6 +34,7 @@ void oracle_fail(struct oracle *oracle, const char *format, ...) {
 }
 
 void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
+    oracle->due_ms[DUE_ACCEPT] = NEVER;
     oracle->clients[client].accepted = true;
     oracle->clients[client].progress_ms = now_ms;
     if (oracle->idle_timeout_ms > 0 && oracle->due_ms[DUE_IDLE] == NEVER)
@@ -118,14 +119,14 @@ void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
 }
 
-/* When somebody may next be found idle. Who made progress since is looked at for nothing: a server
- * need not set its clock anew for every byte. */
+/* When somebody may next be found idle, of those who are not left for it now. Who made progress
+ * since is looked at for nothing: a server need not set its clock anew for every byte. */
 static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     uint64_t next = NEVER;
     for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++) {
         const struct oracle_client *c = &oracle->clients[i];
         uint64_t due = c->progress_ms + oracle->idle_timeout_ms;
-        if (c->accepted && !c->ended && due < next) next = due;
+        if (c->accepted && !c->ended && due >= now_ms && due < next) next = due;
     }
     return next < now_ms + REST_MS ? now_ms + REST_MS : next;
 }
