@@ -181,8 +181,8 @@ static void memory_is_an_area_and_a_connection_for_each_slot_and_one_area(void *
         assert_int_equal(server_memory_needed(&sizes), SLOTS * slot_bytes + cases[i].area_bytes);
     }
     assert_ptr_equal(server.areas, memory);
-    assert_ptr_equal(server.scratch, memory + SLOTS * (size_t)SERVER_AREA_UNIT);
-    assert_ptr_equal(server.connections, server.scratch + SERVER_AREA_UNIT);
+    assert_ptr_equal(server.scratch, memory + SLOTS * (size_t)KERNEL_MEMORY_UNIT);
+    assert_ptr_equal(server.connections, server.scratch + KERNEL_MEMORY_UNIT);
 }
 
 /* Behind the last connection the memory may hold anything, even what looks like one. */
