@@ -100,7 +100,7 @@ static void test_listen(void **state) {
 /* The longest host that fits, one byte more, and many. */
 static void test_longest_host(void **state) {
     static const size_t lengths[] = {OPTIONS_HOST_BYTES - 1, OPTIONS_HOST_BYTES,
-                                     OPTIONS_HOST_BYTES + 1, OPTIONS_HOST_BYTES * 2};
+                                     OPTIONS_HOST_BYTES + 1, 2 * (size_t)OPTIONS_HOST_BYTES};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         char value[OPTIONS_HOST_BYTES * 2 + 8];
         memset(value, 'h', sizeof value);
