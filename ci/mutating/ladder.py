@@ -21,7 +21,10 @@ QUICK = (*TESTS_QUICK, WARNINGS)
 SEEDS = (10, 100)
 SEEDS_SANITIZED = 10
 
-MEMORY_BYTES = 4 << 30  # of address space: a mutant may ask for all there is
+# Of address space, for a mutant may ask for all there is; the real server reserves much and touches
+# little.
+MEMORY_BYTES = 4 << 30
+MEMORY_BYTES_OF_SERVER = 32 << 30
 FILE_BYTES = 64 << 20
 
 # A mutant that computes for four times as long hangs, and so does one that waits for ten times as
@@ -50,7 +53,8 @@ class Test:
         command = [word.replace("{program}", str(program)) for word in self.words]
         bounds = [f"--cpu={cpu}:{cpu + 1}", "--core=0", f"--fsize={FILE_BYTES}"]
         if self.build.kind != "sanitized":  # shadow memory is all the address space there is
-            bounds.append(f"--as={MEMORY_BYTES}")
+            is_server = self.program == PROGRAM
+            bounds.append(f"--as={MEMORY_BYTES_OF_SERVER if is_server else MEMORY_BYTES}")
         return run(["prlimit", *bounds, *command], folder, wall)
 
     def measure(self, program, folder):

@@ -73,6 +73,7 @@ class Run:
         self.figures = collections.defaultdict(Figures)
         self.complaints = []
         self.gone = set()
+        self.entries = {}
         self.lived = []
         self.seen = set()
 
@@ -154,16 +155,28 @@ class Run:
             self.in_parallel(judge_by(ALL), live, what)
         self.in_parallel(judge_by(ALL), new, what)
 
+    def entries_of(self, group):
+        """(kind, line) of each entry of the list that is this group, whether or not it is the
+        mutant that was drawn: who compiles to the same is the same."""
+        path = group.first.source.path
+        if path not in self.entries:
+            self.entries[path] = found = collections.defaultdict(list)
+            if any(name[0] == path for name in self.listed):
+                for mutant in mutants.Source(path).mutants():
+                    if mutant.identity in self.listed:
+                        digest = self.judge.object_of(mutant, "listed")
+                        found[digest].append(self.listed[mutant.identity])
+        return self.entries[path].get(self.judge.object_of(group.first, "listed"), [])
+
     def kind_of(self, group):
-        kinds = [self.listed[each.identity][0] for each in group.mutants
-                 if each.identity in self.listed]
+        kinds = [kind for kind, _ in self.entries_of(group)]
         return kinds[0] if kinds else None
 
     def count(self, group):
         figures, verdict = self.figures[group.room.name], group.verdict
         names = [mutant.identity for mutant in group.mutants]
         self.seen.update(names)
-        kinds = [self.listed[name] for name in names if name in self.listed]
+        kinds = self.entries_of(group)
         if verdict.kind == judge.INVALID:
             figures.invalid += 1
         elif verdict.kind == judge.EQUIVALENT:
