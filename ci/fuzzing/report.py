@@ -34,7 +34,7 @@ class Coverage:
 
     def unreached(self):
         """(file, line of source) of each line, and of each branch, that was never taken."""
-        for line in self.llvm_cov("export", "--format=lcov").decode().splitlines():
+        for line in self.counted.llvm_cov("export", "--format=lcov").decode().splitlines():
             what, _, rest = line.partition(":")
             if what == "SF":
                 name = tree.shown(rest)
