@@ -155,11 +155,12 @@ static void a_token_that_nobody_issued_is_nobodys(void **state) {
                                    {.slot = CLIENT, .generation = 2},
                                    {.slot = 2, .generation = 0}};
     int accepts = world.accepts;
+    int receives = world.receives;
     assert_int_equal(step(tokens, sizeof tokens / sizeof *tokens), SERVER_RUNNING);
-    assert_int_equal(world.receives, 0);
+    assert_int_equal(world.receives, receives);
     assert_int_equal(world.accepts, accepts);
     assert_int_equal(step(&(struct token){.slot = CLIENT, .generation = 1}, 1), SERVER_RUNNING);
-    assert_int_equal(world.receives, 1);
+    assert_int_equal(world.receives, receives + 1);
 }
 
 static void a_descriptor_without_a_slot_is_closed(void **state) {

@@ -367,7 +367,7 @@ static void the_first_is_who_is_idle_longest(void **state) {
 
 static void who_would_block_is_not_asked_again(void **state) {
     admit();
-    assert_int_equal(world.accepts, 2);
+    assert_int_equal(world.receives, 1);
     step(client);
     assert_int_equal(world.receives, 1);
     world.received[0] = all;
@@ -397,12 +397,6 @@ static void a_short_read_is_the_last(void **state) {
 }
 
 static void who_was_interrupted_is_asked_again(void **state) {
-    world.accepted[0] = interrupted;
-    step(TOKEN_LISTENER);
-    assert_int_equal(world.accepts, 2);
-    world.accepted[0] = (struct result){.fault = FAULT_ABORTED, .raw = 103};
-    step(TOKEN_LISTENER);
-    assert_int_equal(world.accepts, 2);
     admit();
     world.received[0] = interrupted;
     step(client);
@@ -420,9 +414,35 @@ static void a_flood_has_its_turns_and_no_more(void **state) {
     step(client);
     assert_in_range(world.receives, 2, 64);
     assert_int_equal(world.sends, world.receives);
-    world.accepted[0] = world.accepted[1] = interrupted;
+}
+
+/* If more wait, the next wait tells so. */
+static void a_wait_is_worth_one_accept(void **state) {
+    world.accepted[1] = (struct result){.value = CLIENT - 1};
+    admit();
+    assert_int_equal(world.accepts, 1);
+    world.accepted[0] = interrupted;
     step(TOKEN_LISTENER);
-    assert_in_range(world.accepts, 2, 64);
+    assert_int_equal(world.accepts, 1);
+}
+
+/* The listener is about to be closed. */
+static void the_last_accepting_goes_on_while_somebody_may_wait(void **state) {
+    world.accepted[0] = interrupted;
+    step(TOKEN_STOP);
+    assert_int_equal(world.accepts, 2);
+}
+
+/* Its bytes are answered, or its end is found, before it is watched. */
+static void a_newcomer_is_served_at_once(void **state) {
+    world.received[0] = world.sent[0] = (struct result){.value = 5};
+    admit();
+    assert_int_equal(world.sends, 1);
+    assert_string_equal(world.changes, "6-r ");
+    world.received[0] = (struct result){.value = 0};
+    admit_as(CLIENT - 1);
+    assert_string_equal(world.changes, "");
+    assert_int_equal(world.closes, 1);
 }
 
 /* Leaving */
@@ -484,6 +504,9 @@ int main(void) {
         TEST(a_short_read_is_the_last),
         TEST(who_was_interrupted_is_asked_again),
         TEST(a_flood_has_its_turns_and_no_more),
+        TEST(a_wait_is_worth_one_accept),
+        TEST(the_last_accepting_goes_on_while_somebody_may_wait),
+        TEST(a_newcomer_is_served_at_once),
         TEST(the_log_tells_of_the_call_that_failed),
         TEST(the_log_has_what_came_as_it_came),
         TEST(who_cannot_be_shut_down_is_closed),

@@ -4,10 +4,9 @@
 
 #include "core/upper.h"
 
-/* How often one connection is served, and how many clients are accepted, before the others have
- * their turn. What is left over is reported again by the next wait. */
-#define TURNS_MAX 16
-#define ACCEPTS_MAX 16
+/* How often one connection is served before the others have their turn. What is left over is
+ * reported again by the next wait. */
+#define TURNS_MAX 32
 
 /* No event tells that descriptors came back, so a failed accept is also tried again in time. */
 #define RETRY_MS 100
@@ -206,7 +205,7 @@ static void welcome(struct server *s, uint32_t descriptor, const struct endpoint
     s->connected++;
     if (descriptor >= s->slots_used) s->slots_used = descriptor + 1;
     log_connect(s->log, token_of(s, c), peer);
-    settle(s, c);
+    serve(s, c); /* its first bytes are often there, or its end */
 }
 
 /* Accepts one client; true if it pays to try the next at once. */
@@ -229,8 +228,8 @@ static bool accept_one(struct server *s) {
     return outcome.kind != OUTCOME_WOULD_BLOCK;
 }
 
-static void accept_clients(struct server *s, uint32_t max) {
-    for (uint32_t i = 0; i < max && accept_one(s); i++) {
+static void accept_all(struct server *s) {
+    for (uint32_t i = 0; i < s->options.slot_count && accept_one(s); i++) {
     }
 }
 
@@ -245,9 +244,9 @@ static void stop(struct server *s, struct connection *c) {
 static void begin_drain(struct server *s) {
     log_stop(s->log, s->connected);
     s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
-    accept_clients(s, s->options.slot_count);
+    accept_all(s);
     if (s->retry_ms != NEVER) /* a fault may have been one client's own: try those behind it */
-        accept_clients(s, s->options.slot_count);
+        accept_all(s);
     pause_accepting(s, NEVER);
     s->kernel.ops->close(s->kernel.self, s->listener);
     s->sweep_ms = NEVER;
@@ -296,7 +295,7 @@ static void dispatch(struct server *s, struct token token) {
     if (resolves(s, token))
         serve(s, &s->connections[token.slot]);
     else if (packed == token_pack(TOKEN_LISTENER) && s->listener_interest == INTEREST_READ)
-        accept_clients(s, ACCEPTS_MAX);
+        accept_one(s); /* a try in vain costs as much as a client: the next wait tells of more */
     else if (packed == token_pack(TOKEN_STOP) && s->drain_ms == NEVER)
         begin_drain(s);
 }

@@ -300,7 +300,7 @@ static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
 
 static struct sim_kernel *self_of(void *self) { return self; }
 
-/* The connection behind a descriptor, for a call that an event or the stop must have led to. */
+/* The connection behind a descriptor, for a call that an event, accept or the stop must have led to. */
 static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, const char *call) {
     int32_t client = client_of(sim, descriptor);
     if (client < 0) {
@@ -333,6 +333,7 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
     link->waiting = false;
     link->descriptor = descriptor;
     sim->owner[descriptor] = (int8_t)client;
+    sim->reported[descriptor] = true;
     sim->open++;
     if ((uint32_t)descriptor >= sim->top) sim->top = (uint32_t)descriptor + 1;
     oracle_accepted(sim->oracle, client, sim->now_ms);

@@ -86,7 +86,7 @@ struct sim_kernel {
     struct sim_link links[SIM_DESCRIPTORS]; /* by client */
     uint32_t link_count;
     int8_t owner[SIM_DESCRIPTORS];      /* descriptor: client, or -1 if it is free */
-    bool reported[SIM_DESCRIPTORS];     /* a record of the last wait named it */
+    bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
     uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
     struct sim_watch watches[SIM_DESCRIPTORS];
     uint32_t top;                  /* no higher descriptor was used */
