@@ -280,6 +280,27 @@ static bool expect(struct line *line, struct reader *r, struct client *client, c
     return seen[0] || seen[1] || seen[2];
 }
 
+/* What a simulated kernel does, and no client. */
+static bool choose(struct line *line, struct reader *r, const char *word) {
+    static const char *const others[] = {"listener", "stop", NULL};
+    uint32_t number;
+    bool reports = strcmp(word, "report") == 0;
+    int other = reports ? next_of(line, others) : -1;
+    if (!r->simulated) return false;
+    if (other >= 0) {
+        say(r, "report ");
+        say(r, others[other]);
+        return true;
+    }
+    struct client *client = next_client(line, r);
+    if (client == NULL || client->gone) return false;
+    say_client(r, word, (size_t)(client - r->clients));
+    if (reports) return true;
+    if (!next_number(line, 1, COUNT_MAX, &number)) return false;
+    say_number(r, " ", number);
+    return true;
+}
+
 static bool act(struct line *line, struct reader *r, const char *word) {
     struct client *client = next_client(line, r);
     if (client == NULL || client->gone) return false;
@@ -367,6 +388,7 @@ static bool statement(struct line *line, struct reader *r) {
     static const char *const of_clients[] = {"send",       "urgent",       "shutdown", "reset",
                                              "close",      "pause",        "resume",   "expect",
                                              "expect-end", "expect-close", NULL};
+    static const char *const of_the_kernel[] = {"short-receive", "short-send", "report", NULL};
     static const char *const of_all[] = {"freeze",      "thaw", "settle", "wait",
                                          "descriptors", "stop", NULL};
     uint32_t version;
@@ -380,6 +402,8 @@ static bool statement(struct line *line, struct reader *r) {
         good = connect(line, r);
     else if ((word = next_of(line, of_clients)) >= 0)
         good = act(line, r, of_clients[word]);
+    else if ((word = next_of(line, of_the_kernel)) >= 0)
+        good = choose(line, r, of_the_kernel[word]);
     else if ((word = next_of(line, of_all)) >= 0)
         good = direct(line, r, of_all[word]);
     else

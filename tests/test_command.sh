@@ -50,13 +50,16 @@ grep -q "wrong.scenario:1:1: found 'connect', expected scenario 1" "$scratch/log
 
 printf 'scenario 1\nsettle\nsettle\n' >"$scratch/settle"
 "$scenario" binary "$scratch/settle" >"$scratch/bytes"
-printf '\r\r' | cmp - "$scratch/bytes"
+printf '\020\020' | cmp - "$scratch/bytes"
 "$scenario" text "$scratch/bytes" >"$scratch/text"
 same 'settle through bytes' "$scratch/settle" "$scratch/text"
 
-printf 'connect' >"$scratch/bytes"
-"$scenario" text "$scratch/bytes" >"$scratch/text"
-grep -qx 'scenario 1' "$scratch/text"
+for bytes in 'connect' '\r\n'; do
+    # shellcheck disable=SC2059 # escapes are meant
+    printf "$bytes" >"$scratch/bytes"
+    "$scenario" text "$scratch/bytes" >"$scratch/text"
+    grep -qx 'scenario 1' "$scratch/text"
+done
 
 # refuses WHY ARGUMENT...: bad usage is one line that says why, and status 2.
 refuses() {

@@ -1,4 +1,5 @@
-/* What the simulated kernel varies is seen to vary, and without its word nothing does. */
+/* What the simulated kernel varies is seen to vary, and without its word nothing does; and what a
+ * scenario says of its choices, it does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -163,8 +164,105 @@ static void the_records_of_a_wait_are_in_the_hash(void **state) {
     }
 }
 
+/* A choice of the kernel, said by the scenario that runs. */
+static void choose(enum step_kind kind, uint32_t client, uint32_t count) {
+    const struct step step = {.kind = kind, .client = client, .count = count};
+    scenario.steps[scenario.step_count++] = step;
+    sim_act(&sim, &step);
+}
+
+static int64_t receive(void) {
+    uint8_t bytes[SENT];
+    return kernel.ops->receive(&sim, DESCRIPTOR, bytes, sizeof bytes).value;
+}
+
+static int64_t send_answer(uint64_t from, size_t count) {
+    uint8_t bytes[SENT];
+    stream_fill(&stream, 0, from, bytes, count);
+    for (size_t i = 0; i < count; i++)
+        bytes[i] = oracle_mapped(bytes[i]);
+    return kernel.ops->send(&sim, DESCRIPTOR, bytes, count).value;
+}
+
+/* Each step has one call that moves bytes; those of another client, or another kind, have none. */
+static void calls_are_as_short_as_was_said(void **state) {
+    (void)state;
+    start(SIM_EPOLL, 0);
+    sim.reported[DESCRIPTOR] = true;
+    choose(STEP_SHORT_RECEIVE, 1, 1);
+    choose(STEP_SHORT_SEND, 0, 7);
+    choose(STEP_SHORT_RECEIVE, 0, 60);
+    choose(STEP_SHORT_RECEIVE, 0, 20);
+    choose(STEP_SHORT_RECEIVE, 0, 1000);
+    assert_int_equal(receive(), 60);
+    assert_int_equal(receive(), 20);
+    assert_int_equal(receive(), 20);
+    assert_int_equal(kernel.ops->receive(&sim, DESCRIPTOR, &(uint8_t){0}, 1).fault,
+                     FAULT_WOULD_BLOCK);
+    assert_int_equal(send_answer(0, SENT), 7);
+    assert_int_equal(send_answer(7, SENT - 7), SENT - 7);
+    choose(STEP_SHORT_RECEIVE, 0, 5);
+    act(STEP_SEND, SENT);
+    assert_int_equal(receive(), 5);
+    assert_int_equal(receive(), SENT - 5);
+    assert_false(oracle.failed);
+}
+
+static void watch_reads(int32_t descriptor, uint64_t token) {
+    const struct kqueue_record change = {.descriptor = descriptor,
+                                         .filter = KQUEUE_READ,
+                                         .flags = KQUEUE_CODEC_ADD + KQUEUE_CODEC_RECEIPT,
+                                         .token = token};
+    const struct epoll_change add = {.operation = EPOLL_ADD, .events = EPOLL_CODEC_IN};
+    struct kqueue_record receipt;
+    if (sim.poller == SIM_EPOLL)
+        kernel.ops->epoll_control(&sim, SIM_QUEUE, descriptor, add, token);
+    else
+        kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, &receipt, 1, 0);
+}
+
+/* The tokens of what a wait brings, as the digits of a number. */
+static uint64_t order_of_a_wait(void) {
+    struct epoll_record records[4];
+    struct kqueue_record events[4];
+    bool epoll = sim.poller == SIM_EPOLL;
+    struct result result = epoll ? kernel.ops->epoll_wait(&sim, SIM_QUEUE, records, 4, 0)
+                                 : kernel.ops->kevent(&sim, SIM_QUEUE, NULL, 0, events, 4, 0);
+    uint64_t order = 0;
+    for (int64_t i = 0; i < result.value; i++)
+        order = order * 10 + (epoll ? records[i].token : events[i].token);
+    return order;
+}
+
+/* One wait each; and who is not ready yet keeps its turn. */
+static void records_come_as_was_said(void **state) {
+    (void)state;
+    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+        const struct step connect = {.kind = STEP_CONNECT, .client = 1};
+        start((enum sim_poller)poller, 0);
+        sim_act(&sim, &connect);
+        watch_reads(SIM_LISTENER, 1);
+        watch_reads(SIM_STOP, 2);
+        watch_reads(DESCRIPTOR, 3);
+        assert_int_equal(order_of_a_wait(), 13);
+        choose(STEP_REPORT, WHO_STOP, 0);
+        choose(STEP_REPORT, 0, 0);
+        assert_int_equal(order_of_a_wait(), 31);
+        assert_int_equal(order_of_a_wait(), 13);
+        choose(STEP_REPORT, WHO_LISTENER, 0);
+        act(STEP_STOP, 0);
+        assert_int_equal(order_of_a_wait(), 213);
+        choose(STEP_REPORT, 0, 0);
+        choose(STEP_REPORT, WHO_STOP, 0);
+        assert_int_equal(order_of_a_wait(), 321);
+        assert_int_equal(order_of_a_wait(), 123);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(calls_are_as_short_as_was_said),
+        cmocka_unit_test(records_come_as_was_said),
         cmocka_unit_test(two_filters_come_in_any_order),
         cmocka_unit_test(kqueue_hints_are_missing_and_wrong),
         cmocka_unit_test(epoll_hints_are_missing_and_wrong),

@@ -8,9 +8,11 @@ from . import tree
 SHRINK_S = 10
 FAILED = 1
 
-# Settings that real sockets cannot obey; and what a scenario that nobody wrote expects of clients
+# What real sockets cannot obey; and what a scenario that nobody wrote expects of clients
 # may be wrong. What must hold of any scenario is judged without being said.
-SIMULATED_WORDS = ("simulated", "seed", "vary", "kernel", "fault")
+SIMULATED_WORDS = (
+    "simulated", "seed", "vary", "kernel", "fault", "short-receive", "short-send", "report"
+)
 EXPECTING_WORDS = ("expect", "expect-end", "expect-close")
 
 

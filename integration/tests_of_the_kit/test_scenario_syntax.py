@@ -43,6 +43,7 @@ def test_the_contract():
         ("NAME_LENGTH_MAX", 32, "name-too-long"),
         ("FAULTS_MAX", 9, "fault-ninth"),
         ("VARIES", scenario.VARIES[:-1], "vary-all"),
+        ("_REPORTED", ("stop",), "every-choice"),
         ("CLOSES", ("rst", "fin", "open"), "expect-close-kinds"),
         ("_ESCAPED", {**scenario._ESCAPED, b"t": b" "}, "string-escapes"),
     ],

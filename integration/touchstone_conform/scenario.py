@@ -20,7 +20,8 @@ NAME_LENGTH_MAX = 31
 _SHOWN_MAX = 60
 
 CLIENT_STEPS = (
-    "connect send urgent shutdown reset close pause resume expect expect-end expect-close"
+    "connect send urgent shutdown reset close pause resume short-receive short-send report "
+    "expect expect-end expect-close"
 ).split()
 SERVER_STEPS = "freeze thaw settle wait descriptors stop".split()
 CLOSES = ("fin", "rst", "open")
@@ -29,6 +30,11 @@ VARIES = "short delay order hints stale eagain eintr".split()
 _TRANSFERS = ("send", "expect")
 _COUNTS = ("wait", "descriptors")
 _SIMULATED_SETTINGS = ("seed", "kernel", "vary", "fault")
+
+# Steps that say what a simulated kernel does, and who has records there beside the clients.
+_SHORTS = ("short-receive", "short-send")
+_SIMULATED_STEPS = (*_SHORTS, "report")
+_REPORTED = ("listener", "stop")
 
 # The settings with a number: the field, and the range.
 _SERVER_SETTINGS = {
@@ -78,6 +84,7 @@ class Step:
     client: int | None = None  # from 0, in the order in which they connect
     count: int = 0
     literal: bytes | None = None
+    reported: str = ""  # of `_REPORTED`, or of `client` if it is empty
     closes: tuple[str, ...] = ()
     line: int = 0
 
@@ -219,15 +226,21 @@ class _Parser:
     def _statement(self, first: _Word) -> None:
         name = _ascii(first)
         if name in CLIENT_STEPS or name in SERVER_STEPS:
+            if name in _SIMULATED_STEPS:
+                self._need_simulated(first)
             self._step(first, name)
             return
         if name not in ("server", "simulated", *_SIMULATED_SETTINGS):
             self._unexpected(first, "a step or a setting")
         if self._scenario.steps:
             self._wrong(first.column, "settings come before the first step")
-        if name in _SIMULATED_SETTINGS and not self._scenario.simulated:
-            self._unexpected(first, "the line 'simulated' before it")
+        if name in _SIMULATED_SETTINGS:
+            self._need_simulated(first)
         self._setting(name)
+
+    def _need_simulated(self, first: _Word) -> None:
+        if not self._scenario.simulated:
+            self._unexpected(first, "the line 'simulated' before it")
 
     def _setting(self, name: str) -> None:
         if name == "server":
@@ -301,7 +314,12 @@ class _Parser:
             found = f"found a name of {len(word.text)} bytes"
             self._wrong(word.column, f"{found}, expected at most {NAME_LENGTH_MAX}")
         name = _ascii(word)
+        if step.kind == "report" and name in _REPORTED:
+            step.reported = name
+            return
         if name not in names:
+            if step.kind == "report":
+                self._unexpected(word, "a client that has connected, listener or stop")
             if step.kind != "connect":
                 self._unexpected(word, "a client that has connected")
             if len(names) == CLIENTS_MAX:
@@ -316,6 +334,8 @@ class _Parser:
             self._closes(step)
         elif step.kind in _COUNTS:
             step.count = self._next_number(0, COUNT_MAX)
+        elif step.kind in _SHORTS:
+            step.count = self._next_number(1, COUNT_MAX)
         elif step.kind == "connect":
             word = self._next_word()
             if word.text is not None and word.text != b"window":
@@ -388,7 +408,7 @@ class _Parser:
 
     def _take(self, step: Step) -> str | None:
         """Why a step makes no sense after the ones before it; else it is taken."""
-        if step.kind in CLIENT_STEPS:
+        if step.client is not None:
             return self._take_of_client(step)
         if step.kind in ("freeze", "thaw"):
             if self._frozen == (step.kind == "freeze"):
@@ -424,7 +444,8 @@ class _Parser:
             if client.paused == (step.kind == "pause"):
                 return "this client does so already"
             client.paused = step.kind == "pause"
-        client.sent += 1 if step.kind == "urgent" else step.count
+        if step.kind in ("send", "urgent"):
+            client.sent += 1 if step.kind == "urgent" else step.count
         client.shut |= step.kind == "shutdown"
         client.gone = step.kind in ("reset", "close")
         return None
@@ -483,13 +504,15 @@ def _lines(scenario: Scenario):
 
 def _step_line(step: Step) -> bytes:
     words = [step.kind.encode()]
+    if step.reported:
+        words.append(step.reported.encode())
     if step.client is not None:
         words.append(b"%c" % (ord("a") + step.client))
     if step.kind == "connect" and step.count:
         words.append(b"window %d" % step.count)
     if step.literal is not None:
         words.append(_literal_text(step.literal))
-    elif step.kind in _TRANSFERS or step.kind in _COUNTS:
+    elif step.kind in (*_TRANSFERS, *_SHORTS, *_COUNTS):
         words.append(b"%d" % step.count)
     words += [close.encode() for close in step.closes]
     return b" ".join(words)

@@ -228,10 +228,12 @@ static uint32_t spread(struct sim_kernel *dice, uint32_t bits) {
 
 /* What clients do most stands here most often. */
 static const uint8_t likely[] = {
-    STEP_CONNECT, STEP_CONNECT, STEP_SEND,   STEP_SEND,   STEP_SEND,        STEP_SEND,
-    STEP_SEND,    STEP_SEND,    STEP_SEND,   STEP_URGENT, STEP_SHUTDOWN,    STEP_RESET,
-    STEP_CLOSE,   STEP_PAUSE,   STEP_RESUME, STEP_RESUME, STEP_FREEZE,      STEP_THAW,
-    STEP_THAW,    STEP_SETTLE,  STEP_WAIT,   STEP_WAIT,   STEP_DESCRIPTORS, STEP_EXPECT_CLOSE,
+    STEP_CONNECT,       STEP_CONNECT,    STEP_SEND,        STEP_SEND,         STEP_SEND,
+    STEP_SEND,          STEP_SEND,       STEP_SEND,        STEP_SEND,         STEP_URGENT,
+    STEP_SHUTDOWN,      STEP_RESET,      STEP_CLOSE,       STEP_PAUSE,        STEP_RESUME,
+    STEP_RESUME,        STEP_FREEZE,     STEP_THAW,        STEP_THAW,         STEP_SETTLE,
+    STEP_WAIT,          STEP_WAIT,       STEP_DESCRIPTORS, STEP_EXPECT_CLOSE, STEP_REPORT,
+    STEP_SHORT_RECEIVE, STEP_SHORT_SEND,
 };
 
 static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
@@ -241,9 +243,14 @@ static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
     if (connects) step.client = scenario.client_count;
     if (connects && number(dice, 2) == 0) step.count = spread(dice, 12);
     if (step.kind == STEP_SEND || step.kind == STEP_WAIT) step.count = spread(dice, 11);
+    if (scenario_is_short(step.kind)) step.count = spread(dice, 6);
+    if (step.kind == STEP_REPORT && number(dice, 4) == 0)
+        step.client = WHO_LISTENER + number(dice, 2);
     if (step.kind == STEP_DESCRIPTORS) step.count = number(dice, SCENARIO_CLIENTS_MAX);
     if (step.kind == STEP_EXPECT_CLOSE) step.closes = CLOSE_ANY;
-    if (step.client >= SCENARIO_CLIENTS_MAX || scenario_take(state, &step) != NULL) return;
+    if (scenario.client_count + connects > SCENARIO_CLIENTS_MAX ||
+        scenario_take(state, &step) != NULL)
+        return;
     scenario.client_count += connects ? 1 : 0;
     scenario.steps[scenario.step_count++] = step;
 }

@@ -222,7 +222,7 @@ static void perform(const struct scenario *scenario, const struct step *step) {
     act(step->kind, step->client, step->count);
     /* What is sent has arrived, as on loopback, also at a server that does not run. */
     if ((scenario->vary & VARY_DELAY) == 0) sim_deliver(&run.sim);
-    if (run.frozen) return;
+    if (run.frozen || scenario_is_choice(step->kind)) return;
     if ((scenario->vary & VARY_DELAY) == 0 || step->kind == STEP_WAIT) {
         run_until_idle();
         if (running()) check_idle(false);

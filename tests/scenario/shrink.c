@@ -28,8 +28,8 @@ static bool adopt(struct scenario *scenario, const struct scenario *smaller) {
 /* Clients are numbered in the order in which they connect, as a parser will number them: what they
  * send depends on it, so what is tried must be what is printed. */
 static void number_clients(struct scenario *scenario) {
-    uint32_t numbers[SCENARIO_CLIENTS_MAX];
-    for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++)
+    uint32_t numbers[WHO_KINDS];
+    for (uint32_t i = 0; i < WHO_KINDS; i++)
         numbers[i] = i;
     scenario->client_count = 0;
     for (uint32_t i = 0; i < scenario->step_count; i++) {
@@ -85,9 +85,10 @@ static bool shrink_counts(struct scenario *scenario) {
     bool any = false;
     for (uint32_t i = 0; i < scenario->step_count; i++) {
         const struct step *step = &scenario->steps[i];
-        bool transfers = step->kind == STEP_SEND || step->kind == STEP_EXPECT;
+        bool counts =
+            step->kind == STEP_SEND || step->kind == STEP_EXPECT || scenario_is_short(step->kind);
         size_t offset = (size_t)((const char *)&step->count - (const char *)scenario);
-        any |= shrink_number(scenario, offset, transfers ? 1 : 0);
+        any |= shrink_number(scenario, offset, counts ? 1 : 0);
     }
     return any;
 }

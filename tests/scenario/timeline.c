@@ -28,6 +28,10 @@ static void lane_text(const struct sim_event *event, char *text, size_t room) {
     case SIM_SEES_FIN: snprintf(text, room, "< FIN"); break;
     case SIM_SEES_RST: snprintf(text, room, "< RST"); break;
     case SIM_WORLD + STEP_SEND: snprintf(text, room, "send %lld", value); break;
+    case SIM_WORLD + STEP_SHORT_RECEIVE:
+    case SIM_WORLD + STEP_SHORT_SEND:
+        snprintf(text, room, "%s %lld", scenario_step_words[event->call - SIM_WORLD], value);
+        break;
     case SIM_WORLD + STEP_SHUTDOWN: snprintf(text, room, "FIN >"); break;
     case SIM_WORLD + STEP_RESET: snprintf(text, room, "RST >"); break;
     default: snprintf(text, room, "%s", scenario_step_words[event->call - SIM_WORLD]);
@@ -61,6 +65,8 @@ static void print_event(const struct sim_event *event, uint32_t client_count) {
     }
     if (event->call < SIM_WORLD)
         print_call(event);
+    else if (event->call == SIM_WORLD + STEP_REPORT && !in_lane)
+        printf("[report %s]", event->value == WHO_STOP ? "stop" : "listener");
     else if (!in_lane)
         printf("[%s %lld]", scenario_step_words[event->call - SIM_WORLD], (long long)event->value);
     printf("\n");

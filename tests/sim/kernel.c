@@ -367,6 +367,23 @@ static struct result sim_accept(void *self, int32_t listener, struct endpoint *p
                   0, result);
 }
 
+/* Less than `count` if the scenario says so of this call: each of its steps has one call, in their
+ * order. */
+static uint64_t shortened(struct sim_kernel *sim, uint32_t client, enum step_kind kind,
+                          uint64_t count) {
+    const struct scenario *scenario = sim->stream->scenario;
+    struct sim_link *link = &sim->links[client];
+    uint32_t left = link->shorts[kind - STEP_SHORT_RECEIVE].taken;
+    if (left == link->shorts[kind - STEP_SHORT_RECEIVE].told) return count;
+    link->shorts[kind - STEP_SHORT_RECEIVE].taken++;
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        const struct step *step = &scenario->steps[i];
+        if (step->kind != kind || step->client != client || left-- > 0) continue;
+        return step->count < count ? step->count : count;
+    }
+    return count;
+}
+
 /* What a read says once all is read. An RST behind the peer's FIN is told to a write alone. */
 static struct result take_end(struct sim_link *link) {
     enum fault fault = link->error;
@@ -386,6 +403,7 @@ static struct result take_bytes(struct sim_kernel *sim, struct sim_link *link, u
     if (link->urgent > link->taken && link->urgent < link->taken + count)
         count = link->urgent - link->taken;
     count = part_of(sim, VARY_SHORT, count);
+    count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
     stream_fill(sim->stream, client, link->taken, bytes, (size_t)count);
     link->taken += count;
     sim->moved += count;
@@ -418,6 +436,7 @@ static struct result put_bytes(struct sim_kernel *sim, struct sim_link *link, ui
     if (link->reset_arrived || link->server_shut) return failed(FAULT_PIPE, 32);
     if (room == 0 && length > 0) return failed(FAULT_WOULD_BLOCK, 11);
     uint64_t count = part_of(sim, VARY_SHORT, room < length ? room : length);
+    count = shortened(sim, client, STEP_SHORT_SEND, count);
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
     link->written += count;
     sim->moved += count;
@@ -587,6 +606,25 @@ static uint32_t vary_events(struct sim_kernel *sim, uint32_t events) {
     return one_in(sim, VARY_HINTS, 2) ? other : events | other;
 }
 
+/* When a descriptor's record has its turn, as the scenario says. */
+static uint32_t *turn_of(struct sim_kernel *sim, int32_t descriptor) {
+    if (descriptor == SIM_LISTENER) return &sim->turns[WHO_LISTENER];
+    if (descriptor == SIM_STOP) return &sim->turns[WHO_STOP];
+    return &sim->turns[sim->owner[descriptor]];
+}
+
+/* Brings those who have a turn to the front, and leaves all others in their order. */
+static void take_turns(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS], uint32_t count) {
+    for (uint32_t i = 1; i < count; i++) {
+        int32_t descriptor = order[i];
+        uint32_t at = i;
+        /* One less than no turn is more than any other. */
+        for (; at > 0 && *turn_of(sim, order[at - 1]) - 1 > *turn_of(sim, descriptor) - 1; at--)
+            order[at] = order[at - 1];
+        order[at] = descriptor;
+    }
+}
+
 /* The descriptors in the order in which this wait reports them. */
 static uint32_t arrange(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
     uint32_t count = 0;
@@ -599,7 +637,15 @@ static uint32_t arrange(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) 
         order[i - 1] = order[other];
         order[other] = swapped;
     }
+    if (sim->turn_count > 0) take_turns(sim, order, count);
     return count;
+}
+
+/* A record names it. */
+static void report(struct sim_kernel *sim, int32_t descriptor) {
+    sim->reported[descriptor] = true;
+    sim->stopping |= descriptor == SIM_STOP;
+    *turn_of(sim, descriptor) = 0;
 }
 
 static uint32_t gather_epoll(struct sim_kernel *sim, struct epoll_record *records, size_t max) {
@@ -615,8 +661,7 @@ static uint32_t gather_epoll(struct sim_kernel *sim, struct epoll_record *record
         if (events == 0 && !spurious) continue;
         records[found].events = vary_events(sim, spurious ? watch->events : events);
         records[found++].token = watch->token;
-        sim->reported[order[i]] = true;
-        sim->stopping |= order[i] == SIM_STOP;
+        report(sim, order[i]);
         if (one_in(sim, VARY_ORDER, 8)) break;
     }
     if (found > 0 && found < max && sim->stale_count > 0 && one_in(sim, VARY_STALE, 4)) {
@@ -664,8 +709,7 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
             continue;
         if (client) vary_record(sim, &events[found]);
         events[found++].token = watch->token;
-        sim->reported[descriptor] = true;
-        sim->stopping |= descriptor == SIM_STOP;
+        report(sim, descriptor);
     }
     return found;
 }
@@ -828,6 +872,8 @@ static void act_on_link(struct sim_kernel *sim, const struct step *step) {
         break;
     case STEP_PAUSE: link->paused = true; break;
     case STEP_RESUME: link->paused = false; break;
+    case STEP_SHORT_RECEIVE:
+    case STEP_SHORT_SEND: link->shorts[step->kind - STEP_SHORT_RECEIVE].told++; break;
     default: break;
     }
     judged->sent = link->sent;
@@ -849,9 +895,12 @@ static void act_on_server(struct sim_kernel *sim, const struct step *step) {
 }
 
 void sim_act(struct sim_kernel *sim, const struct step *step) {
-    world(sim, SIM_WORLD + step->kind, step->kind <= STEP_EXPECT_CLOSE ? step->client : UINT16_MAX,
-          step->count);
-    if (step->kind <= STEP_EXPECT_CLOSE)
+    bool of_client = step->kind <= STEP_EXPECT_CLOSE && step->client < SCENARIO_CLIENTS_MAX;
+    world(sim, SIM_WORLD + step->kind, of_client ? step->client : UINT16_MAX,
+          step->kind == STEP_REPORT ? step->client : step->count);
+    if (step->kind == STEP_REPORT)
+        sim->turns[step->client] = ++sim->turn_count;
+    else if (of_client)
         act_on_link(sim, step);
     else
         act_on_server(sim, step);

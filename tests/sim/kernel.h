@@ -39,6 +39,9 @@ struct sim_link {
     bool fin_seen, reset_seen; /* by the client */
     bool paused, gone;         /* the client */
     enum fault error;          /* latched, told once */
+    struct {
+        uint32_t told, taken;
+    } shorts[2]; /* steps that make a receive, or a send, short; and who had their turn */
 };
 
 /* What a descriptor is registered for. */
@@ -89,8 +92,10 @@ struct sim_kernel {
     bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
     uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
     struct sim_watch watches[SIM_DESCRIPTORS];
-    uint32_t top;                  /* no higher descriptor was used */
-    uint32_t open, open_max;       /* clients' descriptors */
+    uint32_t top;              /* no higher descriptor was used */
+    uint32_t open, open_max;   /* clients' descriptors */
+    uint32_t turns[WHO_KINDS]; /* whose record is first: from 1 on; 0: as it comes */
+    uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of connections that are gone */
     uint32_t stale_count;
     bool stop_pending, stopping, listening;

@@ -11,6 +11,9 @@ const char *const scenario_step_words[STEP_KINDS] = {
     [STEP_CLOSE] = "close",
     [STEP_PAUSE] = "pause",
     [STEP_RESUME] = "resume",
+    [STEP_SHORT_RECEIVE] = "short-receive",
+    [STEP_SHORT_SEND] = "short-send",
+    [STEP_REPORT] = "report",
     [STEP_EXPECT] = "expect",
     [STEP_EXPECT_END] = "expect-end",
     [STEP_EXPECT_CLOSE] = "expect-close",
@@ -61,7 +64,17 @@ bool scenario_may_fail(enum sim_call call, enum sim_error error) {
     return (documented[call] & BIT(error)) != 0;
 }
 
-static bool needs_client(enum step_kind kind) { return kind <= STEP_EXPECT_CLOSE; }
+bool scenario_is_short(enum step_kind kind) {
+    return kind == STEP_SHORT_RECEIVE || kind == STEP_SHORT_SEND;
+}
+
+bool scenario_is_choice(enum step_kind kind) {
+    return scenario_is_short(kind) || kind == STEP_REPORT;
+}
+
+static bool is_of_client(const struct step *step) {
+    return step->kind <= STEP_EXPECT_CLOSE && step->client < SCENARIO_CLIENTS_MAX;
+}
 
 static const char *take_client_step(struct scenario_state *state, const struct step *step) {
     uint64_t *sent = &state->clients[step->client].sent;
@@ -90,6 +103,9 @@ static const char *take_client_step(struct scenario_state *state, const struct s
         return NULL;
     case STEP_RESET:
     case STEP_CLOSE: *gone = true; return NULL;
+    case STEP_SHORT_RECEIVE:
+    case STEP_SHORT_SEND:
+    case STEP_REPORT: return NULL;
     case STEP_PAUSE:
     case STEP_RESUME:
         if (*paused == (step->kind == STEP_PAUSE)) return "this client does so already";
@@ -109,7 +125,7 @@ static const char *take_client_step(struct scenario_state *state, const struct s
 }
 
 const char *scenario_take(struct scenario_state *state, const struct step *step) {
-    if (needs_client(step->kind)) return take_client_step(state, step);
+    if (is_of_client(step)) return take_client_step(state, step);
     switch (step->kind) {
     case STEP_FREEZE:
     case STEP_THAW:

@@ -82,23 +82,28 @@ static bool has_client(enum step_kind kind) { return kind <= STEP_EXPECT_CLOSE; 
 
 static bool has_count(enum step_kind kind) {
     return kind == STEP_CONNECT || kind == STEP_SEND || kind == STEP_EXPECT || kind == STEP_WAIT ||
-           kind == STEP_DESCRIPTORS;
+           kind == STEP_DESCRIPTORS || scenario_is_short(kind);
+}
+
+/* Clients are numbered in the order of their arrival; behind them, who else has records. */
+static uint32_t read_client(const struct scenario *scenario, struct reader *r,
+                            enum step_kind kind) {
+    uint32_t who = read_byte(r) % (kind == STEP_REPORT ? WHO_KINDS : SCENARIO_CLIENTS_MAX);
+    if (kind == STEP_CONNECT) return scenario->client_count % SCENARIO_CLIENTS_MAX;
+    if (who >= SCENARIO_CLIENTS_MAX || scenario->client_count == 0) return who;
+    return who % scenario->client_count;
 }
 
 static bool read_step(struct scenario *scenario, struct reader *r, uint32_t byte,
                       struct step *step) {
     *step = (struct step){.kind = (enum step_kind)((byte & 0x7f) % ITEM_KINDS)};
-    if (has_client(step->kind)) step->client = read_byte(r) % SCENARIO_CLIENTS_MAX;
-    if (step->kind == STEP_CONNECT) /* clients are numbered in the order of their arrival */
-        step->client = scenario->client_count % SCENARIO_CLIENTS_MAX;
-    else if (scenario->client_count > 0)
-        step->client %= scenario->client_count;
+    if (has_client(step->kind)) step->client = read_client(scenario, r, step->kind);
     if (step->kind == STEP_EXPECT_CLOSE) step->closes = 1 + read_byte(r) % CLOSE_ANY;
     if (has_count(step->kind)) step->count = read_number(r, SCENARIO_COUNT_MAX);
     bool transfers = step->kind == STEP_SEND || step->kind == STEP_EXPECT;
     step->literal = transfers && (byte & LITERAL) != 0;
     if (step->literal) return read_literal(scenario, r, step);
-    return !transfers || step->count > 0;
+    return step->count > 0 || !(transfers || scenario_is_short(step->kind));
 }
 
 void scenario_decode(struct scenario *scenario, const uint8_t *bytes, size_t length) {
@@ -116,6 +121,7 @@ void scenario_decode(struct scenario *scenario, const uint8_t *bytes, size_t len
                 continue;
             if (step.literal) scenario->byte_count += step.count;
             if (step.kind == STEP_CONNECT) scenario->client_count++;
+            scenario->simulated |= scenario_is_choice(step.kind);
             scenario->steps[scenario->step_count++] = step;
         } else if (scenario->step_count == 0) {
             read_setting(scenario, &r, (enum item)item);

@@ -95,6 +95,12 @@ static bool take_number(struct parser *p, uint32_t min, uint32_t max, uint32_t *
     return number_of(word, min, max, number) || unexpected(p, word, expected);
 }
 
+/* Who has records, and is no client. */
+static bool take_who(struct word word, struct step *step) {
+    step->client = is_word(word, "stop") ? WHO_STOP : WHO_LISTENER;
+    return is_word(word, "stop") || is_word(word, "listener");
+}
+
 static bool take_client(struct parser *p, struct step *step) {
     struct word word = next_word(p);
     bool plain = word.text != NULL;
@@ -106,9 +112,12 @@ static bool take_client(struct parser *p, struct step *step) {
     if (word.length > NAME_LENGTH_MAX)
         return wrong(p, word.column, "found a name of %zu bytes, expected at most %d", word.length,
                      NAME_LENGTH_MAX);
+    if (step->kind == STEP_REPORT && take_who(word, step)) return true;
     for (step->client = 0; step->client < p->name_count; step->client++) {
         if (is_word(word, p->names[step->client])) return true;
     }
+    if (step->kind == STEP_REPORT)
+        return unexpected(p, word, "a client that has connected, listener or stop");
     if (step->kind != STEP_CONNECT) return unexpected(p, word, "a client that has connected");
     if (p->name_count == SCENARIO_CLIENTS_MAX)
         return unexpected(p, word, "at most 16 clients in a scenario");
@@ -204,6 +213,8 @@ static bool take_operands(struct parser *p, struct step *step) {
     case STEP_SEND:
     case STEP_EXPECT: return take_bytes(p, step);
     case STEP_EXPECT_CLOSE: return take_closes(p, step);
+    case STEP_SHORT_RECEIVE:
+    case STEP_SHORT_SEND: return take_number(p, 1, SCENARIO_COUNT_MAX, &step->count);
     case STEP_WAIT:
     case STEP_DESCRIPTORS: return take_number(p, 0, SCENARIO_COUNT_MAX, &step->count);
     case STEP_CONNECT:
@@ -218,6 +229,8 @@ static bool take_operands(struct parser *p, struct step *step) {
 
 static bool take_step(struct parser *p, struct word first, enum step_kind kind) {
     struct step step = {.kind = kind};
+    if (scenario_is_choice(kind) && !p->scenario->simulated)
+        return unexpected(p, first, "the line 'simulated' before it");
     if (kind <= STEP_EXPECT_CLOSE && !take_client(p, &step)) return false;
     if (!take_operands(p, &step)) return false;
     if (p->scenario->step_count == SCENARIO_STEPS_MAX)
@@ -383,12 +396,15 @@ static void print_literal(struct printer *p, const uint8_t *bytes, uint32_t coun
 static void print_step(struct printer *p, const struct scenario *scenario, const struct step *step,
                        char name) {
     print(p, "%s", scenario_step_words[step->kind]);
-    if (step->kind <= STEP_EXPECT_CLOSE) print(p, " %c", name);
+    if (step->client >= SCENARIO_CLIENTS_MAX)
+        print(p, step->client == WHO_STOP ? " stop" : " listener");
+    else if (step->kind <= STEP_EXPECT_CLOSE)
+        print(p, " %c", name);
     if (step->kind == STEP_CONNECT && step->count > 0) print(p, " window %u", step->count);
     if (step->literal)
         print_literal(p, scenario->bytes + step->offset, step->count);
     else if (step->kind == STEP_SEND || step->kind == STEP_EXPECT || step->kind == STEP_WAIT ||
-             step->kind == STEP_DESCRIPTORS)
+             step->kind == STEP_DESCRIPTORS || scenario_is_short(step->kind))
         print(p, " %u", step->count);
     if (step->closes & CLOSE_FIN) print(p, " fin");
     if (step->closes & CLOSE_RST) print(p, " rst");
