@@ -66,7 +66,7 @@ static void print_event(const struct sim_event *event, uint32_t client_count) {
     if (event->call < SIM_WORLD)
         print_call(event);
     else if (event->call == SIM_WORLD + STEP_REPORT && !in_lane)
-        printf("[report %s]", event->value == WHO_STOP ? "stop" : "listener");
+        printf("[report %s]", event->client == WHO_STOP ? "stop" : "listener");
     else if (!in_lane)
         printf("[%s %lld]", scenario_step_words[event->call - SIM_WORLD], (long long)event->value);
     printf("\n");

@@ -895,12 +895,11 @@ static void act_on_server(struct sim_kernel *sim, const struct step *step) {
 }
 
 void sim_act(struct sim_kernel *sim, const struct step *step) {
-    bool of_client = step->kind <= STEP_EXPECT_CLOSE && step->client < SCENARIO_CLIENTS_MAX;
-    world(sim, SIM_WORLD + step->kind, of_client ? step->client : UINT16_MAX,
-          step->kind == STEP_REPORT ? step->client : step->count);
+    world(sim, SIM_WORLD + step->kind, step->kind <= STEP_EXPECT_CLOSE ? step->client : UINT16_MAX,
+          step->count);
     if (step->kind == STEP_REPORT)
         sim->turns[step->client] = ++sim->turn_count;
-    else if (of_client)
+    else if (step->kind <= STEP_EXPECT_CLOSE)
         act_on_link(sim, step);
     else
         act_on_server(sim, step);
