@@ -266,14 +266,14 @@ class _Parser:
 
     def _vary(self) -> None:
         word = self._next_word()
+        if word.text is None:
+            self._unexpected(word, "what varies, or all")
         while word.text is not None:
             name = _ascii(word)
             if name not in VARIES and name != "all":
                 self._unexpected(word, "short, delay, order, hints, stale, eagain, eintr or all")
             self._scenario.vary |= set(VARIES) if name == "all" else {name}
             word = self._next_word()
-        if not self._scenario.vary:
-            self._unexpected(word, "what varies, or all")
 
     def _fault(self) -> None:
         word = self._next_word()
