@@ -3,8 +3,8 @@
 #include "sim/scenario.h"
 
 /* Makes a failing scenario as small as it gets while it still fails on one of the pollers: fewer
- * steps and faults, smaller counts, less variation; without a seed, if what the kernel has to choose
- * can be said in one line.
+ * steps and faults, smaller counts, less variation; and without a seed, if what the kernel has to
+ * choose can be said in one line.
  *
  * requires  it fails
  * ensures   it still fails
