@@ -310,7 +310,7 @@ static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
 
 static struct sim_kernel *self_of(void *self) { return self; }
 
-/* The connection behind a descriptor, for a call that an event, accept or the stop must have led to. */
+/* The connection behind a descriptor, for a call that an event, accept or the stop led to. */
 static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, const char *call) {
     int32_t client = client_of(sim, descriptor);
     if (client < 0) {
