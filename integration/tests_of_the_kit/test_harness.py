@@ -252,7 +252,7 @@ def test_forks_stop_and_go_on(forks):
 def test_the_time_that_forks_use(forks):
     with forks.connect() as client:
         client.ping()
-        assert forks.process.is_at_rest()
+        assert wait_until(forks.process.is_at_rest, 20)
         before = forks.process.cpu_seconds()
         client.send(b"spin")
         assert wait_until(lambda: forks.process.cpu_seconds() > before + 0.1, 20)
