@@ -10,8 +10,8 @@
 #include "shell/server.h"
 
 /* What no simulated kernel does: a poller that fails, tokens that nobody issued, a descriptor
- * without a slot, times at the ends of their range. All else of the server is tested by scenarios
- * (tests/scenarios). */
+ * without a slot, interruptions without end, times at the ends of their range. All else of the
+ * server is tested by scenarios (tests/scenarios). */
 
 #define SLOTS 8
 #define LISTENER 3
@@ -57,7 +57,8 @@ static struct result accept_client(void *self, int32_t listener, struct endpoint
     world.accepts++;
     *peer = (struct endpoint){.family = ENDPOINT_IPV4};
     struct result result = world.accepted;
-    world.accepted = (struct result){.fault = FAULT_WOULD_BLOCK, .raw = 11};
+    if (result.fault == FAULT_NONE)
+        world.accepted = (struct result){.fault = FAULT_WOULD_BLOCK, .raw = 11};
     return result;
 }
 
@@ -193,6 +194,14 @@ static void stopping_begins_once(void **state) {
     assert_int_equal(world.closed[CLIENT], 1);
 }
 
+static void interruptions_without_end_do_not_keep_it_from_stopping(void **state) {
+    assert_int_equal(begin((struct server_options){0}).fault, FAULT_NONE);
+    world.accepted = (struct result){.fault = FAULT_INTERRUPTED, .raw = 4};
+    assert_int_equal(step(&TOKEN_STOP, 1), SERVER_STOPPED);
+    assert_in_range(world.accepts, 2, SLOTS + 1);
+    assert_int_equal(world.closed[LISTENER], 1);
+}
+
 /* Interrupted, or with as many events as one wait may tell of, a wait may have left a client out
  * that is not idle at all. */
 static void nobody_is_idle_before_all_are_told(void **state) {
@@ -252,6 +261,7 @@ int main(void) {
         TEST(a_token_that_nobody_issued_is_nobodys),
         TEST(a_descriptor_without_a_slot_is_closed),
         TEST(stopping_begins_once),
+        TEST(interruptions_without_end_do_not_keep_it_from_stopping),
         TEST(nobody_is_idle_before_all_are_told),
         TEST(the_next_sweep_is_when_it_may_find_somebody),
         TEST(the_longest_times_are_cut_not_wrapped),
