@@ -84,14 +84,14 @@ def explain_scenario(build, path, folder):
         text = tree.output_of([build.scenario, "shrink", path])
     written = folder / "finding.scenario"
     written.write_bytes(text)
-    sockets = tree.fresh_folder(folder / "sockets")
-    (sockets / written.name).write_bytes(for_sockets(text))
+    sockets = folder / "sockets.scenario"
+    sockets.write_bytes(for_sockets(text))
     tree.say(f"\n{text.decode()}")
     command = [tree.shown(build.scenario), *run[1:], "--trace", tree.shown(written)]
     tree.say(f"in the simulator: {' '.join(command)}")
     tree.say(
         "over real sockets, less what only a simulated kernel does: "
-        f"ci/sockets release gcc -k test_scenario --scenarios {tree.shown(sockets)}"
+        f"ci/sockets release gcc --replay {tree.shown(sockets)}"
     )
 
 
