@@ -171,6 +171,15 @@ def test_an_address(conform, tmp_path):
         server.end()
 
 
+def test_another_mapping(conform, tmp_path, monkeypatch):
+    """A service that maps otherwise conforms to its own mapping, and to no other."""
+    (tmp_path / "service.py").write_text("def mapped(b): return b.upper().replace(b'`', b'@')\n")
+    monkeypatch.chdir(tmp_path)
+    judged = ["-k", "ECHO-1", "--", *broken("backquote-mapped")]
+    assert conform("--transform", "service:mapped", *judged)[0] == CONFORMS
+    assert conform("--transform", "identity", *judged)[0] == DOES_NOT
+
+
 def test_a_fixed_port(conform):
     port = listeners.free_port("127.0.0.1")
     fixed = [sys.executable, BROKEN, "--port", port]
