@@ -54,13 +54,14 @@ static void check_decode(const struct kqueue_record *record) {
     cases++;
 }
 
-/* Each filter with each state of the socket's error, and data that must not matter. */
+/* Each filter, and a number that is none, with each state of the socket's error, and data that must
+ * not matter. */
 static void check_flags(uint32_t flags) {
     static const uint32_t socket_errors[] = {0, 1, 104, 0x80000000U};
     static const int64_t data[] = {INT64_MIN, -1, 0, 9000, INT64_MAX};
     struct kqueue_record record = {.descriptor = 7, .flags = flags};
-    for (enum kqueue_filter filter = KQUEUE_OTHER; filter <= KQUEUE_WRITE; filter++) {
-        record.filter = filter;
+    for (int filter = KQUEUE_OTHER; filter <= KQUEUE_WRITE + 1; filter++) {
+        record.filter = (enum kqueue_filter)filter;
         for (size_t e = 0; e < LENGTH(socket_errors); e++) {
             record.filter_flags = socket_errors[e];
             for (size_t d = 0; d < LENGTH(data); d++) {
