@@ -24,7 +24,8 @@ struct sink {
 static struct result log_write(void *self, const char *line, size_t length) {
     struct sink *sink = self;
     if (length > sink->longest) sink->longest = length;
-    if (sink->fault != FAULT_NONE) return (struct result){.fault = sink->fault, .raw = 1};
+    if (sink->fault != FAULT_NONE) /* the value means nothing then */
+        return (struct result){.value = (int64_t)length, .fault = sink->fault, .raw = 1};
     size_t taken = length < sink->cut ? length : sink->cut;
     memcpy(sink->bytes + sink->length, line, taken);
     sink->length += taken;

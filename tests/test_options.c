@@ -54,6 +54,16 @@ static void test_defaults(void **state) {
     assert_null(options.poller);
 }
 
+/* A program can be started without even a name. What lies behind the last word is not read. */
+static void test_no_words(void **state) {
+    static const char *const argv[] = {NULL, "--frob", NULL};
+    struct options options;
+    char complaint[OPTIONS_COMPLAINT_BYTES] = "";
+    assert_int_equal(options_parse(&options, 0, argv, complaint), OPTIONS_SERVE);
+    assert_int_equal(options_parse(&options, 1, argv, complaint), OPTIONS_SERVE);
+    assert_string_equal(complaint, "");
+}
+
 static void test_forms(void **state) {
     assert_int_equal(expect_good(WORDS("--buffer", "7")).buffer_bytes, 7);
     assert_int_equal(expect_good(WORDS("--buffer=7")).buffer_bytes, 7);
@@ -259,6 +269,7 @@ int main(void) {
         cmocka_unit_test(test_bad_listen), cmocka_unit_test(test_bad_values),
         cmocka_unit_test(test_bad_words),  cmocka_unit_test(test_long_values),
         cmocka_unit_test(test_actions),    cmocka_unit_test(test_help),
+        cmocka_unit_test(test_no_words),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }
