@@ -29,6 +29,7 @@ static const struct result all = {.value = BUFFER_BYTES};
 /* A kernel that gives what it was told to: the first of a list, and then the second for ever. */
 static struct world {
     struct result accepted[2], received[2], sent[2], shut, unread, waited;
+    int32_t backlog; /* as many are accepted first, as descriptors down to 0 */
     int32_t refused; /* a descriptor whose watching cannot be changed */
     int accepts, receives, sends, shutdowns, closes, releases, unreads, clocks;
     const uint8_t *released;
@@ -53,6 +54,7 @@ static struct result next(struct result results[2]) {
 static struct result accept_client(void *self, int32_t listener, struct endpoint *peer) {
     world.accepts++;
     *peer = (struct endpoint){.address = {127, 0, 0, 1}, .port = 9, .family = ENDPOINT_IPV4};
+    if (world.backlog > 0) return (struct result){.value = --world.backlog};
     return next(world.accepted);
 }
 
@@ -214,6 +216,27 @@ static void a_descriptor_beyond_the_slots_is_closed(void **state) {
     }
 }
 
+/* A value means nothing beside a fault, and one that is no descriptor names nobody. */
+static void what_is_no_descriptor_is_not_closed(void **state) {
+    admit();
+    world.accepted[0] = (struct result){.value = SLOTS, .fault = FAULT_WOULD_BLOCK, .raw = 11};
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.closes, 0);
+    assert_string_equal(world.changes, "");
+    world.accepted[0] = (struct result){.value = (INT64_C(1) << 32) + CLIENT};
+    step(TOKEN_LISTENER);
+    assert_int_equal(world.closes, 0);
+    assert_string_equal(world.changes, "3r- ");
+}
+
+static void at_the_stop_all_who_wait_are_accepted(void **state) {
+    server.options.slot_count = server.options.connections_max = 3;
+    world.backlog = 3;
+    step(TOKEN_STOP);
+    assert_int_equal(world.backlog, 0);
+    assert_int_equal(world.shutdowns, 3);
+}
+
 static void at_the_stop_everybody_is_asked(void **state) {
     admit_as(CLIENT + 1);
     admit_as(0);
@@ -232,6 +255,23 @@ static void who_cannot_be_asked_is_owed_nothing(void **state) {
     world.unread = (struct result){.value = 5, .fault = FAULT_OTHER, .raw = EIO_RAW};
     step(TOKEN_STOP);
     assert_int_equal(world.shutdowns, 1);
+}
+
+/* An area is for what a short send left of those who stay. */
+static void memory_that_is_not_needed_is_not_touched(void **state) {
+    static const uint8_t untouched[BUFFER_BYTES];
+    const struct result reset = {.fault = FAULT_RESET, .raw = 104};
+    const uint8_t *area = memory + CLIENT * (size_t)KERNEL_MEMORY_UNIT;
+    admit();
+    world.received[0] = world.sent[0] = all;
+    step(client);
+    assert_int_equal(world.sends, 1);
+    assert_memory_equal(area, untouched, BUFFER_BYTES);
+    world.received[0] = all;
+    world.sent[0] = reset;
+    step(client);
+    assert_int_equal(world.closes, 1);
+    assert_memory_equal(area, untouched, BUFFER_BYTES);
 }
 
 static void memory_that_was_needed_is_given_back(void **state) {
@@ -285,6 +325,9 @@ static void who_cannot_be_unwatched_was_not_watched(void **state) {
     world.received[0] = none;
     step(client);
     assert_string_equal(world.changes, "6r- ");
+    world.refused = -1;
+    admit(); /* the next one there begins unwatched, too */
+    assert_string_equal(world.changes, "6-r ");
     world.refused = LISTENER;
     world.accepted[0] = (struct result){.fault = FAULT_DESCRIPTORS, .raw = 24};
     step(TOKEN_LISTENER);
@@ -462,6 +505,19 @@ static void the_log_tells_of_the_call_that_failed(void **state) {
     }
 }
 
+static void what_did_not_fail_leaves_no_errno(void **state) {
+    admit();
+    assert_int_equal(server.connections[CLIENT].error, 0);
+    world.received[0] = interrupted;
+    step(client);
+    assert_int_equal(world.receives, 2);
+    assert_int_equal(server.connections[CLIENT].error, 0);
+    world.received[0] = all;
+    step(client);
+    assert_int_equal(world.sends, 1);
+    assert_int_equal(server.connections[CLIENT].error, 0);
+}
+
 static void the_log_has_what_came_as_it_came(void **state) {
     event_log.level = LOG_CHUNKS;
     admit();
@@ -488,8 +544,11 @@ int main(void) {
         TEST(memory_is_an_area_and_a_connection_for_each_slot_and_one_area),
         TEST(what_lies_behind_the_slots_is_nobody),
         TEST(a_descriptor_beyond_the_slots_is_closed),
+        TEST(what_is_no_descriptor_is_not_closed),
+        TEST(at_the_stop_all_who_wait_are_accepted),
         TEST(at_the_stop_everybody_is_asked),
         TEST(who_cannot_be_asked_is_owed_nothing),
+        TEST(memory_that_is_not_needed_is_not_touched),
         TEST(memory_that_was_needed_is_given_back),
         TEST(the_poller_is_told_of_changes_alone),
         TEST(who_cannot_be_watched_is_closed),
@@ -508,6 +567,7 @@ int main(void) {
         TEST(the_last_accepting_goes_on_while_somebody_may_wait),
         TEST(a_newcomer_is_served_at_once),
         TEST(the_log_tells_of_the_call_that_failed),
+        TEST(what_did_not_fail_leaves_no_errno),
         TEST(the_log_has_what_came_as_it_came),
         TEST(who_cannot_be_shut_down_is_closed),
     };
