@@ -15,7 +15,8 @@ The server runs on one core, the load on another; the load verifies every byte. 
 with the CPU time of all its threads and of its core's ksoftirqd. Servers are compared within a
 round, and the ratios' median over the rounds is the result; absolute times are of one machine.
 System calls are counted apart. The peers libuv, libevent and libev are there if their libraries
-were when they were built.
+were when they were built, and so are the ports, named rust-port and so on, that ci/conform --ports
+has built.
 
 What was measured is written to build/bench: results.json, report.html, chart.svg (of fuzz:
 rates.json). That a goal is missed is said, and is no failure.

@@ -8,10 +8,14 @@ import jinja2
 from . import figures
 from .points import FLAT, POINTS
 
-COLOURS = ["#1d5fd1", "#b45309", "#1a7f4b", "#8e44ad", "#c5221f", "#0e7490", "#667085", "#be185d"]
+COLOURS = [
+    "#1d5fd1", "#b45309", "#1a7f4b", "#8e44ad", "#c5221f", "#0e7490", "#667085", "#be185d",
+    "#6b8e23", "#00008b", "#d2a000",
+]
 
 WIDTH, LEFT = 860, 300
-BAR, GAP, HEAD, FOOT = 13, 12, 56, 30
+BAR, GAP, HEAD, FOOT = 13, 12, 38, 30
+KEY, KEYS = 18, 7  # the height of a row of the key, and how many servers are in one
 # The longest bar; one that is longer says how long it would be.
 RATIO_MAX = 2.5
 
@@ -39,14 +43,15 @@ def bars(results):
             "high": x(spread.high), "text_x": x(spread.high) + 6, "text": f"{spread.median:.2f}",
         }
 
-    groups, y = [], HEAD
+    head = HEAD + KEY * math.ceil(len(names) / KEYS)
+    groups, y = [], head
     for title, of in rows:
         drawn = [bar(name, spread, y + BAR * i) for i, (name, spread) in enumerate(of)]
         groups.append({"title": title, "bars": drawn, "y": y, "height": BAR * len(of)})
         y += BAR * len(of) + GAP
     return render(
-        "bars.svg", names=names, groups=groups, x=x, left=LEFT, height=y + FOOT,
-        title="CPU time of a server for the same work: shorter is better",
+        "bars.svg", names=names, groups=groups, x=x, left=LEFT, head=head, height=y + FOOT, key=KEY,
+        keys=KEYS, title="CPU time of a server for the same work: shorter is better",
         label="bars: the CPU time of each server, the least loop's being 1",
     )
 
@@ -65,7 +70,7 @@ def lines(results):
         return round(left + 20 + part * (WIDTH - left - 60), 1)
 
     def y(us):
-        return round(height - 34 - us / top * (height - 34 - HEAD), 1)
+        return round(height - 34 - us / top * (height - 34 - HEAD - KEY), 1)
 
     drawn = []
     for colour, (_, of) in enumerate(rows):

@@ -3,10 +3,13 @@
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import time
+
+import ports
 
 from . import machine
 
@@ -26,11 +29,17 @@ def path_of(name):
 
 
 def built():
-    """name: command, in the order of the tables; a peer whose library is missing is not there."""
+    """name: command, in the order of the tables.
+
+    A peer whose library is missing is not there, nor a port that ci/conform --ports has not built.
+    """
     commands = {OURS: f"{BUILD}/touchstone --quiet --listen 127.0.0.1:{{port}}"}
     for name in (FLOOR, *PEERS):
         if os.path.exists(path_of(name)):
             commands[name] = f"{path_of(name)} {{port}}"
+    for port in ports.CONFORMING:
+        if shutil.which(port.start[0]):
+            commands[f"{port.name}-port"] = f"{shlex.join(map(str, port.start))} {{port}}"
     return commands
 
 
