@@ -476,6 +476,13 @@ static void the_last_accepting_goes_on_while_somebody_may_wait(void **state) {
     assert_int_equal(world.accepts, 2);
 }
 
+/* A client that was gone before it was accepted says nothing of those behind it. */
+static void the_last_accepting_passes_over_who_is_gone(void **state) {
+    world.accepted[0] = (struct result){.fault = FAULT_ABORTED, .raw = 103};
+    step(TOKEN_STOP);
+    assert_int_equal(world.accepts, 2);
+}
+
 /* Its bytes are answered, or its end is found, before it is watched. */
 static void a_newcomer_is_served_at_once(void **state) {
     world.received[0] = world.sent[0] = (struct result){.value = 5};
@@ -565,6 +572,7 @@ int main(void) {
         TEST(a_flood_has_its_turns_and_no_more),
         TEST(a_wait_is_worth_one_accept),
         TEST(the_last_accepting_goes_on_while_somebody_may_wait),
+        TEST(the_last_accepting_passes_over_who_is_gone),
         TEST(a_newcomer_is_served_at_once),
         TEST(the_log_tells_of_the_call_that_failed),
         TEST(what_did_not_fail_leaves_no_errno),
