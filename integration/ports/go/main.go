@@ -51,24 +51,31 @@ func main() {
 		fmt.Fprintln(os.Stderr, "port-go: cannot listen:", err)
 		os.Exit(1)
 	}
+	signal.Ignore(syscall.SIGPIPE) // Go dies of it on descriptors 1 and 2: whoever reads may be gone
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	s := &server{listener: listener, clients: map[*net.TCPConn]struct{}{}}
-	go s.accept()
+	accepting := make(chan struct{})
+	go func() {
+		defer close(accepting)
+		s.accept()
+	}()
 	fmt.Println("listening on", listener.Addr())
 	<-stop
+	listener.SetDeadline(time.Now()) // wakes accept,
+	<-accepting                      // which welcomes whom it has, and nobody behind our back
 	s.drain()
 	s.served.Wait()
 }
 
-// accept takes in clients until the listener is closed.
+// accept takes in clients until we are told to stop.
 func (s *server) accept() {
 	for {
 		conn, err := s.listener.AcceptTCP()
 		switch {
 		case err == nil:
 			s.welcome(conn)
-		case errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default: // out of descriptors, perhaps: asking again at once would spin
 			time.Sleep(retry)
@@ -102,7 +109,7 @@ func (s *server) serve(conn *net.TCPConn) {
 	err := echo(conn, conn, buffer[:])
 	// Here the close is decided. No error: a read of 0 bytes, the client's end. Any error but one is
 	// a reset or worse: the connection is done, too. That one is ours: we are told to stop.
-	if !errors.Is(err, os.ErrDeadlineExceeded) || conn.SetReadDeadline(s.end) != nil {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || conn.SetReadDeadline(s.deadline()) != nil {
 		return
 	}
 	if echo(conn, io.LimitReader(conn, unread(conn)), buffer[:]) != nil || conn.CloseWrite() != nil {
@@ -144,7 +151,6 @@ func upper(data []byte) {
 
 // drain accepts whom the backlog holds, refuses everybody else, and tells all to stop.
 func (s *server) drain() {
-	s.listener.SetDeadline(time.Now()) // wakes accept, which then returns
 	for _, conn := range waiting(s.listener) {
 		s.welcome(conn)
 	}
@@ -157,7 +163,13 @@ func (s *server) drain() {
 	}
 }
 
-// warn wakes who reads, if it is time to stop, and lets nobody write for ever.
+func (s *server) deadline() time.Time {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.end
+}
+
+// warn wakes who reads, if it is time to stop, and lets nobody write for ever. The mutex is held.
 func (s *server) warn(conn *net.TCPConn) {
 	if !s.end.IsZero() {
 		conn.SetReadDeadline(time.Now())
