@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -184,8 +185,10 @@ static void expire(uv_timer_t *timer) {
 
 static void stop(uv_signal_t *signal, int number) {
     int descriptor;
-    while ((descriptor = accept(descriptor_of(&listener), NULL, NULL)) >= 0)
-        welcome(signal->loop, descriptor);
+    do {
+        descriptor = accept(descriptor_of(&listener), NULL, NULL);
+        if (descriptor >= 0) welcome(signal->loop, descriptor);
+    } while (descriptor >= 0 || errno == EINTR || errno == ECONNABORTED);
     stopping = true;
     uv_close((uv_handle_t *)&listener, NULL);
     uv_close((uv_handle_t *)&terminate, NULL);
@@ -227,8 +230,10 @@ int main(int count, char **words) {
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    while (open("/dev/null", O_RDWR) <= STDERR_FILENO) {
-    } /* no client may get the number of a standard stream */
+    int null; /* no client may get the number of a standard stream */
+    do
+        null = open("/dev/null", O_RDWR);
+    while (null >= 0 && null <= STDERR_FILENO);
     uv_loop_t *loop = uv_default_loop();
     if (listen_on(loop, (int)port) < 0) return 1;
     uv_signal_init(loop, &terminate);
