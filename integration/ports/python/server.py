@@ -15,7 +15,6 @@ import struct
 import sys
 import termios
 
-UPPER = bytes(b - 32 if 0x61 <= b <= 0x7A else b for b in range(256))  # bytes.upper() says the same
 RETRY_S = 0.1
 DRAIN_S = 5
 
@@ -26,6 +25,7 @@ class Echo(asyncio.Protocol):
     def __init__(self, clients):
         self.clients = clients
         self.owed = None  # once told to stop: bytes that had arrived and are not read yet
+        self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
         self.transport = transport
@@ -45,11 +45,11 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data):
         if self.owed is None:
-            self.transport.write(data.translate(UPPER))
+            self.transport.write(data.upper())  # of bytes, not of a str: ASCII alone
         elif self.owed > 0:
             answered = data[: self.owed]
             self.owed -= len(answered)
-            self.transport.write(answered.translate(UPPER))
+            self.transport.write(answered.upper())
             self.end_if_even()
         # Else our FIN is under way, and what comes is read and forgotten: were the socket closed
         # with bytes unread, the kernel would send RST, which destroys answers on their way.
@@ -61,6 +61,7 @@ class Echo(asyncio.Protocol):
     def connection_lost(self, error):
         """The end, whatever it was: a reset is `error`, and no reason to do anything else."""
         self.clients.discard(self)
+        self.gone.set_result(None)
 
     def stop(self):
         """Owe what the kernel has for us now; the count is exact as urgent data is in line."""
@@ -73,7 +74,10 @@ class Echo(asyncio.Protocol):
 
     def end_if_even(self):
         if self.owed == 0 and not self.transport.is_closing():
-            self.transport.write_eof()  # FIN, behind what is still to be written
+            try:
+                self.transport.write_eof()  # FIN, behind what is still to be written
+            except OSError:  # it was reset, and asyncio has not noticed yet
+                self.transport.abort()
 
 
 class Server:
@@ -126,13 +130,12 @@ class Server:
             pass
         asyncio.get_running_loop().remove_reader(self.listener)
         self.listener.close()
-        await asyncio.gather(*self.welcomes)
+        await asyncio.gather(*self.welcomes, return_exceptions=True)
+        left = [client.gone for client in self.clients]
         for client in list(self.clients):
             client.stop()
-        for _ in range(int(DRAIN_S / RETRY_S)):
-            if not self.clients:
-                return
-            await asyncio.sleep(RETRY_S)
+        if left:
+            await asyncio.wait(left, timeout=DRAIN_S)
 
 
 def main():
