@@ -1,17 +1,40 @@
 """Runs the tests on a server that is known to be broken, or known not to be."""
 
+import _thread
 import pathlib
 import re
 import shlex
+import subprocess
+import sys
+import threading
 
 import pytest
+from kills import DISREGARDED
 
-from touchstone_conform import judging
+from touchstone_conform import judging, spec
 from touchstone_conform.exchange import lines_of
 from touchstone_conform.results import FAILED, SKIPPED
 
 INTEGRATION = pathlib.Path(__file__).parent.parent
+SERVER = INTEGRATION / "broken" / "server.py"
 IMPATIENCE_S = 1.5  # a broken server keeps its clients waiting
+
+
+class TooSlow(Exception):
+    """A server was not judged in time."""
+
+
+def server_command(defect=None):
+    command = [sys.executable, str(SERVER), "--port", "{port}"]
+    return [*command, "--defect", defect] if defect else command
+
+
+def defects():
+    """What the server knows to be broken by, in its order."""
+    listed = subprocess.run(
+        [sys.executable, str(SERVER), "--list-defects"], capture_output=True, text=True, check=True
+    )
+    return listed.stdout.split()
 
 
 def run_tests(command, selection, patience=5):
@@ -35,3 +58,38 @@ def expect_failures(command, named):
 def said_by(result):
     """All that a failed test says."""
     return "\n".join([result.message, *lines_of(result.timeline), result.server])
+
+
+def failing(command, jobs=1, limit_s=120):
+    """The requirements whose tests fail on this server, and those of which no test was run."""
+    judged = [
+        each.id
+        for each in spec.read().requirements.values()
+        if each.profile != "reference" and each.id not in DISREGARDED
+    ]
+    arguments = ["--patience", str(IMPATIENCE_S), "--server-cmd", shlex.join(command)]
+    arguments += ["--judge", ",".join(judged), "-m", "wire or process"]
+    results = within(limit_s, lambda: judging.run(arguments, jobs))
+    outcomes = {id: {each.outcome for each in results if id in each.requirements} for id in judged}
+    failed = {id for id, found in outcomes.items() if FAILED in found}
+    return failed, {id for id, found in outcomes.items() if found <= {SKIPPED}}
+
+
+def within(limit_s, run):
+    """What it gives; TooSlow if it takes longer. Interrupted, pytest ends its workers first."""
+    late = []
+
+    def interrupt():
+        late.append(True)
+        _thread.interrupt_main()
+
+    timer = threading.Timer(limit_s, interrupt)
+    timer.start()
+    try:
+        return run()
+    except KeyboardInterrupt:
+        if not late:
+            raise
+        raise TooSlow(f"not judged within {limit_s} s") from None
+    finally:
+        timer.cancel()

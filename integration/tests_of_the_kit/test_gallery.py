@@ -4,16 +4,11 @@ A defect counts as found only if the named test failed and its report shows the 
 so that a test which fails for want of time proves nothing.
 """
 
-import subprocess
-import sys
-
 import pytest
-from judged import INTEGRATION, expect_failures, run_tests, said_by
+from judged import defects, expect_failures, run_tests, said_by, server_command
 
 from touchstone_conform.judging import SUITE
 from touchstone_conform.results import FAILED
-
-SERVER = INTEGRATION / "broken" / "server.py"
 
 # What a failing client or server report says, as patterns.
 PART = r"they part at byte \d+"
@@ -208,11 +203,6 @@ TESTS = [
 ]
 
 
-def server_command(defect=None):
-    command = [sys.executable, str(SERVER), "--port", "{port}"]
-    return [*command, "--defect", defect] if defect else command
-
-
 @pytest.mark.parametrize("defect", GALLERY)
 def test_defect_is_found(defect):
     """Each test named for a defect fails on it, and says why."""
@@ -221,10 +211,7 @@ def test_defect_is_found(defect):
 
 def test_every_defect_is_named():
     """The gallery lists exactly the defects that the server knows."""
-    listed = subprocess.run(
-        [sys.executable, str(SERVER), "--list-defects"], capture_output=True, text=True, check=True
-    )
-    assert listed.stdout.split() == list(GALLERY)
+    assert defects() == list(GALLERY)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: path.stem)

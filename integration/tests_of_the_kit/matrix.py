@@ -1,0 +1,81 @@
+"""Judges every broken server with the whole kit: which requirements' tests fail on it?
+
+    ci/conform --gallery [NAME...]         all, or those named, against integration/broken/kills
+    ci/conform --gallery --fix [NAME...]   writes their lines anew
+
+The wire and the process profile are judged. With --fix each line is written as soon as it is known;
+lines of others stay. Reckon with half a minute for a server, and more for one that answers nothing.
+
+Exit status: 0 all is as listed, 1 it is not, 2 bad usage.
+"""
+
+import argparse
+import sys
+import time
+
+import kills
+from judged import TooSlow, defects, failing, server_command
+
+from touchstone_conform import spec
+from touchstone_conform.judging import KitFailed
+
+
+def main(words):
+    servers = defects()
+    options = parse(words, servers)
+    known = spec.read().requirements
+    listed = kills.read(kills.KILLS, known) if kills.KILLS.exists() else {}
+    wrong = 0
+    for name in options.names or servers:
+        began = time.monotonic()
+        try:
+            failed, skipped = failing(server_command(name), options.jobs, options.limit)
+        except (TooSlow, KitFailed) as error:
+            said = [f"{name}: {error}"]
+        else:
+            said = record(name, failed, skipped, listed, options.fix)
+            if options.fix and not said:
+                kills.write(kills.KILLS, listed, servers, known)
+            ids = " ".join(each for each in known if each in failed)
+            print(f"{name}  {ids}  ({time.monotonic() - began:.0f} s)", flush=True)
+        wrong += len(said)
+        for each in said:
+            print(f"  {each}", flush=True)
+    return 1 if wrong else 0
+
+
+def parse(words, servers):
+    parser = argparse.ArgumentParser(
+        prog="ci/conform --gallery",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a broken server")
+    parser.add_argument("--fix", action="store_true", help="write what fails to the kills file")
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="tests at a time (2)")
+    parser.add_argument(
+        "--limit", type=int, default=120, metavar="S", help="seconds for a server (120)"
+    )
+    options = parser.parse_args(words)
+    for name in options.names:
+        if name not in servers:
+            parser.error(f"{name!r} is no broken server: server.py --list-defects")
+    return options
+
+
+def record(name, failed, skipped, listed, fix):
+    """What is wrong: with --fix only that something was not judged."""
+    if not fix:
+        if name not in listed:
+            return [f"{name}: has no line"]
+        return kills.differences(name, listed[name], failed, skipped)
+    if skipped:
+        return [f"{name}: keeps its line, {', '.join(sorted(skipped))} was not judged"]
+    # What is known to change from run to run stays marked.
+    marked = {each for each in listed.get(name, []) if each.endswith("?")}
+    listed[name] = [*marked, *(each for each in failed if f"{each}?" not in marked)]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
