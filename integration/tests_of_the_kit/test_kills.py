@@ -1,0 +1,83 @@
+"""The kill matrix, and that it is noticed where a line of it is wrong or missing."""
+
+import kills
+import pytest
+from judged import failing, server_command
+
+from touchstone_conform import spec
+
+REQUIREMENTS = spec.read().requirements
+LISTED = kills.read(kills.KILLS, REQUIREMENTS)
+
+# A matrix in which each MUST has a broken server of its own.
+WHOLE = {f"breaks-{id}": [id] for id in kills.musts(REQUIREMENTS)}
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_kills_are_as_listed(name):
+    """The whole kit fails on a broken server as its line says."""
+    failed, skipped = failing(server_command(name))
+    assert kills.differences(name, LISTED[name], failed, skipped) == []
+
+
+def test_a_whole_matrix_has_no_complaint():
+    assert kills.complaints(REQUIREMENTS, WHOLE, {}) == []
+
+
+@pytest.mark.parametrize("id", kills.musts(REQUIREMENTS))
+def test_a_line_that_is_missing_is_noticed(id):
+    """Without its broken server a MUST needs a reason, and one is enough."""
+    lacking = {name: ids for name, ids in WHOLE.items() if ids != [id]}
+    complaint = f"{id}: no broken server fails it alone, and no reason is given"
+    assert kills.complaints(REQUIREMENTS, lacking, {}) == [complaint]
+    assert kills.complaints(REQUIREMENTS, lacking, {id: "as is known"}) == []
+
+
+@pytest.mark.parametrize("ids", [[], ["ECHO-3?"], ["ECHO-1", "ECHO-3"], ["ECHO-1?", "ECHO-3"]])
+def test_only_one_that_fails_alone_counts(ids):
+    """Neither one that fails at times, nor one that fails with others."""
+    matrix = {**WHOLE, "breaks-ECHO-3": ids}
+    assert len(kills.complaints(REQUIREMENTS, matrix, {})) == 1
+
+
+@pytest.mark.parametrize("id", ["ECHO-3", "ECHO-7", "MIX-1", "REF-1"])
+def test_a_needless_reason_is_noticed(id):
+    """Of what has a broken server of its own, is no MUST, is disregarded, or is the reference's."""
+    assert len(kills.complaints(REQUIREMENTS, WHOLE, {id: "as is known"})) == 1
+
+
+@pytest.mark.parametrize(
+    "listed, failed, skipped, said",
+    [
+        (["ECHO-1", "ECHO-3"], {"ECHO-1", "ECHO-3"}, set(), []),
+        (["ECHO-1"], {"ECHO-1", "ECHO-3"}, set(), ["x: ECHO-3 fails, and is not listed"]),
+        (["ECHO-1", "ECHO-3"], {"ECHO-1"}, set(), ["x: ECHO-3 passes, but is listed"]),
+        (["ECHO-1", "ECHO-3"], {"ECHO-1"}, {"ECHO-3"}, []),
+        (["ECHO-1", "ECHO-3?"], {"ECHO-1"}, set(), []),
+        (["ECHO-1", "ECHO-3?"], {"ECHO-1", "ECHO-3"}, set(), []),
+    ],
+)
+def test_a_wrong_line_is_noticed(listed, failed, skipped, said):
+    """What was not judged, and what fails at times, may be either."""
+    assert kills.differences("x", listed, failed, skipped) == said
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("a  ECHO-99\n", r"kills:1: 'ECHO-99', expected an ID of SPEC.md"),
+        ("# so\n\na  ECHO-1\na  ECHO-1\n", r"kills:4: a is there twice, expected one line"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "kills"
+    path.write_text(text)
+    with pytest.raises(kills.KillsError, match=complaint):
+        kills.read(path, REQUIREMENTS)
+
+
+def test_what_is_written_can_be_read(tmp_path):
+    """In the order of the servers and of SPEC.md."""
+    path = tmp_path / "kills"
+    kills.write(path, {"b": ["FLOW-1", "ECHO-1?"], "a": []}, ["a", "b", "c"], REQUIREMENTS)
+    assert list(kills.read(path, REQUIREMENTS).items()) == [("a", []), ("b", ["ECHO-1?", "FLOW-1"])]
