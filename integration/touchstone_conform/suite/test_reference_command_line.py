@@ -1,6 +1,7 @@
 """The reference's command line: what it accepts, and what it says when it cannot."""
 
 import re
+import socket
 import sys
 
 import pytest
@@ -192,7 +193,6 @@ def test_version(run, option):
         ["--listen={host}:{port}"],
         ["-l", "{host}:{port}"],
         ["-l{host}:{port}"],
-        ["--listen", "localhost:{port}"],
         ["--listen", "127.0.0.1:0"],
     ],
     ids=" ".join,
@@ -201,6 +201,19 @@ def test_ways_to_say_listen(start_server, reference_program, words):
     """Every way to write an option is accepted, and the listening line tells the real port."""
     server = start_server(words=[*reference_program, *words])
     server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{server.port}\n")
+    with server.connect() as client:
+        client.ping()
+
+
+@pytest.mark.requirement("REF-3")
+def test_a_name(start_server, reference_program):
+    """A name is listened on by its first address, which may well be of IPv6."""
+    found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
+    family, address = found[0][0], found[0][4][0]
+    words = [*reference_program, "--listen", "localhost:{port}"]
+    server = start_server(words=words, host=address)
+    shown = f"[{address}]" if family == socket.AF_INET6 else address
+    server.wait_for_log(rf"\Alistening on {re.escape(shown)}:{server.port}\n")
     with server.connect() as client:
         client.ping()
 
