@@ -30,7 +30,7 @@ def read(path, known):
         if name in kills:
             raise KillsError(f"{where}: {name} is there twice, expected one line")
         for each in ids.split():
-            if each.rstrip("?") not in known:
+            if plain(each) not in known:
                 raise KillsError(f"{where}: {each!r}, expected an ID of SPEC.md")
         kills[name] = ids.split()
     return kills
@@ -52,53 +52,11 @@ def plain(id):
     return id.rstrip("?")
 
 
-def read_reasons(path, known):
-    """For each requirement that has no broken server of its own: why."""
-    reasons = {}
-    for where, id, reason in _lines(path):
-        if id not in known or id in reasons:
-            raise KillsError(f"{where}: {id!r}, expected an ID of SPEC.md, and each once")
-        if not reason:
-            raise KillsError(f"{where}: {id} alone, expected the reason too")
-        reasons[id] = reason
-    return reasons
-
-
 def _lines(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             first, _, rest = line.strip().partition(" ")
             yield f"{path.name}:{number}", first, rest.strip()
-
-
-def musts(requirements):
-    """What needs a broken server that its tests alone catch."""
-    return [
-        each.id
-        for each in requirements.values()
-        if each.level == "MUST" and each.profile != "reference" and each.id not in DISREGARDED
-    ]
-
-
-def alone(kills):
-    """For each requirement the broken servers that no other requirement's tests catch."""
-    found = {}
-    for name, ids in kills.items():
-        if len(ids) == 1 and not ids[0].endswith("?"):
-            found.setdefault(ids[0], []).append(name)
-    return found
-
-
-def complaints(requirements, kills, reasons):
-    """Each MUST has a broken server of its own or a reason, and not both."""
-    found = alone(kills)
-    said = []
-    for id in musts(requirements):
-        if id not in found and id not in reasons:
-            said.append(f"{id}: no broken server fails it alone, and no reason is given")
-        if id in found and id in reasons:
-            said.append(f"{id}: {found[id][0]} fails it alone, and yet a reason is given")
-    return said + [f"{id}: is no such MUST" for id in reasons if id not in musts(requirements)]
 
 
 def differences(name, listed, failed, skipped):

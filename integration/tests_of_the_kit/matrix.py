@@ -4,9 +4,9 @@
     ci/conform --gallery --fix [NAME...]   writes their lines anew
 
 The wire and the process profile are judged. With --fix each line is written as soon as it is known;
-lines of others stay. Reckon with half a minute for a server, and more for one that answers nothing.
+lines of others stay. Reckon with a minute for a server, and more for one that answers nothing.
 
-Exit status: 0 all is as listed, 1 it is not, 2 bad usage.
+Exit status: 0 all is as listed, 1 it is not, 2 bad usage or a bad file.
 """
 
 import argparse
@@ -22,9 +22,8 @@ from touchstone_conform.judging import KitFailed
 
 def main(words):
     servers = defects()
-    options = parse(words, servers)
     known = spec.read().requirements
-    listed = kills.read(kills.KILLS, known) if kills.KILLS.exists() else {}
+    options, listed = parse(words, servers, known)
     wrong = 0
     for name in options.names or servers:
         began = time.monotonic()
@@ -44,7 +43,7 @@ def main(words):
     return 1 if wrong else 0
 
 
-def parse(words, servers):
+def parse(words, servers, known):
     parser = argparse.ArgumentParser(
         prog="ci/conform --gallery",
         description=__doc__,
@@ -60,7 +59,10 @@ def parse(words, servers):
     for name in options.names:
         if name not in servers:
             parser.error(f"{name!r} is no broken server: server.py --list-defects")
-    return options
+    try:
+        return options, kills.read(kills.KILLS, known)
+    except kills.KillsError as error:
+        parser.error(str(error))
 
 
 def record(name, failed, skipped, listed, fix):
