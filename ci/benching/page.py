@@ -10,7 +10,7 @@ from .points import FLAT, POINTS
 
 COLOURS = [
     "#1d5fd1", "#b45309", "#1a7f4b", "#8e44ad", "#c5221f", "#0e7490", "#667085", "#be185d",
-    "#6b8e23", "#00008b", "#d2a000",
+    "#6b8e23", "#d946ef", "#d2a000",
 ]
 
 WIDTH, LEFT = 860, 300
