@@ -53,8 +53,9 @@ def smoke():
 
 
 def smoke_prove():
-    """A defect planted into a copy of the server ends a run with status 1 and a scenario, and the
-    command that is printed for it fails, too."""
+    """A defect planted into a copy of the server ends a run with status 1 and a scenario. Of the
+    commands that are printed for it the simulator's fails, too, and the one for real sockets finds
+    nothing wrong with the server as it is."""
     copy = tree.fresh_folder(tree.FOUND / "planted")
     tree.copy_tree(copy)
     tree.output_of(["git", "-C", copy, "init", "--quiet"])
@@ -66,6 +67,13 @@ def smoke_prove():
     status, trace = outcome(shlex.split(replay.group(1)), copy)
     if status != 1:
         raise tree.CannotRun(f"what was reported of {DEFECT} does not fail again:\n{trace}")
+    sockets = re.search(r"^over real sockets.*: (ci/sockets .*) (\S+)$", said, re.MULTILINE)
+    if not sockets:
+        raise tree.CannotRun(f"of {DEFECT} no command for real sockets was printed:\n{said}")
+    command = [*shlex.split(sockets.group(1)), copy / sockets.group(2)]
+    status, verdict = outcome(command, tree.TOP)
+    if status != 0:
+        raise tree.CannotRun(f"{shlex.join(map(str, command))} ended with {status}:\n{verdict}")
     tree.say(f"seen: {DEFECT}: {trace.splitlines()[-1]}")
 
 
