@@ -4,6 +4,7 @@ import _thread
 import pathlib
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -78,6 +79,8 @@ def failing(command, jobs=1, limit_s=120):
 def within(limit_s, run):
     """What it gives; TooSlow if it takes longer. Interrupted, pytest ends its workers first."""
     late = []
+    # What a shell starts in its background ignores SIGINT, and so it would the interruption.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt():
         late.append(True)
