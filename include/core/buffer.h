@@ -28,7 +28,8 @@ struct buffer {
 */
 
 /* True if read <= write <= capacity, and an empty buffer is rewound. Every function below
- * requires it and keeps it. */
+ * requires it and keeps it.
+ * carries   FLOW-3 */
 /*@ requires readable: \valid_read(buffer);
   @ assigns  \nothing;
   @ ensures  twin: \result <==> BufferValid(buffer, capacity);
@@ -36,14 +37,16 @@ struct buffer {
 bool buffer_is_valid(const struct buffer *buffer, size_t capacity);
 
 /* Makes the buffer empty.
- * ensures   nothing is pending */
+ * ensures   nothing is pending
+ * carries   FAIR-1 */
 /*@ requires writable: \valid(buffer);
   @ assigns  buffer->read, buffer->write;
   @ ensures  empty: BufferValid(buffer, 0) && BufferPending(buffer) == 0;
   @*/
 void buffer_init(struct buffer *buffer);
 
-/* The number of bytes pending, from storage[buffer->read] on. */
+/* The number of bytes pending, from storage[buffer->read] on.
+ * carries   ECHO-3, ECHO-6 */
 /*@ requires valid: \valid_read(buffer) && BufferValid(buffer, UINT32_MAX);
   @ assigns  \nothing;
   @ ensures  pending: \result == BufferPending(buffer);
@@ -81,7 +84,8 @@ void buffer_consume(struct buffer *buffer, size_t count);
 
 /* Copies what is pending from one storage to another, at the same positions.
  *
- * requires  both storages hold at least buffer->write bytes and do not overlap
+ * requires  both storages hold at least buffer->write bytes; neither overlaps the other, or the
+ *           buffer itself
  * ensures   the pending bytes in `to` are those in `from`; no other byte of `to` changed
  * carries   ECHO-3, FLOW-2
  */

@@ -69,16 +69,18 @@ static_assert(sizeof(struct connection) == 64, "an idle connection costs one cac
 */
 
 /* True if every field agrees with the state, for a connection whose areas hold `capacity` bytes.
- * All zeroes is a valid closed connection. Every function below requires it and keeps it. */
+ * All zeroes is a valid closed connection. Every function below requires it and keeps it.
+ * carries   CLOSE-3, FLOW-3 */
 /*@ requires readable: \valid_read(c);
   @ assigns  \nothing;
   @ ensures  twin: \result <==> ConnectionValid(c, capacity);
+  @ ensures  zeroes: ConnectionZeroes(c) ==> \result && c->state == CONNECTION_CLOSED;
   @*/
 bool connection_is_valid(const struct connection *c, size_t capacity);
 
 /* Begins a connection that was accepted on descriptor `descriptor`.
  *
- * requires  CLOSED
+ * requires  CLOSED; `peer` lies outside the connection
  * ensures   OPEN, nothing pending, nothing told to the poller; it has a new token
  * carries   FAIR-1
  */
@@ -108,7 +110,7 @@ struct token connection_token(const struct connection *c, uint32_t descriptor);
  *
  * ensures   READ only with nothing pending; WRITE only with something pending; SHUTDOWN never with
  *           something pending; CLOSE exactly when DONE; NOTHING exactly when CLOSED
- * carries   CLOSE-1, CLOSE-3, FLOW-1, FLOW-3, STOP-2, STOP-3
+ * carries   CLOSE-1, CLOSE-3, CLOSE-7, CLOSE-8, FLOW-1, FLOW-3, STOP-2, STOP-3
  */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
   @ assigns  \nothing;
@@ -124,7 +126,7 @@ enum connection_want connection_wants(const struct connection *c);
 
 /* What the poller must watch for until then.
  * ensures   READ or WRITE in every state from which only the peer can lead on; NONE otherwise
- * carries   COST-3 */
+ * carries   COST-2, COST-3, COST-4, FLOW-2 */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
   @ assigns  \nothing;
   @ ensures  read: \result == INTEREST_READ <==> ConnectionReads(c);
@@ -137,7 +139,7 @@ enum interest connection_interest(const struct connection *c);
  *
  * requires  it wants READ; 1 <= capacity <= UINT32_MAX
  * ensures   the capacity; while STOPPING, no more than is owed
- * carries   STOP-2
+ * carries   FLOW-3, STOP-2
  */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
   @ requires reads: ConnectionReads(c) && 1 <= capacity <= UINT32_MAX;
@@ -152,7 +154,7 @@ size_t connection_receive_max(const struct connection *c, size_t capacity);
  * requires  it wants READ; MOVED counts at most connection_receive_max; 2^64 bytes never come
  * ensures   MOVED: the bytes are pending, and no more owed (LINGERING: forgotten); END, RESET,
  *           FAILED: DONE; INTERRUPTED, WOULD_BLOCK: nothing changed
- * carries   CLOSE-1, CLOSE-5, FAULT-1
+ * carries   CLOSE-1, CLOSE-2, CLOSE-5, ECHO-3, FAULT-1, STOP-2
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
   @ requires reads: ConnectionReads(c);
@@ -179,7 +181,8 @@ void connection_received(struct connection *c, struct outcome outcome);
   @ ensures  valid: ConnectionValid(c, \old(c->pending.write));
   @ ensures  moved: outcome.kind == OUTCOME_MOVED ==> ConnectionGave{Pre, Post}(c, outcome.count);
   @ ensures  lost: ConnectionLostBy{Pre, Post}(c, outcome.kind);
-  @ ensures  same: OutcomeWaits(outcome) ==> ConnectionSame{Pre, Post}(c);
+  @ ensures  same: outcome.kind == OUTCOME_END || OutcomeWaits(outcome) ==>
+  @            ConnectionSame{Pre, Post}(c);
   @*/
 void connection_sent(struct connection *c, struct outcome outcome);
 
@@ -215,6 +218,7 @@ void connection_shut(struct connection *c);
  *
  * requires  not CLOSED; `reason` is not STAYS, and ENDED only with nothing pending
  * ensures   DONE; the first reason given is kept
+ * carries   CLOSE-3, REF-7, REF-8, REF-14
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
   @ requires open: c->state != CONNECTION_CLOSED;

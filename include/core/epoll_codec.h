@@ -29,7 +29,8 @@ struct epoll_record {
 
 /* The one epoll_ctl that leads from one interest to another; level-triggered.
  * requires  from != to
- * carries   COST-1 */
+ * ensures   only IN or OUT is asked for, and NONE leaves the set
+ * carries   COST-1, COST-3, COST-4, COST-5 */
 /*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
   @ assigns  \nothing;
   @ ensures  add: \result.operation == EPOLL_ADD <==> from == INTEREST_NONE;
@@ -42,7 +43,7 @@ struct epoll_change epoll_encode(enum interest from, enum interest to);
 
 /* Reads a record. Total: unknown bits are ignored.
  * ensures   each flag of the result depends on its own bits alone
- * carries   CLOSE-1: a hang-up is a hint, and never the end */
+ * carries   CLOSE-1: a hang-up is a hint, and never the end; FAIR-1 */
 /*@ requires readable: \valid_read(record);
   @ assigns  \nothing;
   @ ensures  token: TokenPacked(\result.token) == record->token;

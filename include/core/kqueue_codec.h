@@ -35,7 +35,7 @@ struct kqueue_record {
  *
  * requires  from != to
  * ensures   the result is how many changes stand in `changes`, 1 or 2, each asking for a receipt
- * carries   COST-1
+ * carries   COST-1, COST-3, COST-4
  */
 /*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
   @ requires room: \valid(changes + (0 .. KQUEUE_CHANGES_MAX - 1));
@@ -50,7 +50,8 @@ size_t kqueue_encode(int32_t descriptor, struct token token, enum interest from,
                      struct kqueue_record changes[KQUEUE_CHANGES_MAX]);
 
 /* What the receipt says of its change.
- * ensures   FAULT_NONE also if a filter to be deleted was already gone */
+ * ensures   FAULT_NONE also if a filter to be deleted was already gone
+ * carries   CLOSE-7, REF-14 */
 /*@ requires readable: \valid_read(change) && \valid_read(receipt);
   @ assigns  \nothing;
   @ ensures  gone: (change->flags & KQUEUE_CODEC_DELETE) != 0 &&
@@ -62,7 +63,7 @@ enum fault kqueue_receipt(const struct kqueue_record *change, const struct kqueu
 
 /* Reads an event. Total: unknown filters and flags are ignored.
  * ensures   readable, writable: by the filter; hangup: EOF; error: ERROR, or EOF with an errno
- * carries   CLOSE-1: a hang-up is a hint, and never the end */
+ * carries   CLOSE-1: a hang-up is a hint, and never the end; FAIR-1 */
 /*@ requires readable: \valid_read(record);
   @ assigns  \nothing;
   @ ensures  token: TokenPacked(\result.token) == record->token;

@@ -52,7 +52,7 @@ struct outcome {
  * ensures   MOVED only with 1 <= count <= asked; END only for 0 of more than 0 asked (0 of 0 says
  *           nothing and is WOULD_BLOCK); a value that no kernel may return is FAILED
  * source    recv(2): 0 is the peer's orderly shutdown, unless 0 bytes were asked for
- * carries   CLOSE-1, CLOSE-5, FAULT-1
+ * carries   CLOSE-1, CLOSE-2, CLOSE-5, FAULT-1
  */
 /*@ assigns  \nothing;
   @ ensures  fault: !Succeeded(result) ==> OutcomeOfFault(\result, result.fault);
@@ -87,7 +87,8 @@ struct outcome outcome_of_send(struct result result, size_t asked);
 /* Classifies what accept returned.
  *
  * ensures   MOVED with count 1 for a new descriptor, 0 to INT32_MAX; RESET for a client that was
- *           gone before it was accepted, so that the next may be tried at once; never END
+ *           gone before it was accepted, so that the next may be tried at once; FAILED for a
+ *           fault of another kind, as of descriptors or memory; never END
  * carries   FAULT-2, FAULT-3
  */
 /*@ assigns  \nothing;

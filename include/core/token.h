@@ -64,14 +64,18 @@ void token_release(struct token_slot *slot);
   @*/
 bool token_resolves(struct token token, const struct token_slot *slot);
 
-/* A token as the 64 bits that epoll and kqueue carry for us, and back.
- * ensures   token_unpack(token_pack(t)) is t, and only TOKEN_LISTENER packs to 0 */
+/* A token as the 64 bits that epoll and kqueue carry for us.
+ * ensures   only TOKEN_LISTENER packs to 0
+ * carries   FAIR-1 */
 /*@ assigns  \nothing;
   @ ensures  packed: \result == TokenPacked(token);
   @ ensures  listener: \result == 0 <==> token.slot == 0 && token.generation == 0;
   @*/
 uint64_t token_pack(struct token token);
 
+/* The token that was packed so.
+ * ensures   token_unpack(token_pack(t)) is t
+ * carries   FAIR-1 */
 /*@ assigns  \nothing;
   @ ensures  packed: TokenPacked(\result) == packed;
   @ ensures  back: \forall struct token t; TokenPacked(t) == packed ==>

@@ -13,7 +13,7 @@
  * requires  `bytes` points to `length` writable bytes, at any alignment; it may be null if
  *           `length` is 0
  * ensures   each byte b in 0x61-0x7A became b - 0x20, and each other byte is unchanged
- * carries   ECHO-1, ECHO-2
+ * carries   ECHO-1, ECHO-2, ECHO-4
  */
 /*@ requires writable: \valid(bytes + (0 .. length - 1));
   @ assigns  bytes[0 .. length - 1];
