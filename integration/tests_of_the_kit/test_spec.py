@@ -1,5 +1,7 @@
 """The specification and the tests belong together: neither has what the other does not know."""
 
+import re
+
 import pytest
 
 from touchstone_conform import spec
@@ -7,6 +9,21 @@ from touchstone_conform.judging import SUITE
 from touchstone_conform.plugin import requirements_of
 
 SPEC = spec.SPEC.read_text(encoding="utf-8")
+
+# The last number that each topic ever gave: raised with a new requirement, never lowered.
+GIVEN = {
+    "ECHO": 7,
+    "CLOSE": 9,
+    "FLOW": 7,
+    "FAIR": 6,
+    "MIX": 1,
+    "COST": 5,
+    "FAULT": 4,
+    "LOG": 4,
+    "STOP": 6,
+    "START": 2,
+    "REF": 15,
+}
 
 
 class Collected:
@@ -56,6 +73,25 @@ def test_what_is_wrong_is_said(tmp_path, found, planted, complaint):
     broken.write_text(SPEC.replace(found, planted, 1), encoding="utf-8")
     with pytest.raises(spec.SpecError, match=complaint):
         spec.read(broken)
+
+
+def ids(text):
+    """The IDs in the headings of a specification, in their order."""
+    return re.findall(r"^### (\S+)", text, re.MULTILINE)
+
+
+def test_no_id_is_lost():
+    """An ID that was given once stays, so that it cannot be given a second time."""
+    given = {f"{topic}-{n}" for topic, last in GIVEN.items() for n in range(1, last + 1)}
+    assert set(ids(SPEC)) == given
+
+
+def test_a_withdrawn_requirement_demands_nothing(tmp_path):
+    """Its heading keeps the ID taken, and nothing is judged by it."""
+    changed = tmp_path / "SPEC.md"
+    changed.write_text(SPEC.replace("### ECHO-2 (process)", "### ECHO-2 (withdrawn)", 1))
+    found = spec.read(changed).requirements
+    assert list(found) == [id for id in ids(SPEC) if id != "ECHO-2"]
 
 
 def test_an_unknown_requirement_is_refused(tmp_path):

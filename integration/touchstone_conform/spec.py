@@ -11,6 +11,7 @@ from . import transform
 
 PROFILES = ("wire", "process", "reference")
 LEVELS = ("MUST", "SHOULD", "MAY")
+WITHDRAWN = "withdrawn"  # in the place of a profile: the ID is taken, and demands nothing
 
 SPEC = pathlib.Path(__file__).parent / "SPEC.md"
 
@@ -50,16 +51,19 @@ def read(path: pathlib.Path = SPEC) -> Spec:
     text = path.read_bytes()
     lines = text.decode("utf-8").splitlines()
     requirements = {}
+    given = set()
     for number, line in enumerate(lines, 1):
         if not line.startswith("### "):
             continue
         where = f"{path.name}:{number}"
         heading = _HEADING.fullmatch(line)
-        if heading is None or heading[2] not in PROFILES:
+        if heading is None or heading[2] not in (*PROFILES, WITHDRAWN):
             raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(PROFILES)})'")
-        if heading[1] in requirements:
+        if heading[1] in given:
             raise SpecError(f"{where}: {heading[1]} is there twice, expected an ID of its own")
-        requirements[heading[1]] = _requirement(where, heading, _section(lines[number:]))
+        given.add(heading[1])
+        if heading[2] != WITHDRAWN:
+            requirements[heading[1]] = _requirement(where, heading, _section(lines[number:]))
     return Spec(
         _declared(path, lines, r"Version (\d+\.\d+\.\d+)\."),
         int(_declared(path, lines, r".*Schema of the JSON result: (\d+)\.")),
