@@ -17,6 +17,7 @@ import time
 from .borrowed import backlog
 from .client import Client, CloseKind, Unexpected
 from .missing import Missing
+from .process import prlimit
 from .scenario import Scenario, Step, generated
 from .transform import answer, is_upper
 from .waiting import Deadline
@@ -121,15 +122,15 @@ class _DescriptorLimit:
             raise Missing("way to limit this server's clients: its descriptors have gaps")
         self._pid = process.pid
         self._base = len(numbers)
-        self._before = resource.prlimit(self._pid, resource.RLIMIT_NOFILE)
+        self._before = prlimit(self._pid, resource.RLIMIT_NOFILE)
 
     def allow(self, clients: int) -> None:
         soft = min(self._base + clients, self._before[0])
-        resource.prlimit(self._pid, resource.RLIMIT_NOFILE, (soft, self._before[1]))
+        prlimit(self._pid, resource.RLIMIT_NOFILE, (soft, self._before[1]))
 
     def lift(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
+            prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
 
 
 class _Play:

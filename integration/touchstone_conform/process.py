@@ -21,6 +21,13 @@ _SWITCHES = re.compile(r"ctxt_switches:\t(\d+)")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
+def prlimit(pid: int, kind: int, *limits: tuple[int, int]) -> tuple[int, int]:
+    """As resource.prlimit, which not every Python has."""
+    if not hasattr(resource, "prlimit"):
+        raise Missing("resource.prlimit in this Python")
+    return resource.prlimit(pid, kind, *limits)
+
+
 class Process:
     """Reads what the kernel knows about one process; changes nothing but its pace and limits.
 
@@ -159,10 +166,10 @@ class Process:
     def limited(self, kind: int, soft: int):
         """Lower a soft limit (resource.RLIMIT_…) for a while, or until the process ends."""
         self.record.cannot_say("a limit of the process")
-        before = resource.prlimit(self.pid, kind)
-        resource.prlimit(self.pid, kind, (soft, before[1]))
+        before = prlimit(self.pid, kind)
+        prlimit(self.pid, kind, (soft, before[1]))
         try:
             yield
         finally:
             with contextlib.suppress(ProcessLookupError):
-                resource.prlimit(self.pid, kind, before)
+                prlimit(self.pid, kind, before)
