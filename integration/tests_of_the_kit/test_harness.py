@@ -1,7 +1,9 @@
 """The harness itself: what it says of a server that never starts, crashes or refuses."""
 
+import os
 import pathlib
 import re
+import resource
 import shlex
 import signal
 import socket
@@ -15,6 +17,8 @@ from touchstone_conform.borrowed import backlog, borrowed_socket
 from touchstone_conform.client import Client, CloseKind, Unexpected
 from touchstone_conform.exchange import lines_of
 from touchstone_conform.judging import SUITE
+from touchstone_conform.missing import Missing
+from touchstone_conform.process import Process
 from touchstone_conform.samples import ALL_BYTES
 from touchstone_conform.server import Crashed, NotStarted, Server
 from touchstone_conform.transform import answer
@@ -276,3 +280,11 @@ def test_a_family_whose_members_end():
         for _ in range(200):
             assert listeners.family(parent.pid)[0] == parent.pid
         parent.kill()
+
+
+def test_a_python_without_prlimit_is_said_to_lack_it(monkeypatch):
+    """It is no fault of the server."""
+    monkeypatch.delattr(resource, "prlimit")
+    limited = Process(os.getpid()).limited(resource.RLIMIT_NOFILE, 64)
+    with pytest.raises(Missing, match="resource.prlimit"), limited:
+        pass

@@ -1,5 +1,7 @@
 """The kill matrix, and that it is noticed where a line of it is wrong."""
 
+import signal
+
 import kills
 import pytest
 from judged import TooSlow, failing, server_command
@@ -47,9 +49,15 @@ def test_a_bad_file_is_refused(tmp_path, text, complaint):
         kills.read(path, REQUIREMENTS)
 
 
-def test_who_is_not_judged_in_time_is_told():
-    with pytest.raises(TooSlow, match="not judged within 1 s"):
-        failing(server_command(), limit_s=1)
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+def test_who_is_not_judged_in_time_is_told(handler):
+    """Also where SIGINT is ignored, as in a shell's background."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(TooSlow, match="not judged within 1 s"):
+            failing(server_command(), limit_s=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_is_written_can_be_read(tmp_path):

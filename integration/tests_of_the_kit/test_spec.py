@@ -94,6 +94,14 @@ def test_a_withdrawn_requirement_demands_nothing(tmp_path):
     assert list(found) == [id for id in ids(SPEC) if id != "ECHO-2"]
 
 
+def test_a_withdrawn_id_is_not_given_again(tmp_path):
+    changed = tmp_path / "SPEC.md"
+    withdrawn = SPEC.replace("### ECHO-2 (process)", "### ECHO-2 (withdrawn)", 1)
+    changed.write_text(withdrawn.replace("### ECHO-3 (", "### ECHO-2 (", 1))
+    with pytest.raises(spec.SpecError, match="ECHO-2 is there twice"):
+        spec.read(changed)
+
+
 def test_an_unknown_requirement_is_refused(tmp_path):
     """A test that cites what SPEC.md does not have is not run."""
     test = tmp_path / "test_planted.py"

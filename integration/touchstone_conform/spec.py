@@ -50,6 +50,7 @@ def read(path: pathlib.Path = SPEC) -> Spec:
     """The specification in a file; SpecError if it is none."""
     text = path.read_bytes()
     lines = text.decode("utf-8").splitlines()
+    words = (*PROFILES, WITHDRAWN)
     requirements = {}
     given = set()
     for number, line in enumerate(lines, 1):
@@ -57,8 +58,8 @@ def read(path: pathlib.Path = SPEC) -> Spec:
             continue
         where = f"{path.name}:{number}"
         heading = _HEADING.fullmatch(line)
-        if heading is None or heading[2] not in (*PROFILES, WITHDRAWN):
-            raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(PROFILES)})'")
+        if heading is None or heading[2] not in words:
+            raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(words)})'")
         if heading[1] in given:
             raise SpecError(f"{where}: {heading[1]} is there twice, expected an ID of its own")
         given.add(heading[1])
