@@ -167,7 +167,6 @@ FOUND_BY = {
         "test_reference_activation.py::test_bad_activation[--fds 2]": r"still ran|assert ''",
     },
     "passed-socket-as-it-is": {
-        "test_reference_activation.py::test_passed_socket": NOTHING,
         "test_reference_activation.py::test_passed_blocking": r"O_NONBLOCK",
         "test_reference_activation.py::test_bad_activation[--kind local]": STILL_RAN,
     },
