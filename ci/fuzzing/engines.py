@@ -177,8 +177,9 @@ class LibFuzzer:
         return [path for path in tree.inputs(self.found) if self.FINDING.match(path.name)]
 
     def failed(self):
-        """The processes that ended otherwise than with their time or a finding."""
-        return [each for each in self.processes if each.process.returncode not in (0, 70, 71, 77)]
+        """The processes that ended otherwise than with their time, a finding or SIGINT."""
+        ends = (0, 70, 71, 72, 77)
+        return [each for each in self.processes if each.process.returncode not in ends]
 
     def collect(self):
         """Its corpus is where finds belong."""
@@ -378,6 +379,8 @@ def watch(engine, seconds, on_progress):
 
 
 def run(engine, seconds, on_progress=lambda passed, stats: None):
+    if over.is_set():
+        raise KeyboardInterrupt
     engine.start(seconds)
     try:
         passed, last_edge_s = watch(engine, seconds, on_progress)
@@ -393,6 +396,6 @@ def run(engine, seconds, on_progress=lambda passed, stats: None):
     for each in engine.failed():
         if not findings:
             raise tree.CannotRun(f"{engine.name} ended by itself:\n{each.end_of_log()}")
-    if not findings and stats.execs == 0:
+    if not findings and stats.execs == 0 and not over.is_set():
         raise tree.CannotRun(f"{engine.name} executed nothing")
     return Result(engine.name, engine.target, passed, stats, last_edge_s, findings)
