@@ -182,7 +182,7 @@ func waiting(listener *net.TCPListener) (found []*net.TCPConn) {
 	control(listener, func(fd int) error {
 		for {
 			number, _, err := syscall.Accept4(fd, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
-			if err == syscall.EINTR || err == syscall.ECONNABORTED {
+			if err == syscall.EINTR || err == syscall.ECONNABORTED || err == syscall.EPROTO {
 				continue
 			}
 			if err != nil {

@@ -188,7 +188,7 @@ static void stop(uv_signal_t *signal, int number) {
     do {
         descriptor = accept(descriptor_of(&listener), NULL, NULL);
         if (descriptor >= 0) welcome(signal->loop, descriptor);
-    } while (descriptor >= 0 || errno == EINTR || errno == ECONNABORTED);
+    } while (descriptor >= 0 || errno == EINTR || errno == ECONNABORTED || errno == EPROTO);
     stopping = true;
     uv_close((uv_handle_t *)&listener, NULL);
     uv_close((uv_handle_t *)&terminate, NULL);

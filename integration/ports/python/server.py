@@ -6,6 +6,7 @@ nothing is read while something is to be written, and a client's end comes behin
 """
 
 import asyncio
+import errno
 import contextlib
 import fcntl
 import os
@@ -105,11 +106,12 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             connection, _ = self.listener.accept()
-        except ConnectionAbortedError:
-            return True
         except BlockingIOError:
             return False
-        except OSError:  # out of descriptors, perhaps: being told of it again at once would spin
+        except OSError as error:
+            if error.errno in (errno.ECONNABORTED, errno.EPROTO):
+                return True
+            # Out of descriptors, perhaps: being told of it again at once would spin.
             loop.remove_reader(self.listener)
             loop.call_later(RETRY_S, self.accept_again)
             return False

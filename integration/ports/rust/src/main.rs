@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use mio::{Events, Interest, Poll, Token};
-use rustix::{io::ioctl_fionread, net::sockopt::set_socket_oobinline};
+use rustix::io::{ioctl_fionread, Errno};
+use rustix::net::sockopt::set_socket_oobinline;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 const BUFFER: usize = 64 * 1024;
@@ -199,11 +200,11 @@ impl Server {
         let Some(mut listener) = self.listener.take() else { return Ok(()) };
         self.paused = false;
         for _ in 0..max {
-            match listener.accept().map_err(|error| error.kind()) {
+            match listener.accept().map_err(|error| Errno::from_io_error(&error)) {
                 Ok((stream, _)) => self.welcome(stream),
-                Err(ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => (),
-                Err(kind) => {
-                    self.paused = kind != ErrorKind::WouldBlock; // asking at once would spin
+                Err(Some(Errno::INTR | Errno::CONNABORTED | Errno::PROTO)) => (),
+                Err(errno) => {
+                    self.paused = errno != Some(Errno::AGAIN); // asking at once would spin
                     break;
                 }
             }
