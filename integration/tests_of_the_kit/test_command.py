@@ -1,5 +1,6 @@
 """The command, from its words to its exit status."""
 
+import io
 import json
 import pathlib
 import re
@@ -11,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from judged import INTEGRATION
 
-from touchstone_conform import command, listeners, scenario, spec
+from touchstone_conform import command, listeners, printing, scenario, spec
 from touchstone_conform.results import FAILED, PASSED, Result
 from touchstone_conform.server import Server
 
@@ -141,6 +142,17 @@ def test_a_server_that_conforms(conform):
     assert "pass  CLOSE-2  Once it has sent the whole answer" in said
     assert "wire: conforms (1 pass)\nprocess: conforms (1 pass)\n" in said
     assert status == CONFORMS
+
+
+def test_a_log_tells_how_far_it_is(monkeypatch):
+    """Where there is no terminal: one line now and then."""
+    seconds, log = [0.0], io.StringIO()
+    monkeypatch.setattr(printing.time, "monotonic", lambda: seconds[0])
+    printer = printing.Printer(log)
+    for count in range(1, 41):
+        seconds[0] += 1
+        printer.progress(count)
+    assert log.getvalue() == "15 tests ...\n30 tests ...\n"
 
 
 def test_a_server_that_does_not(conform):

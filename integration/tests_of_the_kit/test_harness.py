@@ -1,5 +1,6 @@
 """The harness itself: what it says of a server that never starts, crashes or refuses."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -211,6 +212,27 @@ def test_a_server_started_in_the_background(tmp_path):
     server.signal(signal.SIGINT)
     assert server.wait_for_end(5) != 0
     server.end()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no kernel sees to it")
+def test_a_server_does_not_outlive_a_kit_that_is_killed(tmp_path):
+    """Not even one that ignores SIGTERM, for which nobody is left who would wait."""
+    words = [*CONFORMING, "--defect", "ignores-the-signal"]
+    kit = (
+        "import pathlib, time; from touchstone_conform.server import Server;"
+        f" server = Server({words!r}, pathlib.Path({str(tmp_path)!r}));"
+        " print(server.pid, server.port, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", kit], stdout=subprocess.PIPE) as killed:
+        pid, port = map(int, killed.stdout.readline().split())
+        try:
+            with Client(("127.0.0.1", port)) as client:
+                client.ping()
+                killed.kill()
+                client.expect_end()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 # A server that serves each client in a process of its own.

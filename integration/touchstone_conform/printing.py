@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import textwrap
+import time
 
 from .exchange import lines_of
 from .results import FAIL, FLAKY, PASS, SKIP, Verdict, by_profile
@@ -12,6 +13,7 @@ from .results import FAIL, FLAKY, PASS, SKIP, Verdict, by_profile
 _COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
 _WIDTH_ELSEWHERE = 100
 _ALSO_MAX = 4
+_LINE_EVERY_S = 15
 
 
 class Printer:
@@ -23,14 +25,18 @@ class Printer:
         self._width = shutil.get_terminal_size((_WIDTH_ELSEWHERE, 24)).columns
         if not stream.isatty():
             self._width = _WIDTH_ELSEWHERE
+        self._next_line = time.monotonic() + _LINE_EVERY_S
 
     def line(self, text: str = "") -> None:
         print(text, file=self._stream, flush=True)
 
     def progress(self, count: int) -> None:
-        """How many tests are done, on one line that is written again and again."""
+        """How many tests are done: on one line that is written again and again, or now and then."""
         if self._stream.isatty():
             print(f"\r{count} tests ", end="", file=self._stream, flush=True)
+        elif time.monotonic() >= self._next_line:
+            self.line(f"{count} tests ...")
+            self._next_line += _LINE_EVERY_S
 
     def requirement(self, requirement) -> None:
         head = f"{requirement.id:8} {requirement.profile:9} {requirement.level:6} "

@@ -29,6 +29,7 @@ _SANITIZER_REPORT = re.compile(
 )
 ENDED = re.compile(r"the server (exited|was killed) .*while it should serve")
 NOT_OURS = "process to look at: the kit did not start this server"
+_PR_SET_PDEATHSIG = 1
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 
@@ -310,13 +311,15 @@ def _signal_name(number: int) -> str:
 def _preparation(without_stdio: bool):
     """What the child does before exec: let strace attach, and close 0, 1, 2 if asked.
 
-    What a shell starts in the background ignores SIGINT, and so would the server.
+    What a shell starts in the background ignores SIGINT, and so would the server. Where the kernel
+    sees to it, no server outlives a kit that is killed.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def prepare():
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             # Yama (ptrace_scope 1) lets nobody but ancestors attach unless the process allows it.
             libc.prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)
         if without_stdio:
