@@ -70,6 +70,16 @@ def test_words_reach_the_server_as_they_are(tmp_path):
         Server(words, tmp_path)
 
 
+def test_two_kits_choose_two_ports(monkeypatch):
+    """Also while the servers of both are about to start, and neither listens."""
+    free, other = listeners.free_port("127.0.0.1"), listeners.free_port("127.0.0.1")
+    assert free != other
+    chosen = iter([free, free, other])
+    monkeypatch.setattr(listeners.random, "randrange", lambda *_: next(chosen))
+    with listeners.claim_port("127.0.0.1") as ours, listeners.claim_port("127.0.0.1") as theirs:
+        assert [each.getsockname()[1] for each in (ours, theirs)] == [free, other]
+
+
 def test_a_server_behind_a_wrapper(tmp_path):
     """What is observed is the process that listens, not the one that was started."""
     wrapper = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[2:]])"

@@ -107,19 +107,22 @@ class Server(Reachable):
         without_stdio: bool = False,
         **our_ways,
     ):
-        port = listeners.free_port(host) if port is None else port
-        super().__init__(host, port, **our_ways)
-        self.words = fill_in(words, host, self.port)
-        self._stdout_path = directory / f"stdout-{self.port}"
-        self._stderr_path = directory / f"stderr-{self.port}"
-        self._stopped = False
-        self._ended = False
-        self._child = self._start(stdout, environment, without_stdio)
-        try:
-            self._wait_until_listening()
-        except NotStarted:
-            self._kill()
-            raise
+        with contextlib.ExitStack() as until_it_listens:
+            if port is None:
+                claim = until_it_listens.enter_context(listeners.claim_port(host))
+                port = claim.getsockname()[1]
+            super().__init__(host, port, **our_ways)
+            self.words = fill_in(words, host, self.port)
+            self._stdout_path = directory / f"stdout-{self.port}"
+            self._stderr_path = directory / f"stderr-{self.port}"
+            self._stopped = False
+            self._ended = False
+            self._child = self._start(stdout, environment, without_stdio)
+            try:
+                self._wait_until_listening()
+            except NotStarted:
+                self._kill()
+                raise
         self.pid = self._listening_pid() or self._child.pid
 
     def _start(self, stdout, environment, without_stdio):
