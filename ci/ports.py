@@ -1,4 +1,5 @@
-"""Builds the ports in integration/ports and judges each with the conformance kit.
+"""Builds the reference and the ports in integration/ports, judges each with the conformance kit,
+and draws the matrix: build/ports/report.html.
 
     ci/conform --ports [NAME...]           all, or those named
     ci/conform --ports --smoke             one test for each MUST
@@ -7,9 +8,9 @@
     ci/conform --ports --prove             shows that it notices what it should
 
 A port whose toolchain is not here is named as skipped; `ci/deps ports` installs all of them. The
-failures that a port's expected-failures file lists must be there, and no others. What each port did
-lies in build/ports/NAME: report.json (for the matrix page), index.html, judged.txt. With JUNIT set,
-the results are also written there.
+failures that a port's expected-failures file lists must be there, and no others. What each did lies
+in build/ports/NAME: report.json, index.html, judged.txt. With JUNIT set, the results are also
+written there.
 
 Exit status: 0 all is as expected, 1 it is not, 2 bad usage.
 """
@@ -30,6 +31,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "integration" / "ports"
 BUILT = ROOT / "build" / "ports"
+MATRIX = BUILT / "report.html"
 VECTORS = ROOT / "tests" / "vectors"
 KIT = ROOT / ".venv" / "bin" / "touchstone-conform"
 AT_ONCE = 3  # servers judged side by side: judging is mostly waiting
@@ -50,12 +52,29 @@ class Port:
     needs: list = dataclasses.field(default_factory=list)  # (what, asking its version, the least)
 
     @property
+    def judging(self):
+        """The command that judges it, before and after its options."""
+        return [KIT], ["--", *self.start, "{port}"]
+
+    @property
     def sources(self):
         return SOURCES / self.name
 
     @property
     def place(self):
         return BUILT / self.name
+
+    @property
+    def report(self):
+        return self.place / "report.json"
+
+
+class Reference(Port):
+    """Ours, which ci/sockets builds and starts."""
+
+    @property
+    def judging(self):
+        return [ROOT / "ci" / "sockets", "release", "gcc"], []
 
 
 @dataclasses.dataclass
@@ -101,6 +120,7 @@ PORTS = [
         [CARGO],
     ),
 ]
+REFERENCE = Reference("touchstone", [])
 CONFORMING = [port for port in PORTS if port.name != "naive"]
 
 
@@ -145,7 +165,9 @@ def build(port):
 
 def judge(port, words):
     """What the kit says of it, with these options."""
-    command = [KIT, *words, "--report", port.place, "--", *port.start, "{port}"]
+    before, after = port.judging
+    command = [*before, *words, "--report", port.place, *after]
+    port.report.unlink(missing_ok=True)
     began = time.monotonic()
     done = subprocess.run(
         [str(word) for word in command],
@@ -208,7 +230,14 @@ def judge_all(options):
         tasks = [pool.submit(judge, port, options_for(port, options)) for port in ready]
         for task in concurrent.futures.as_completed(tasks):
             note(task.result())
+    draw([port.report for port in ready if port.report.exists()])
     return results
+
+
+def draw(reports):
+    """The matrix of all that were judged."""
+    if reports:
+        subprocess.run([KIT, "report", *reports, "-o", MATRIX], check=True)
 
 
 def write_junit(path, results):
@@ -351,13 +380,13 @@ def parse():
     parser.add_argument("--fix", action="store_true")
     parser.add_argument("--prove", action="store_true")
     options = parser.parse_args()
-    known = {port.name: port for port in PORTS}
+    known = {port.name: port for port in [REFERENCE, *PORTS]}
     unknown = [name for name in options.names if name not in known]
     if unknown:
         parser.error(f"no port is named {unknown[0]}: expected {', '.join(known)}")
-    if options.fix and not options.names:
+    if options.fix and (not options.names or REFERENCE.name in options.names):
         parser.error("--fix: expected the NAME of the port whose list is to be written")
-    options.ports = [known[name] for name in options.names] or PORTS
+    options.ports = [known[name] for name in options.names] or list(known.values())
     return options
 
 
