@@ -41,7 +41,7 @@ enum connection_want {
 /* Why a connection is DONE. */
 enum connection_reason {
     CONNECTION_STAYS, /* it is not */
-    CONNECTION_ENDED, /* the peer's FIN, and all was answered that came before it, and our own */
+    CONNECTION_ENDED, /* the peer's FIN; what came before it, and before our own, was answered */
     CONNECTION_RESET,
     CONNECTION_FAILED,
     CONNECTION_IDLE,   /* no progress for the idle time-out */
@@ -59,7 +59,7 @@ struct connection {
     uint8_t state;        /* enum connection_state */
     uint8_t interest;     /* enum interest: what the poller was last told */
     uint8_t reason;       /* enum connection_reason */
-    int32_t error;        /* errno behind the reason, for the log alone; 0 while it stays */
+    int32_t error;        /* errno behind the reason, for the log alone; 0 if there is none */
 };
 
 static_assert(sizeof(struct connection) == 64, "an idle connection costs one cache line");
