@@ -29,8 +29,7 @@ def run_all(plan, at_a_time):
     with concurrent.futures.ThreadPoolExecutor(at_a_time) as pool:
         running = [pool.submit(function, *arguments) for function, *arguments in plan]
         for done in concurrent.futures.as_completed(running):
-            # One that was not begun when all ended has nothing to say.
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(engines.NotBegun):
                 result = done.result()
                 tree.say(result)
                 bad += [result] if is_bad(result) else []

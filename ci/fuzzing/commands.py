@@ -1,6 +1,6 @@
 """What no other check uses of the command line: that a run which is ended says what it has seen,
-that machines share what they find, and that finds are folded into the corpora. In a copy of the
-tree, with a target that is quick to build.
+that machines share what they find, and that finds are folded into the corpora: in a copy of the
+tree, with a target that is quick to build. And that all targets run: here, where they are built.
 """
 
 import re
@@ -34,7 +34,8 @@ def run(top, status, *words):
         [top / "ci" / "fuzz", *map(str, words)], cwd=top, env=tree.environment(),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
-    expect(done.returncode == status, f"{words} ended with {done.returncode}:\n{done.stdout}")
+    ended = f"{words} ended with {done.returncode}, expected {status}"
+    expect(done.returncode == status, f"{ended}:\n{done.stdout}")
     return done.stdout
 
 
@@ -56,8 +57,9 @@ def a_run_is_ended(copy, engine):
                 break
         said = run_long.stdout.read()
     summary = re.search(r"[1-9][\d,]* executions in ([\d.]+) s.*; no finding", said)
-    status = run_long.returncode
-    expect(status == ENDED and summary, f"{engine} was ended, with status {status}:\n{said}")
+    ended = f"{engine} was ended: status {run_long.returncode}, expected {ENDED}"
+    expect(run_long.returncode == ENDED, f"{ended}:\n{said}")
+    expect(summary, f"{engine} was ended, and does not say what it has seen:\n{said}")
     expect(float(summary.group(1)) < LONG_S, f"{engine} was not ended early:\n{said}")
     tree.say(f"a run under {engine} was ended: {summary.group(0)}")
 
@@ -100,7 +102,8 @@ def finds_are_merged(copy):
     again.write_bytes(by_hand[0].read_bytes())
     tree.say(run(copy, 0, "merge", TARGET).rstrip())
     now = tree.inputs(corpus)
-    expect(set(by_hand) < set(now), f"of {TARGET} inputs were lost, or none was found")
+    expect(set(by_hand) <= set(now), f"inputs of {TARGET} were lost that were written by hand")
+    expect(set(by_hand) != set(now), f"of {TARGET} no input that was found was merged")
     expect(again not in now, "an input that adds nothing was kept")
     by_hand[0].write_bytes(bytes(corpora.BYTES_MAX + 1))
     said = run(copy, 3, "merge", TARGET)

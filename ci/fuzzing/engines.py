@@ -28,6 +28,10 @@ over = threading.Event()
 GRACE_S = 30
 
 
+class NotBegun(Exception):
+    """All was over before."""
+
+
 @dataclasses.dataclass
 class Stats:
     """Of one process, or of all together."""
@@ -380,7 +384,7 @@ def watch(engine, seconds, on_progress):
 
 def run(engine, seconds, on_progress=lambda passed, stats: None):
     if over.is_set():
-        raise KeyboardInterrupt
+        raise NotBegun
     engine.start(seconds)
     try:
         passed, last_edge_s = watch(engine, seconds, on_progress)
