@@ -9,8 +9,8 @@ and draws the matrix: build/ports/report.html.
 
 A port whose toolchain is not here is named as skipped; `ci/deps ports` installs all of them. The
 failures that a port's expected-failures file lists must be there, and no others. What each did lies
-in build/ports/NAME: report.json, index.html, judged.txt. With JUNIT set, the results are also
-written there.
+in build/ports/NAME: report.json, index.html, judged.txt; the matrix has all that lie there, those of
+earlier runs included. With JUNIT set, the results are also written there.
 
 Exit status: 0 all is as expected, 1 it is not, 2 bad usage.
 """
@@ -47,14 +47,9 @@ class Port:
     """How it is built, in its folder, and started."""
 
     name: str
-    start: list  # the port's number follows
+    start: list
     build: list = dataclasses.field(default_factory=list)  # commands
     needs: list = dataclasses.field(default_factory=list)  # (what, asking its version, the least)
-
-    @property
-    def judging(self):
-        """The command that judges it, before and after its options."""
-        return [KIT], ["--", *self.start, "{port}"]
 
     @property
     def sources(self):
@@ -70,11 +65,9 @@ class Port:
 
 
 class Reference(Port):
-    """Ours, which ci/sockets builds and starts."""
+    """Ours, which has a profile of its own."""
 
-    @property
-    def judging(self):
-        return [ROOT / "ci" / "sockets", "release", "gcc"], []
+    sources = ROOT
 
 
 @dataclasses.dataclass
@@ -87,6 +80,8 @@ class Result:
 
 
 CARGO = ("cargo", ["cargo", "--version"], (1, 85))
+CMAKE = ("cmake", ["cmake", "--version"], (3, 25))
+NINJA = ("ninja", ["ninja", "--version"], (1, 0))
 GO = ("go", ["go", "version"], (1, 19))
 NODE = ("node", ["node", "--version"], (18, 0))
 LIBUV = ("libuv1-dev and pkg-config", ["pkg-config", "--modversion", "libuv"], (1, 40))
@@ -100,27 +95,35 @@ COMPILE_WITH_LIBUV = (
 PORTS = [
     Port(
         "rust",
-        [CARGO_TARGET / "release" / "port-rust"],
+        [CARGO_TARGET / "release" / "port-rust", "{port}"],
         [["cargo", "build", *RELEASE], ["cargo", "test", *RELEASE, "--bin", "port-rust"]],
         [CARGO],
     ),
     Port(
         "go",
-        [BUILT / "go" / "server"],
+        [BUILT / "go" / "server", "{port}"],
         [["go", "vet", "."], ["go", "build", "-o", str(BUILT / "go" / "server"), "."]],
         [GO],
     ),
-    Port("python", [sys.executable, SOURCES / "python" / "server.py"]),
-    Port("node", ["node", SOURCES / "node" / "server.mjs"], needs=[NODE]),
-    Port("libuv", [LIBUV_SERVER], [["sh", "-c", COMPILE_WITH_LIBUV]], [COMPILER, LIBUV]),
+    Port("python", [sys.executable, SOURCES / "python" / "server.py", "{port}"]),
+    Port("node", ["node", SOURCES / "node" / "server.mjs", "{port}"], needs=[NODE]),
+    Port("libuv", [LIBUV_SERVER, "{port}"], [["sh", "-c", COMPILE_WITH_LIBUV]], [COMPILER, LIBUV]),
     Port(
         "naive",  # stands in the same package
-        [CARGO_TARGET / "release" / "naive"],
+        [CARGO_TARGET / "release" / "naive", "{port}"],
         [["cargo", "build", *RELEASE, "--manifest-path", str(SOURCES / "rust" / "Cargo.toml")]],
         [CARGO],
     ),
 ]
-REFERENCE = Reference("touchstone", [])
+REFERENCE = Reference(
+    "touchstone",
+    [ROOT / "build" / "release" / "touchstone", "--listen", "127.0.0.1:{port}"],
+    [
+        ["cmake", "--preset", "release"],
+        ["cmake", "--build", "--preset", "release", "--target", "touchstone"],
+    ],
+    [COMPILER, CMAKE, NINJA],
+)
 CONFORMING = [port for port in PORTS if port.name != "naive"]
 
 
@@ -165,8 +168,7 @@ def build(port):
 
 def judge(port, words):
     """What the kit says of it, with these options."""
-    before, after = port.judging
-    command = [*before, *words, "--report", port.place, *after]
+    command = [KIT, *words, "--report", port.place, "--", *port.start]
     port.report.unlink(missing_ok=True)
     began = time.monotonic()
     done = subprocess.run(
@@ -192,6 +194,7 @@ def known_failures(port):
 def options_for(port, options):
     words = ["--jobs", options.jobs, "--repeat", options.repeat]
     words += ["--smoke"] * options.smoke
+    words += ["--profile", "reference"] * (port is REFERENCE)
     if options.fix or known_failures(port).exists():
         words += ["--expected-failures", known_failures(port)]
     return words + ["--fix"] * options.fix
@@ -230,14 +233,22 @@ def judge_all(options):
         tasks = [pool.submit(judge, port, options_for(port, options)) for port in ready]
         for task in concurrent.futures.as_completed(tasks):
             note(task.result())
-    draw([port.report for port in ready if port.report.exists()])
+    reports = [port.report for port in [REFERENCE, *PORTS] if port.report.exists()]
+    if reports:
+        note(draw(reports, MATRIX))
     return results
 
 
-def draw(reports):
-    """The matrix of all that were judged."""
-    if reports:
-        subprocess.run([KIT, "report", *reports, "-o", MATRIX], check=True)
+def draw(reports, page):
+    """The matrix."""
+    done = subprocess.run(
+        [KIT, "report", *reports, "-o", page],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    outcome = FAILED if done.returncode else PASSED
+    return Result("matrix", outcome, done.stdout.strip(), done.stdout)
 
 
 def write_junit(path, results):
@@ -259,7 +270,7 @@ def prove():
     python = next(port for port in PORTS if port.name == "python")
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        checks = [unlisted, listed_wrongly, not_there, too_old, not_built, by_action]
+        checks = [unlisted, listed_wrongly, not_there, too_old, not_built, not_drawn, by_action]
         checks += rust_checks()
         missed = [check.__doc__ for check in checks if not check(python, scratch)]
     for each in missed:
@@ -285,7 +296,7 @@ class Scratch(Port):
 def unlisted(python, scratch):
     """a failure that is not listed"""
     gallery = ROOT / "integration" / "broken" / "server.py"
-    start = [sys.executable, gallery, "--defect", "banner", "--port"]
+    start = [sys.executable, gallery, "--defect", "banner", "--port", "{port}"]
     result = judge(somewhere(python, scratch, start=start), ["--smoke", "-k", "ECHO-6"])
     return result.outcome == FAILED and "FAIL  ECHO-6" in result.text
 
@@ -319,6 +330,13 @@ def not_built(python, scratch):
     command = [sys.executable, "-c", "raise SystemExit('no')"]
     _, results = built_ports([somewhere(python, scratch, build=[command])])
     return [each.outcome for each in results] == [FAILED]
+
+
+def not_drawn(python, scratch):
+    """a result that is none, so that there is no matrix"""
+    bad = scratch / "report.json"
+    bad.write_text("{}", encoding="utf-8")
+    return draw([bad], scratch / "report.html").outcome == FAILED
 
 
 def by_action(python, scratch):

@@ -39,7 +39,7 @@ def built():
             commands[name] = f"{path_of(name)} {{port}}"
     for port in ports.CONFORMING:
         if shutil.which(port.start[0]):
-            commands[f"{port.name}-port"] = f"{shlex.join(map(str, port.start))} {{port}}"
+            commands[f"{port.name}-port"] = shlex.join(map(str, port.start))
     return commands
 
 

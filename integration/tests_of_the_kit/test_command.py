@@ -150,9 +150,9 @@ def test_a_log_tells_how_far_it_is(monkeypatch):
     monkeypatch.setattr(printing.time, "monotonic", lambda: seconds[0])
     printer = printing.Printer(log)
     for count in range(1, 41):
-        seconds[0] += 1
+        seconds[0] += 60 if count == 20 else 1
         printer.progress(count)
-    assert log.getvalue() == "15 tests ...\n30 tests ...\n"
+    assert log.getvalue() == "15 tests ...\n20 tests ...\n35 tests ...\n"
 
 
 def test_a_server_that_does_not(conform):

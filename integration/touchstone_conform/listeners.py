@@ -23,8 +23,8 @@ def free_port(host: str) -> int:
 def claim_port(host: str) -> socket.socket:
     """A port nobody has bound, and no other kit or worker chooses until the result is closed.
 
-    That is a UDP socket of the same number, in no server's way: one that is about to start needs
-    the TCP port free, and takes its time.
+    That is a UDP socket of the same number: a server that is about to start needs the TCP port
+    free, and takes its time.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for _ in range(1000):

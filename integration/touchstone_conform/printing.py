@@ -36,7 +36,7 @@ class Printer:
             print(f"\r{count} tests ", end="", file=self._stream, flush=True)
         elif time.monotonic() >= self._next_line:
             self.line(f"{count} tests ...")
-            self._next_line += _LINE_EVERY_S
+            self._next_line = time.monotonic() + _LINE_EVERY_S
 
     def requirement(self, requirement) -> None:
         head = f"{requirement.id:8} {requirement.profile:9} {requirement.level:6} "

@@ -315,7 +315,7 @@ def _preparation(without_stdio: bool):
     """What the child does before exec: let strace attach, and close 0, 1, 2 if asked.
 
     What a shell starts in the background ignores SIGINT, and so would the server. Where the kernel
-    sees to it, no server outlives a kit that is killed.
+    sees to it, the child (not what it starts in turn) does not outlive a kit that is killed.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 

@@ -6,8 +6,8 @@ nothing is read while something is to be written, and a client's end comes behin
 """
 
 import asyncio
-import errno
 import contextlib
+import errno
 import fcntl
 import os
 import signal

@@ -48,9 +48,10 @@ def wait_until_at_rest(server):
 
 @pytest.mark.requirement("FAULT-1")
 def test_interrupted_calls(server, attach_strace):
-    """Every third system call fails with EINTR: nothing is lost or repeated.
+    """Every third system call of a kind fails with EINTR: nothing is lost or repeated.
 
-    Of every second one a loop that makes two of a kind would for ever lose the same.
+    If it were every second one, a loop that makes two of a kind would lose the same for ever, and
+    some do. Of three none is known.
     """
     which = calls(INTERRUPTIBLE)
     with attach_strace(

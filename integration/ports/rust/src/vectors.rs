@@ -1,4 +1,5 @@
-//! The rooms against what the reference's own rooms say: `tests/vectors`, written by its core.
+//! The rooms against what the reference's own rooms say: `tests/vectors`, written by its core. What
+//! a poller reports (`readiness_*.json`) mio reads for us.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
