@@ -9,8 +9,8 @@ and draws the matrix: build/ports/report.html.
 
 A port whose toolchain is not here is named as skipped; `ci/deps ports` installs all of them. The
 failures that a port's expected-failures file lists must be there, and no others. What each did lies
-in build/ports/NAME: report.json, index.html, judged.txt; the matrix has all that lie there, those of
-earlier runs included. With JUNIT set, the results are also written there.
+in build/ports/NAME: report.json, index.html, judged.txt; the matrix has all that lie there, those
+of earlier runs included. With JUNIT set, the results are also written there.
 
 Exit status: 0 all is as expected, 1 it is not, 2 bad usage.
 """
