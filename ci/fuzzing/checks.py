@@ -32,7 +32,8 @@ def run_all(plan, at_a_time):
             with contextlib.suppress(engines.NotBegun):
                 result = done.result()
                 tree.say(result)
-                bad += [result] if is_bad(result) else []
+                if is_bad(result):
+                    bad.append(result)
     return bad
 
 
