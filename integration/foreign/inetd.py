@@ -1,9 +1,10 @@
 """Runs an inetd with nothing but its internal echo, on a port of our choice.
 
-    inetd.py openbsd|inetutils|xinetd PROGRAM PORT
+    inetd.py FOLDER openbsd|inetutils|xinetd PROGRAM PORT
 
 What is built in goes by the name that /etc/services has for the port, so that file is another one
-for this process: it runs in a mount namespace. Limits that would throttle the tests are lifted.
+for this process: it runs in a mount namespace. Limits that would throttle the tests are lifted. Its
+settings are left in a folder of their own in FOLDER.
 """
 
 import os
@@ -38,8 +39,8 @@ KINDS = {
 IN_A_NAMESPACE = 'mount --bind "$1/services" /etc/services && shift && exec "$@"'
 
 
-def main(kind, program, port):
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="inetd-"))
+def main(settings_folder, kind, program, port):
+    folder = pathlib.Path(tempfile.mkdtemp(dir=settings_folder))
     settings, options = KINDS[kind]
     (folder / "services").write_text(f"echo {port}/tcp\n")
     (folder / "settings").write_text(settings)

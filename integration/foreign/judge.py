@@ -16,8 +16,9 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 BUILD = HERE.parent.parent / "build" / "foreign"
-INETD = [sys.executable, str(HERE / "inetd.py")]
 UNPACKED = BUILD / "unpacked" / "usr" / "sbin"
+SETTINGS = BUILD / "settings"
+INETD = [sys.executable, str(HERE / "inetd.py"), str(SETTINGS)]
 LISTEN = "TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=128"
 
 SERVERS = {
@@ -51,6 +52,8 @@ def judge(name):
         print(f"{name}: skipped, there is no {words[0]}")
         return 0
     known = HERE / "known" / name
+    shutil.rmtree(SETTINGS, ignore_errors=True)
+    SETTINGS.mkdir(parents=True)
     options = ["--transform", "identity", "--report", BUILD / name, "--expected-failures", known]
     return conform(*options, "--", *words)
 
