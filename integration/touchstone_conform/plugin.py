@@ -61,7 +61,7 @@ def pytest_addoption(parser):
         type=float,
         default=5.0,
         metavar="S",
-        help="seconds that a client waits for what is due (default 5)",
+        help="seconds that a client waits for what is due, and we for the server's end (default 5)",
     )
     group.addoption(
         "--transform",

@@ -20,7 +20,6 @@ from .process import Process
 from .waiting import Deadline, wait_until
 
 _START_S = 10
-_STOP_S = 5
 _QUIET_S = 0.05
 _LAST_LINES = 8
 _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
@@ -291,7 +290,7 @@ class Server(Reachable):
         """End it and what it started."""
         self._signal_all(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(self.scaled(_STOP_S))
+            self._child.wait(self.patience)
         self._kill()
 
     def _kill(self) -> None:

@@ -49,7 +49,7 @@ def test_silence(server):
     """Nothing is sent that was not asked for: no banner, no prompt, no farewell."""
     with server.connect() as client:
         client.expect_quiet(server.scaled(0.2))
-        client.ping(b"x")
+        client.ping(b"help\n")
         client.expect_quiet(server.scaled(0.1))
         client.shutdown()
         client.expect_end()

@@ -26,11 +26,20 @@ def test_a_mebibyte_of_random_bytes(server):
         client.exchange(sample(1 << 20), shutdown=True)
 
 
+@pytest.mark.requirement("ECHO-3")
+@pytest.mark.wire
+def test_the_same_again(server):
+    """What is said twice is answered twice."""
+    with server.connect() as client:
+        for _ in range(3):
+            client.ping(sample(1000))
+
+
 @pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_utf8_split_between_segments(server):
     """Bytes that would be text in some encoding are mapped as bytes, wherever they are cut."""
-    text = "aß é ﬁ ıİ ǆ 漢 😀z".encode()
+    text = "\ufeffaß é ﬁ ıİ ǆ 漢 😀z".encode()
     with server.connect() as client:
         for cut in range(1, len(text)):
             client.ping(text[:cut])
