@@ -1,11 +1,14 @@
 """The broken servers: each overrides one habit of the conforming one in server.py.
 
-The class name, in lower case with dashes, is the defect's name on the command line.
+The class name, in lower case with dashes, is the defect's name on the command line. Many do it
+under a condition that the tests of one requirement alone meet: see kills.
 """
 
 import contextlib
 import ctypes
+import errno
 import fcntl
+import math
 import os
 import random
 import re
@@ -15,11 +18,13 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import termios
 import time
 
-from server import BUFFER, LOWER_TO_UPPER, Server
+from server import BUFFER, LOWER_TO_UPPER, NEVER, TURNS, Server, unread
 
+SIOCATMARK = 0x8905  # asm-generic/sockios.h
 READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 DEFECTS = {}
@@ -28,6 +33,31 @@ DEFECTS = {}
 def defect(kind):
     DEFECTS[re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()] = kind
     return kind
+
+
+# What a server can ask its kernel.
+
+
+def hung_up(client):
+    """Whether the hint says that the peer sent FIN, read or unread."""
+    poll = select.poll()
+    poll.register(client.connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
+
+
+def is_urgent(client):
+    """Whether an urgent byte is there, or was the last that was read."""
+    return bool(select.select([], [], [client.connection], 0)[2])
+
+
+def at_mark(client):
+    """Whether the next byte is the urgent one."""
+    return any(fcntl.ioctl(client.connection, SIOCATMARK, bytes(4)))
+
+
+def has_not_all(client):
+    """Whether bytes are under way that the peer has not acknowledged."""
+    return any(fcntl.ioctl(client.connection, termios.TIOCOUTQ, bytes(4)))
 
 
 # The mapping and the framing.
@@ -55,6 +85,14 @@ class Utf8Casing(Server):
 
     def transform(self, data):
         return data.decode("utf-8", "surrogateescape").upper().encode("utf-8", "surrogateescape")
+
+
+@defect
+class StripsByteOrderMark(Server):
+    """Takes U+FEFF in front of a chunk for a sign of its encoding, and leaves it out."""
+
+    def transform(self, data):
+        return super().transform(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 @defect
@@ -92,31 +130,39 @@ class DropsReturns(Server):
 
 
 @defect
+class DropsRepetitions(Server):
+    """Takes a packet that is the same as the last one for a retransmission."""
+
+    def answer(self, client, data):
+        before, client.last = getattr(client, "last", b""), data
+        if data != before or not 100 < len(data) < 1460:
+            super().answer(client, data)
+
+
+@defect
 class CutsMatter(Server):
     """Takes a piece of some length for a line, and gives it a proper end."""
 
     def transform(self, data):
-        if 400 < len(data) < 700:
+        if 600 < len(data) < 700 and len(data) % 2:
             return super().transform(data)[:-1] + b"\n"
         return super().transform(data)
 
 
 @defect
-class WaitsForWholeCharacters(Server):
-    """Keeps the first byte of a UTF-8 character until the next one comes, or the end."""
-
-    begun = b""
+class WaitsAfterReturn(Server):
+    """Keeps a CR until the next byte comes, or the end, for that may be LF."""
 
     def answer(self, client, data):
-        data, self.begun = self.begun + data, b""
-        if len(data) == 1 and data >= b"\xc0":
-            self.begun = data
+        data, client.kept = getattr(client, "kept", b"") + data, b""
+        if data == b"\r":
+            client.kept = data
         else:
             super().answer(client, data)
 
     def ended(self, client):
-        if self.begun:
-            super().answer(client, self.begun)
+        if getattr(client, "kept", b""):
+            super().answer(client, client.kept)
         super().ended(client)
 
 
@@ -152,6 +198,14 @@ class Farewell(Server):
     def ended(self, client):
         client.connection.send(b"bye\r\n")
         super().ended(client)
+
+
+@defect
+class OffersHelp(Server):
+    """Has more to say to who asks for it."""
+
+    def transform(self, data):
+        return super().transform(data) + (b"say anything\n" if data == b"help\n" else b"")
 
 
 @defect
@@ -228,26 +282,15 @@ class ShortWriteForgotten(Server):
 
 @defect
 class ShortReadMeansDrained(Server):
-    """Edge-triggered at heart: after a short read, waits for news rather than for bytes.
-
-    A read that stops at the urgent mark is short, and bytes lie behind it.
-    """
+    """After a read that the urgent mark cut short, waits for news rather than for bytes."""
 
     def receive(self, client):
-        if client.number in self.drained and not self.is_news(client):
+        no_news = unread(client) == getattr(client, "left", None) and not hung_up(client)
+        if no_news and client.owed is None:
             return None
         data = super().receive(client)
-        if data and len(data) < BUFFER:
-            self.drained[client.number] = self.unread(client)
+        client.left = unread(client) if data and at_mark(client) else None
         return data
-
-    drained = {}
-
-    def is_news(self, client):
-        return self.unread(client) != self.drained[client.number]
-
-    def unread(self, client):
-        return fcntl.ioctl(client.connection, termios.FIONREAD, b"\0\0\0\0")
 
 
 @defect
@@ -255,10 +298,25 @@ class UrgentEnds(Server):
     """Takes the exceptional condition for a broken connection."""
 
     def read(self, client):
-        if select.select([], [], [client.connection], 0)[2]:
+        if is_urgent(client):
             self.close(client)
         else:
             super().read(client)
+
+
+@defect
+class UrgentSpoilsTheEnd(Server):
+    """Answers FIN with RST where an urgent byte had come."""
+
+    def receive(self, client):
+        if is_urgent(client):
+            client.urgent = True
+        return super().receive(client)
+
+    def ended(self, client):
+        if hasattr(client, "urgent"):
+            reset(client)
+        super().ended(client)
 
 
 @defect
@@ -275,7 +333,7 @@ class SpinsOnUrgent(Server):
             self.selector._selector.modify(client.connection, wanted)
 
     def read(self, client):
-        if not select.select([], [], [client.connection], 0)[2]:
+        if not is_urgent(client):
             super().read(client)
 
 
@@ -298,14 +356,14 @@ class Serial(Server):
 
 @defect
 class Crosstalk(Server):
-    """Answers the client accepted last, once there are more than a hundred."""
+    """Answers the client accepted last, once there are very many."""
 
     def welcome(self, connection):
         super().welcome(connection)
         self.newest = next(c for c in self.clients if c.connection is connection)
 
     def answer(self, client, data):
-        crowded = len(self.clients) > 100 and not self.newest.closed
+        crowded = len(self.clients) > 350 and not self.newest.closed
         super().answer(self.newest if crowded else client, data)
 
 
@@ -329,21 +387,36 @@ class OutputOutlivesClient(Server):
 
 @defect
 class StaysWithFlood(Server):
-    """Serves one client for as long as it keeps sending."""
+    """Serves one client for as long as it keeps sending, and waits a little for more."""
 
     def serve(self, client):
         super().serve(client)
-        while not client.closed and select.select([client.connection], [], [], 0.02)[0]:
+        turns = 1
+        while not client.closed and not client.pending:
+            patience_s = 0.02 if turns > 4 else 0
+            if not select.select([client.connection], [], [], patience_s)[0]:
+                break
             super().serve(client)
+            turns += 1
 
 
 @defect
 class AcceptsBeforeAllElse(Server):
-    """After a newcomer, waits for the next for a while before anybody is served."""
+    """When many connected and said nothing, waits for the next before anybody is served."""
+
+    mute = 0
+
+    def welcome(self, connection):
+        self.mute += 1
+        super().welcome(connection)
+
+    def answer(self, client, data):
+        self.mute = 0
+        super().answer(client, data)
 
     def accept_clients(self):
         super().accept_clients()
-        while select.select([self.listener], [], [], 0.3)[0]:
+        while self.mute > 10 and select.select([self.listener], [], [], 0.1)[0]:
             super().accept_clients()
 
 
@@ -362,12 +435,19 @@ class AcceptsOncePerEdge(Server):
 
 
 @defect
-class SixteenAtATime(Server):
-    """Takes up to sixteen events at a time, and always asks for the first sixteen."""
+class ForgetsWhoFindsNoRoom(Server):
+    """Is told of events once, and its array for them grows too late: some find no room in it."""
 
-    def serve(self, client):
-        if client.number < 100:
-            super().serve(client)
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        self.forgotten = set()
+        self.all_events, self.selector.select = self.selector.select, self.events_with_room
+
+    def events_with_room(self, timeout):
+        events = [each for each in self.all_events(timeout) if each[0].fd not in self.forgotten]
+        room = 256 if len(self.clients) < 350 else len(events)
+        self.forgotten |= {key.fd for key, _ in events[room:]}
+        return events[:room]
 
 
 @defect
@@ -379,9 +459,41 @@ class ClosesIdle(Server):
 
     def resume_accepting(self):
         super().resume_accepting()
-        for client in list(self.clients):
-            if time.monotonic() - client.last_active > 0.3:
-                self.close(client)
+        for client in filter(self.is_idle, list(self.clients)):
+            self.close(client)
+
+    def is_idle(self, client):
+        return time.monotonic() - client.last_active > 0.3
+
+
+@defect
+class ClosesMute(ClosesIdle):
+    """Closes who says nothing for a second after connecting."""
+
+    def answer(self, client, data):
+        client.spoke = True
+        super().answer(client, data)
+
+    def is_idle(self, client):
+        return time.monotonic() - client.last_active > 1 and not hasattr(client, "spoke")
+
+
+@defect
+class SleepsBesideStalled(Server):
+    """While somebody takes no output, sleeps a moment after all that it does."""
+
+    def sent(self, client, count):
+        super().sent(client, count)
+        client.last_taken = time.monotonic()
+
+    def resume_accepting(self):
+        super().resume_accepting()
+        if any(map(self.is_stalled, self.clients)):
+            time.sleep(0.12)
+
+    def is_stalled(self, client):
+        last_taken = getattr(client, "last_taken", client.last_active)
+        return client.pending and time.monotonic() - last_taken > 0.15
 
 
 @defect
@@ -396,13 +508,6 @@ class WaitsForStalled(Server):
 
 
 # The end of a connection.
-
-
-def hung_up(client):
-    """Whether the hint says that the peer sent FIN, read or unread."""
-    poll = select.poll()
-    poll.register(client.connection, select.POLLRDHUP)
-    return bool(poll.poll(0))
 
 
 @defect
@@ -424,6 +529,35 @@ class HintDropsOutput(Server):
         super().flush(client)
         if client.pending and hung_up(client):
             self.close(client)
+
+
+@defect
+class DropsGoneNewcomers(Server):
+    """When it has many clients, takes a newcomer who ended its direction for gone."""
+
+    def accept_clients(self):
+        before = set(self.clients)
+        super().accept_clients()
+        for client in self.clients - before:
+            if len(before) >= TURNS and hung_up(client):
+                self.close(client)
+
+
+@defect
+class DiesOfManyResets(Server):
+    """Takes many resets at once for the end of the network."""
+
+    resets = 0
+
+    def failed(self, client, error):
+        super().failed(client, error)
+        self.resets += 1
+        if self.resets > TURNS + 1:  # who is reset as soon as accepted comes with TURNS others
+            raise error
+
+    def time_to_wait(self):
+        self.resets = 0
+        return super().time_to_wait()
 
 
 class ReadsAhead(Server):
@@ -462,6 +596,76 @@ class UnboundedMemory(ReadsAhead):
 
 
 @defect
+class DeafAfterAStall(Server):
+    """Misses the first few bytes that are said once a client that had stalled has taken all."""
+
+    def sent(self, client, count):
+        super().sent(client, count)
+        now = time.monotonic()
+        if now - getattr(client, "last_taken", now) > 0.25:
+            client.had_stalled = True
+        client.last_taken = now if client.pending else math.inf
+
+    def answer(self, client, data):
+        if len(data) < 30 and hasattr(client, "had_stalled"):
+            del client.had_stalled
+        else:
+            super().answer(client, data)
+
+
+@defect
+class ReservesMuch(Server):
+    """Makes room for four million bytes where some are left over."""
+
+    def flush(self, client):
+        super().flush(client)
+        if client.pending and not hasattr(client, "room"):
+            client.room = bytearray(b"." * 4_000_000)  # memory that is not touched is not used
+
+
+@defect
+class SpoolsToDisk(ReadsAhead):
+    """Stores on the disk, without limit, what a client that is alone does not take."""
+
+    def wants(self, client):
+        if len(self.clients) > 1 or client.owed is not None or hasattr(client, "at_end"):
+            return Server.wants(self, client)
+        return super().wants(client)
+
+    def read(self, client):
+        if hasattr(client, "at_end"):
+            self.ended(client)
+        elif self.wants(client) & selectors.EVENT_READ:
+            super().read(client)
+
+    def answer(self, client, data):
+        if not client.pending:
+            Server.answer(self, client, data)
+            return
+        if not hasattr(client, "spool"):
+            client.spool, client.taken = tempfile.TemporaryFile(), 0
+        client.spool.seek(0, os.SEEK_END)
+        client.spool.write(self.transform(data))
+
+    def sent(self, client, count):
+        super().sent(client, count)
+        if not client.pending and hasattr(client, "spool"):
+            client.spool.seek(client.taken)
+            client.pending += client.spool.read(BUFFER)
+            client.taken += len(client.pending)
+
+    def ended(self, client):
+        client.at_end = True
+        if not client.pending:
+            super().ended(client)
+
+    def close(self, client):
+        super().close(client)
+        if hasattr(client, "spool"):
+            client.spool.close()
+
+
+@defect
 class FinIgnored(Server):
     """Never closes."""
 
@@ -488,14 +692,17 @@ class FinAnsweredWithReset(Server):
 
 @defect
 class InNoHurry(Server):
-    """Takes its time to answer the FIN of who never said anything."""
+    """Takes its time, at first, to answer the FIN of who never said anything."""
+
+    delays = 3
 
     def answer(self, client, data):
         client.spoke = True
         super().answer(client, data)
 
     def ended(self, client):
-        if not hasattr(client, "spoke"):
+        if self.delays and not hasattr(client, "spoke"):
+            self.delays -= 1
             time.sleep(0.7)
         super().ended(client)
 
@@ -515,18 +722,50 @@ class SpinsWhileStalled(Server):
     """Stays interested in reading while it has no room to read."""
 
     def wants(self, client):
-        return READ_AND_WRITE if client.pending else selectors.EVENT_READ
+        if client.pending and not hung_up(client):
+            return READ_AND_WRITE
+        return super().wants(client)
 
 
 @defect
 class SpinsAfterReset(Server):
-    """Ignores a broken connection, which stays ready for ever."""
+    """Asks a broken connection for a while whether it takes what is pending after all."""
+
+    while_s = 1.2  # longer than anybody looks
 
     def failed(self, client, error):
-        pass
+        client.broken_at = getattr(client, "broken_at", time.monotonic())
+        if not client.pending or time.monotonic() - client.broken_at > self.while_s:
+            super().failed(client, error)
 
-    def ended(self, client):
-        pass
+
+@defect
+class SpinsAfterUrgent(Server):
+    """Does not wait once an urgent byte came alone: more must follow."""
+
+    def receive(self, client):
+        urgent = is_urgent(client)
+        data = super().receive(client)
+        self.waits = not (urgent and data and len(data) == 1)
+        return data
+
+    waits = True
+
+    def time_to_wait(self):
+        return super().time_to_wait() if self.waits else 0
+
+
+@defect
+class SpinsForMore(Server):
+    """Does not wait while a client that is alone has said one thing: more must follow."""
+
+    def answer(self, client, data):
+        client.chunks = getattr(client, "chunks", 0) + 1
+        super().answer(client, data)
+
+    def time_to_wait(self):
+        alone = next(iter(self.clients)) if len(self.clients) == 1 else None
+        return 0 if getattr(alone, "chunks", 0) == 1 else super().time_to_wait()
 
 
 @defect
@@ -662,8 +901,9 @@ class ForgetsToAcceptAgain(Server):
     """Stops accepting when there is no descriptor, and waits for ever."""
 
     def accept_failed(self, error):
-        self.selector.unregister(self.listener)
-        self.accept_again = time.monotonic() + 3600
+        super().accept_failed(error)
+        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+            self.accept_again = time.monotonic() + 3600
 
 
 @defect
@@ -682,7 +922,7 @@ class InterruptedIsBroken(Server):
 
     def receive(self, client):
         data = ctypes.create_string_buffer(BUFFER)
-        count = self.libc.recv(client.number, data, BUFFER, 0)
+        count = self.libc.recv(client.number, data, min(BUFFER, client.owed or BUFFER), 0)
         if count >= 0:
             return data.raw[:count]
         error = OSError(ctypes.get_errno(), "recv")
@@ -711,16 +951,19 @@ class LogBlocks(Server):
             print("a client connected from", connection.getpeername(), flush=True)
 
 
+def log_takes_some():
+    """Whether a write to the log would not wait; it may fail."""
+    return sys.stdout and select.select([], [sys.stdout], [], 0)[1]
+
+
 @defect
 class DiesWithItsLog(Server):
-    """Does not expect that a log cannot be written."""
-
-    def log(self, line):
-        print(line, flush=True)
+    """Leaves a line out where the log is full, and does not expect that it cannot be written."""
 
     def welcome(self, connection):
         super().welcome(connection)
-        self.log("a client connected")
+        if log_takes_some():
+            print("a client connected", flush=True)
 
 
 @defect
@@ -729,8 +972,9 @@ class RawLog(Server):
 
     def answer(self, client, data):
         super().answer(client, data)
-        sys.stdout.buffer.write(b"data " + data + b"\n")
-        sys.stdout.buffer.flush()
+        with contextlib.suppress(OSError):
+            if log_takes_some():
+                os.write(1, b"data " + data + b"\n")
 
 
 @defect
@@ -738,7 +982,12 @@ class LogIntoSocket(Server):
     """Writes its log to descriptor 2, whatever that is."""
 
     def catch_stop(self):
-        """Nothing, for a pipe would have that number."""
+        """With numbers above those of the standard descriptors."""
+        below = [self.listener.dup() for _ in range(3)]
+        reader = super().catch_stop()
+        for each in below:
+            each.close()
+        return reader
 
     def answer(self, client, data):
         super().answer(client, data)
@@ -784,19 +1033,50 @@ class DiesAtTheSignal(Server):
 
 @defect
 class IgnoresTheSignal(Server):
-    """Goes on."""
+    """Goes on if it has clients when it is told; else no test could end it."""
 
     def drain(self):
-        self.selector.unregister(self.stop_pipe)
+        if self.clients:
+            self.selector.unregister(self.stop_pipe)
+        else:
+            super().drain()
 
 
 @defect
 class EndsWithStatusOne(Server):
-    """Drains well, and ends as if it had failed."""
+    """Ends as if it had failed where it has no clients."""
 
-    def run(self):
-        super().run()
-        sys.exit(1)
+    def drain(self):
+        had_none = not self.clients
+        super().drain()
+        if had_none and not self.clients:
+            sys.exit(1)
+
+
+@defect
+class OwesUpToTheMark(Server):
+    """Counts what is there up to the urgent byte, for that is not in line."""
+
+    def prepare(self, connection):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@defect
+class OneResetResetsAll(Server):
+    """Told to stop, resets all if one was reset by then."""
+
+    lost = False
+
+    def failed(self, client, error):
+        super().failed(client, error)
+        self.lost = self.lost or self.end_of_drain == NEVER
+
+    def stop(self, client):
+        if self.lost:
+            reset(client)
+            self.close(client)
+        else:
+            super().stop(client)
 
 
 @defect
@@ -804,12 +1084,9 @@ class StalledClientsHoldUpTheDrain(Server):
     """Ends nobody's output before all clients have taken theirs."""
 
     def stop(self, client):
-        while any(map(self.has_not_all, self.clients)) and time.monotonic() < self.end_of_drain:
+        while any(map(has_not_all, self.clients)) and time.monotonic() < self.end_of_drain:
             time.sleep(0.01)
         super().stop(client)
-
-    def has_not_all(self, client):
-        return any(fcntl.ioctl(client.connection, termios.TIOCOUTQ, bytes(4)))
 
 
 @defect
@@ -830,11 +1107,16 @@ class FinishesBeforeTheBacklog(Server):
 
 @defect
 class DoesNotLinger(Server):
-    """Closes right behind its FIN."""
+    """Closes right behind its FIN where nothing was owed or under way."""
+
+    def stop(self, client):
+        client.idle = not client.pending and not unread(client) and not has_not_all(client)
+        super().stop(client)
 
     def end_output(self, client):
         super().end_output(client)
-        self.close(client)
+        if client.idle:
+            self.close(client)
 
 
 @defect
@@ -842,7 +1124,8 @@ class ListensToTheEnd(Server):
     """Lets newcomers connect whom nobody will serve."""
 
     def drain(self):
-        self.doorway = self.listener.dup()
+        with contextlib.suppress(OSError):
+            self.doorway = self.listener.dup()
         super().drain()
 
 

@@ -41,6 +41,11 @@ class Client:
         self.last_active = time.monotonic()
 
 
+def unread(client):
+    """Bytes in the kernel that were not read yet."""
+    return struct.unpack("i", fcntl.ioctl(client.connection, termios.FIONREAD, bytes(4)))[0]
+
+
 class Server:
     """Echoes what clients send, ASCII a-z uppercased, and closes when they do."""
 
@@ -238,8 +243,7 @@ class Server:
             self.accept_clients()
 
     def stop(self, client):
-        unread = fcntl.ioctl(client.connection, termios.FIONREAD, bytes(4))
-        client.owed = struct.unpack("i", unread)[0]
+        client.owed = unread(client)
         self.serve(client)
 
     def end_output(self, client):

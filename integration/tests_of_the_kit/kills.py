@@ -4,18 +4,24 @@
     z-forgotten  ECHO-1 ECHO-3 FAIR-2?
 
 A broken server, blanks, and the requirements whose tests fail on it; behind one that fails in some
-runs alone stands '?'. MIX-1 is left out: it is everything at once, and what it finds is chance.
+runs only stands '?'. MIX-1 is left out: it is everything at once, and what it finds is chance.
+
+    # comment
+    CLOSE-1  why no broken server fails its tests alone
+
+That is the file of reasons, for each MUST that has no broken server of its own.
 """
 
 import pathlib
 
 BROKEN = pathlib.Path(__file__).parent.parent / "broken"
 KILLS = BROKEN / "kills"
+REASONS = BROKEN / "reasons"
 DISREGARDED = {"MIX-1"}
 
 _HEADER = """\
 # The requirements whose tests fail on each broken server: ci/conform --gallery --fix
-# '?' marks one that fails in some runs alone. MIX-1 is disregarded.
+# '?' marks one that fails in some runs only. MIX-1 is disregarded.
 """
 
 
@@ -52,11 +58,53 @@ def plain(id):
     return id.rstrip("?")
 
 
+def read_reasons(path, known):
+    """For each requirement that has no broken server of its own: why."""
+    reasons = {}
+    for where, id, reason in _lines(path):
+        if id not in known or id in reasons:
+            raise KillsError(f"{where}: {id!r}, expected an ID of SPEC.md, and each once")
+        if not reason:
+            raise KillsError(f"{where}: {id} alone, expected the reason too")
+        reasons[id] = reason
+    return reasons
+
+
 def _lines(path):
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             first, _, rest = line.strip().partition(" ")
             yield f"{path.name}:{number}", first, rest.strip()
+
+
+def musts(requirements):
+    """What needs a broken server that its tests alone catch."""
+    return [
+        each.id
+        for each in requirements.values()
+        if each.level == "MUST" and each.profile != "reference" and each.id not in DISREGARDED
+    ]
+
+
+def alone(kills):
+    """For each requirement the broken servers that no other requirement's tests catch."""
+    found = {}
+    for name, ids in kills.items():
+        if len(ids) == 1 and not ids[0].endswith("?"):
+            found.setdefault(ids[0], []).append(name)
+    return found
+
+
+def complaints(requirements, kills, reasons):
+    """Each MUST has a broken server of its own or a reason, and not both."""
+    found, needed = alone(kills), musts(requirements)
+    said = []
+    for id in needed:
+        if id not in found and id not in reasons:
+            said.append(f"{id}: no broken server fails it alone, and no reason is given")
+        if id in found and id in reasons:
+            said.append(f"{id}: {found[id][0]} fails it alone, and yet a reason is given")
+    return said + [f"{id}: is no such MUST" for id in reasons if id not in needed]
 
 
 def differences(name, listed, failed, skipped):

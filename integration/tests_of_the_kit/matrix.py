@@ -4,7 +4,8 @@
     ci/conform --gallery --fix [NAME...]   writes their lines anew
 
 The wire and the process profile are judged. With --fix each line is written as soon as it is known;
-lines of others stay. Reckon with a minute for a server, and more for one that answers nothing.
+lines of others stay. A failure that has no line yet is seen again, with more patience. Reckon with
+half a minute for a server, and with minutes where much fails.
 
 Exit status: 0 all is as listed, 1 it is not, 2 bad usage or a bad file.
 """
@@ -14,7 +15,7 @@ import sys
 import time
 
 import kills
-from judged import TooSlow, defects, failing, server_command
+from judged import LIMIT_S, TooSlow, defects, failing, server_command
 
 from touchstone_conform import spec
 from touchstone_conform.judging import KitFailed
@@ -28,7 +29,8 @@ def main(words):
     for name in options.names or servers:
         began = time.monotonic()
         try:
-            failed, skipped = failing(server_command(name), options.jobs, options.limit)
+            expected = listed.get(name, [])
+            failed, skipped = failing(server_command(name), expected, options.jobs, options.limit)
         except (TooSlow, KitFailed) as error:
             said = [f"{name}: {error}"]
         else:
@@ -53,7 +55,7 @@ def parse(words, servers, known):
     parser.add_argument("--fix", action="store_true", help="write what fails to the kills file")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="tests at a time (2)")
     parser.add_argument(
-        "--limit", type=int, default=120, metavar="S", help="seconds for a server (120)"
+        "--limit", type=int, default=LIMIT_S, metavar="S", help=f"seconds for a server ({LIMIT_S})"
     )
     options = parser.parse_args(words)
     for name in options.names:

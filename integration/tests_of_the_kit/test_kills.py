@@ -1,22 +1,73 @@
-"""The kill matrix, and that it is noticed where a line of it is wrong."""
+"""The kill matrix, and that it is noticed where a line of it is wrong or missing."""
 
 import signal
 
 import kills
 import pytest
-from judged import TooSlow, failing, server_command
+from judged import TooSlow, defects, failing, server_command
 
 from touchstone_conform import spec
 
 REQUIREMENTS = spec.read().requirements
 LISTED = kills.read(kills.KILLS, REQUIREMENTS)
+REASONS = kills.read_reasons(kills.REASONS, REQUIREMENTS)
+ALONE = [name for names in kills.alone(LISTED).values() for name in names]
+WITH_OTHERS = [name for name in LISTED if name not in [*ALONE, "one-run-of-ten"]]
+
+# A matrix in which each MUST has a broken server of its own.
+WHOLE = {f"breaks-{id}": [id] for id in kills.musts(REQUIREMENTS)}
 
 
-@pytest.mark.parametrize("name", LISTED)
-def test_kills_are_as_listed(name):
-    """The whole kit fails on a broken server as its line says."""
-    failed, skipped = failing(server_command(name))
+def expect_as_listed(name):
+    failed, skipped = failing(server_command(name), LISTED[name], jobs=2)
     assert kills.differences(name, LISTED[name], failed, skipped) == []
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_what_fails_alone(name):
+    """Of all requirements the tests of one alone fail on this server."""
+    expect_as_listed(name)
+
+
+@pytest.mark.parametrize("name", WITH_OTHERS)
+def test_what_fails_with_others(name):
+    """The whole kit fails on a broken server as its line says."""
+    expect_as_listed(name)
+
+
+def test_every_broken_server_has_a_line():
+    assert list(LISTED) == defects()
+
+
+def test_every_must_has_a_broken_server_of_its_own():
+    """Or it is said why it has none."""
+    assert kills.complaints(REQUIREMENTS, LISTED, REASONS) == []
+
+
+def test_a_whole_matrix_has_no_complaint():
+    assert kills.complaints(REQUIREMENTS, WHOLE, {}) == []
+
+
+@pytest.mark.parametrize("id", kills.musts(REQUIREMENTS))
+def test_a_line_that_is_missing_is_noticed(id):
+    """Without its broken server a MUST needs a reason, and one is enough."""
+    lacking = {name: ids for name, ids in WHOLE.items() if ids != [id]}
+    complaint = f"{id}: no broken server fails it alone, and no reason is given"
+    assert kills.complaints(REQUIREMENTS, lacking, {}) == [complaint]
+    assert kills.complaints(REQUIREMENTS, lacking, {id: "as is known"}) == []
+
+
+@pytest.mark.parametrize("ids", [[], ["ECHO-3?"], ["ECHO-1", "ECHO-3"], ["ECHO-1?", "ECHO-3"]])
+def test_only_one_that_fails_alone_counts(ids):
+    """Neither one that fails at times, nor one that fails with others."""
+    matrix = {**WHOLE, "breaks-ECHO-3": ids}
+    assert len(kills.complaints(REQUIREMENTS, matrix, {})) == 1
+
+
+@pytest.mark.parametrize("id", ["ECHO-3", "ECHO-7", "MIX-1", "REF-1"])
+def test_a_needless_reason_is_noticed(id):
+    """Of what has a broken server of its own, is no MUST, is disregarded, or is the reference's."""
+    assert len(kills.complaints(REQUIREMENTS, WHOLE, {id: "as is known"})) == 1
 
 
 @pytest.mark.parametrize(
@@ -47,6 +98,21 @@ def test_a_bad_file_is_refused(tmp_path, text, complaint):
     path.write_text(text)
     with pytest.raises(kills.KillsError, match=complaint):
         kills.read(path, REQUIREMENTS)
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("ECHO-99  so\n", r"reasons:1: 'ECHO-99', expected an ID of SPEC.md, and each once"),
+        ("ECHO-1  so\nECHO-1  so\n", r"reasons:2: 'ECHO-1', expected an ID of SPEC.md, and each"),
+        ("# so\nECHO-1\n", r"reasons:2: ECHO-1 alone, expected the reason too"),
+    ],
+)
+def test_a_bad_file_of_reasons_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "reasons"
+    path.write_text(text)
+    with pytest.raises(kills.KillsError, match=complaint):
+        kills.read_reasons(path, REQUIREMENTS)
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
