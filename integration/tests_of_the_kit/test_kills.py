@@ -2,6 +2,7 @@
 
 import signal
 
+import judged
 import kills
 import pytest
 from judged import TooSlow, defects, failing, server_command
@@ -87,32 +88,41 @@ def test_a_wrong_line_is_noticed(listed, failed, skipped, said):
 
 
 @pytest.mark.parametrize(
-    "text, complaint",
+    "read, text, complaint",
     [
-        ("a  ECHO-99\n", r"kills:1: 'ECHO-99', expected an ID of SPEC.md"),
-        ("# so\n\na  ECHO-1\na  ECHO-1\n", r"kills:4: a is there twice, expected one line"),
+        (kills.read, "a  ECHO-99\n", r"file:1: 'ECHO-99', expected an ID of SPEC.md"),
+        (kills.read, "# so\n\na  ECHO-1\na  ECHO-1\n", r"file:4: a is there twice, expected one"),
+        (kills.read_reasons, "ECHO-99  so\n", r"file:1: 'ECHO-99', expected an ID of SPEC.md"),
+        (kills.read_reasons, "ECHO-1  so\nECHO-1  so\n", r"file:2: 'ECHO-1', .* each once"),
+        (kills.read_reasons, "# so\nECHO-1\n", r"file:2: ECHO-1 alone, expected the reason too"),
     ],
 )
-def test_a_bad_file_is_refused(tmp_path, text, complaint):
-    path = tmp_path / "kills"
+def test_a_bad_file_is_refused(tmp_path, read, text, complaint):
+    path = tmp_path / "file"
     path.write_text(text)
     with pytest.raises(kills.KillsError, match=complaint):
-        kills.read(path, REQUIREMENTS)
+        read(path, REQUIREMENTS)
 
 
 @pytest.mark.parametrize(
-    "text, complaint",
+    "expected, again, failed",
     [
-        ("ECHO-99  so\n", r"reasons:1: 'ECHO-99', expected an ID of SPEC.md, and each once"),
-        ("ECHO-1  so\nECHO-1  so\n", r"reasons:2: 'ECHO-1', expected an ID of SPEC.md, and each"),
-        ("# so\nECHO-1\n", r"reasons:2: ECHO-1 alone, expected the reason too"),
+        (["ECHO-1"], {"ECHO-3"}, {"ECHO-1", "ECHO-3"}),
+        (["ECHO-1"], set(), {"ECHO-1"}),
+        (["ECHO-1?", "ECHO-3"], None, {"ECHO-1", "ECHO-3"}),
     ],
 )
-def test_a_bad_file_of_reasons_is_refused(tmp_path, text, complaint):
-    path = tmp_path / "reasons"
-    path.write_text(text)
-    with pytest.raises(kills.KillsError, match=complaint):
-        kills.read_reasons(path, REQUIREMENTS)
+def test_what_is_not_expected_is_seen_again(monkeypatch, expected, again, failed):
+    """With the usual patience, and that alone; what fails no more does not count."""
+    asked = []
+
+    def verdicts(command, requirements, patience, jobs):
+        asked.append((set(requirements), patience))
+        return ({"ECHO-1", "ECHO-3"} if len(asked) == 1 else set(again)), set()
+
+    monkeypatch.setattr(judged, "verdicts", verdicts)
+    assert failing(server_command(), expected) == (failed, set())
+    assert asked[1:] == ([] if again is None else [({"ECHO-3"}, judged.PATIENCE_S)])
 
 
 @pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
