@@ -17,7 +17,8 @@ warms the server up, and a long one follows. After each, all clients leave, and 
 be those of the start; after the second, private memory must be what it was after the first. Then
 SIGTERM, with some clients there: they must see FIN, and the server must exit with status 0.
 
-The exit status is 0 if all of that held, and 1, with the reason, at the first thing that did not.
+The exit status is 0 if all of that held, and 1, with the reason, at the first thing that did not,
+or where the machine lacks what it takes to tell.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ import sys
 import time
 
 from . import listeners
-from .process import Process
+from .missing import Missing
+from .process import Process, prlimit
 from .samples import sample
 from .server import fill_in
 from .transform import answer
@@ -344,7 +346,7 @@ class Server:
     def squeeze(self, squeezed):
         """Its soft limit, now: with less than is in use it finds no descriptor for a newcomer."""
         soft = round(self.limit * SQUEEZED) if squeezed else self.limit
-        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, self.limit))
+        prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, self.limit))
 
     async def back_at_baseline(self):
         end = Deadline(BASELINE_S)
@@ -425,9 +427,14 @@ def main():
     parser.add_argument("--descriptors", type=int, default=1000, help="the limit for the server")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="starts it; {port} is filled in")
     arguments = parser.parse_args()
+    if not arguments.command:
+        parser.error("no command (expected one that starts the server)")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    server = Server(arguments.command, arguments.descriptors)
+    try:
+        server = Server(arguments.command, arguments.descriptors)
+    except OSError as error:
+        sys.exit(f"soak: cannot start the server: {error}")
     failure = None
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: was told to stop"))
     try:
@@ -435,6 +442,8 @@ def main():
         asyncio.run(soak(server, arguments.seconds))
     except Failed as failed:
         failure = failed
+    except Missing as missing:
+        failure = f"there is no {missing}"
     finally:
         ending = server.end()
     if failure:

@@ -12,6 +12,7 @@ import pytest
 from touchstone_conform import strace
 from touchstone_conform.borrowed import shrink_send_buffer
 from touchstone_conform.client import CloseKind
+from touchstone_conform.process import prlimit
 from touchstone_conform.samples import sample
 from touchstone_conform.server import run_to_end
 from touchstone_conform.transform import answer
@@ -177,7 +178,7 @@ def test_soft_descriptor_limit_is_raised(reference_program, start_server):
     """The soft limit is raised to the hard one, and the default keeps 32 of it back."""
     words = ["--listen", "{host}:{port}"]
     server = start_server(words=under("-Sn", 40, *under("-Hn", 64, *reference_program, *words)))
-    assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (64, 64)
+    assert prlimit(server.pid, resource.RLIMIT_NOFILE) == (64, 64)
     with contextlib.ExitStack() as connections:
         for _ in range(64 - RESERVED):
             connections.enter_context(server.connect()).ping()

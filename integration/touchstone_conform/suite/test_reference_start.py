@@ -13,6 +13,7 @@ import pytest
 
 from touchstone_conform import strace
 from touchstone_conform.missing import Missing
+from touchstone_conform.process import prlimit
 from touchstone_conform.server import NotStarted, Server, run_to_end
 
 pytestmark = pytest.mark.reference
@@ -140,7 +141,7 @@ def test_a_descriptor_limit_that_cannot_be_raised(failing, start_server):
     soft, hard = 40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     low = ["sh", "-c", f'ulimit -Sn {soft}; exec "$@"', "sh"]
     server = start_server(words=[*low, *failing(SET_LIMIT), "--listen", "{host}:{port}"])
-    assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (soft, hard)
+    assert prlimit(server.pid, resource.RLIMIT_NOFILE) == (soft, hard)
     clients = [server.connect(f"client {i}") for i in range(soft - RESERVED + 1)]
     for client in clients[:-1]:
         client.ping()
