@@ -19,7 +19,8 @@ judged once. The rest is linked with the tests that run the file, without assert
 make one fail, crash or take far too long: its room's unit test, other unit tests, the simulation
 on both pollers, the fuzzers' corpora. Else a compiler has to warn, for that fails the gate; or the
 simulated kernel's fidelity shows it, or one of all those with sanitizers; or, last, the conformance
-kit: a smoke run, or what it has for the room. A kill over sockets is confirmed by a second run.
+kit: a smoke run, what it has for the room, or both a smoke run and a whole one. What fails there
+has to fail twice.
 
 Who survives all that has to be in tests/mutation/survivors.txt with a reason, and who is there has
 to survive: those that live all of it again, those that are equivalent by argument all but sockets.

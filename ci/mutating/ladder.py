@@ -153,16 +153,15 @@ class Ladder:
                 yield Test(name, stage, build, program, ["{program}", *seeded])
 
     def of_kit(self, room):
-        """One test of each requirement in the room's reach; the first that fails is enough."""
+        """The room's runs of the kit; in each the first test that fails is enough."""
         server = shlex.join(["{program}", "--listen", "127.0.0.1:{port}"])
         words = [
             sys.executable, "-m", "pytest", "--pyargs", "touchstone_conform.suite", "-x", "-q",
-            "-p", "no:cacheprovider", "--time-scale", "3", "--smoke", "--server-cmd", server,
+            "-p", "no:cacheprovider", "--time-scale", "3", "--server-cmd", server,
         ]
-        if room.sockets:
-            words.remove("--smoke")
-            words += ["--judge", room.sockets]
-        yield Test("sockets", "sockets", self.builds["plain"], PROGRAM, words)
+        for options in room.sockets:
+            name = " ".join(["sockets", *options])
+            yield Test(name, "sockets", self.builds["plain"], PROGRAM, [*words, *options])
 
 
 def label_of(test):

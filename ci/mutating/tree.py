@@ -11,6 +11,9 @@ RESULTS = TOP / "build" / "results"
 
 CORE = ("buffer", "connection", "epoll_codec", "kqueue_codec", "outcome", "token", "upper")
 
+# Runs of the conformance kit: one test of each requirement, or all tests.
+SMOKE, WHOLE = ["--smoke"], []
+
 
 class CannotRun(Exception):
     """The environment is in the way; nothing is said about the tests."""
@@ -23,7 +26,7 @@ class Room:
         self.name = name
         self.paths = paths
         self.goal = goal  # per cent of the mutants to be killed or shown to be equivalent
-        self.sockets = sockets  # requirements of SPEC.md; None: all of a smoke run
+        self.sockets = sockets  # runs of the conformance kit: options of each
         self.sample = sample  # so many mutants instead of all
 
     @property
@@ -38,17 +41,17 @@ def find(folder, pattern):
 
 def rooms():
     """A room of the core is one file; nobody else's tests need to know a name from it."""
-    of_core = [Room(f"core/{name}", [f"src/core/{name}.c"], 100, None) for name in CORE]
+    of_core = [Room(f"core/{name}", [f"src/core/{name}.c"], 100, [SMOKE]) for name in CORE]
     return of_core + [
-        Room("server", ["src/shell/server.c"], 95, None),
-        Room("pollers", find("src/shell", "poller_*.c"), 95, None),
-        Room("log", ["src/shell/log.c"], 95, "LOG-1,LOG-2,LOG-3,LOG-4,REF-9"),
-        Room("options", ["src/shell/options.c"], 95, "REF-1,REF-3,REF-5,REF-15"),
+        Room("server", ["src/shell/server.c"], 95, [SMOKE]),
+        Room("pollers", find("src/shell", "poller_*.c"), 95, [SMOKE]),
+        Room("log", ["src/shell/log.c"], 95, [["--judge", "LOG-1,LOG-2,LOG-3,LOG-4,REF-9"]]),
+        Room("options", ["src/shell/options.c"], 95, [["--judge", "REF-1,REF-3,REF-5,REF-15"]]),
         Room(
             "system",
             ["src/shell/kernel_linux.c", "src/shell/main.c", *find("src/shell", "posix_*.c")],
             None,
-            None,
+            [SMOKE, WHOLE],
             sample=200,
         ),
     ]
