@@ -305,6 +305,17 @@ def test_the_backlog(forks):
         client.close()
 
 
+def test_a_socket_of_both_families():
+    """To such a server IPv4 is a part of IPv6; its client knows nothing of that."""
+    ours = Process(os.getpid())
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as client:
+            accepted, peer = listener.accept()
+            assert peer[0] == "::ffff:127.0.0.1"
+            with accepted, borrowed_socket(ours, client.getsockname()) as its_end:
+                assert its_end.getpeername() == peer
+
+
 def test_a_family_whose_members_end():
     """Who ends while we look is left out."""
     shell = "for i in $(seq 200); do true & done; wait; sleep 60"

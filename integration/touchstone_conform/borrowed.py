@@ -20,8 +20,16 @@ _PIDFD_GETFD = 438
 @contextlib.contextmanager
 def borrowed_socket(process, peer_address):
     """The server's end of the connection whose other end is bound to `peer_address`."""
-    with _borrow(process, lambda each: each.getpeername() == peer_address) as duplicate:
+    with _borrow(process, lambda each: _peer(each) == peer_address[:2]) as duplicate:
         yield duplicate
+
+
+def _peer(each):
+    """Host and port, if it has; of IPv4 as such, though a socket of both families shows IPv6."""
+    if each.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    host, port = each.getpeername()[:2]
+    return host.removeprefix("::ffff:"), port
 
 
 def shrink_send_buffer(process, peer_address):
@@ -68,11 +76,13 @@ def _find(process, pidfd, is_it):
     for number, target in process.descriptors().items():
         if not target.startswith("socket:"):
             continue
-        duplicate = socket.socket(fileno=_pidfd_getfd(pidfd, number))
-        with contextlib.suppress(OSError):
-            if is_it(duplicate):
-                return duplicate
-        duplicate.close()
+        with contextlib.ExitStack() as unless_it_is:
+            duplicate = socket.socket(fileno=_pidfd_getfd(pidfd, number))
+            unless_it_is.enter_context(duplicate)
+            with contextlib.suppress(OSError):
+                if is_it(duplicate):
+                    unless_it_is.pop_all()
+                    return duplicate
     return None
 
 
