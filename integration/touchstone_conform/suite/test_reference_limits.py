@@ -156,21 +156,50 @@ def test_no_connection_for_want_of_descriptors(reference_program, server):
     assert ended.returncode == CANNOT_START
 
 
+@pytest.mark.requirement("REF-5")
+def test_just_as_many_descriptors(reference_program, start_server):
+    """Not one descriptor more is asked for than the limit of clients takes."""
+    program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
+    server = start_server(words=under("-n", 5 + RESERVED, *program))
+    with contextlib.ExitStack() as connections:
+        for _ in range(5):
+            connections.enter_context(server.connect()).ping()
+
+
+def leaving_open(count, *words):
+    """A command line that runs `words` with so many descriptors open beyond the standard three."""
+    leave_open = (
+        "import os, sys\n"
+        "for _ in range(int(sys.argv[1])):\n"
+        "    os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)\n"
+        "os.execvp(sys.argv[2], sys.argv[2:])\n"
+    )
+    return [sys.executable, "-c", leave_open, str(count), *words]
+
+
+# Reserved are also the standard three, the listener, the poller and both ends of the stop's pipe.
+LEFT_OPEN_MAX = RESERVED - 7
+
+
 @pytest.mark.requirement("REF-2")
 def test_too_many_descriptors_from_the_start(reference_program, server):
     """Descriptors that were left open would take the place of clients: they are told instead."""
-    leave_open = (
-        "import os, sys\n"
-        "for _ in range(40): os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)\n"
-        "os.execvp(sys.argv[1], sys.argv[1:])\n"
-    )
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "5"]
-    ended = run_to_end([sys.executable, "-c", leave_open, *program], server.scaled(5))
-    assert re.fullmatch(
-        r"touchstone: \d+ descriptors are open already \(expected: at most 32\)\n",
-        ended.stderr.decode(),
+    ended = run_to_end(leaving_open(LEFT_OPEN_MAX + 1, *program), server.scaled(5))
+    assert ended.stderr.decode() == (
+        "touchstone: 33 descriptors are open already (expected: at most 32)\n"
     )
     assert ended.returncode == CANNOT_START
+
+
+@pytest.mark.requirement("REF-5")
+def test_as_many_descriptors_as_may_be_from_the_start(reference_program, start_server):
+    """One less, and all clients are served."""
+    program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
+    server = start_server(words=leaving_open(LEFT_OPEN_MAX, *program))
+    with contextlib.ExitStack() as connections:
+        for _ in range(5):
+            connections.enter_context(server.connect()).ping()
 
 
 @pytest.mark.requirement("REF-5")

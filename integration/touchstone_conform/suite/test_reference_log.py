@@ -246,3 +246,5 @@ def test_stdio_closed_and_verbose(start_server):
         for client in (first, second):
             client.shutdown()
             client.expect_end()
+    descriptors = server.process.descriptors()
+    assert [descriptors[number] for number in (0, 1, 2)] == 3 * [os.devnull]
