@@ -121,6 +121,28 @@ def test_nobody_at_the_address(conform):
 
 # What is judged.
 
+# As frameworks do, asyncio writes to stderr what a client's handler raises, and serves the others.
+CATCHES = """
+import asyncio, sys
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data.decode().upper().encode())
+    writer.close()
+async def serve():
+    server = await asyncio.start_server(echo, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+asyncio.run(serve())
+"""
+
+
+def test_what_a_server_said_that_goes_on(conform):
+    """The exception that it caught is beside what its client saw; how it ended is in words."""
+    words = [sys.executable, "-c", CATCHES, "{port}"]
+    status, said = conform("-k", "ECHO-1", "STOP-1", "--", *words)
+    assert re.search(r"client: 0 of \d+ bytes came.*\n( +stderr: .*\n)+ +stderr: Unicode", said)
+    assert "told to stop, the server was killed by SIGTERM" in said
+    assert status == DOES_NOT
+
 
 def test_list(conform):
     status, said = conform(
@@ -218,10 +240,10 @@ def test_a_missing_tool(conform, monkeypatch):
     """It is a reason to skip, or with --require-all to fail."""
     monkeypatch.setenv("PATH", "/nonexistent")
     status, said = conform("-k", "FAULT-1", "CLOSE-2", "--", *CONFORMING)
-    assert "process: not judged (1 skip): this machine has no strace" in said
+    assert "process: not judged (1 skip): there is no strace" in said
     assert status == CONFORMS
     status, said = conform("-k", "FAULT-1", "CLOSE-2", "--require-all", "--", *CONFORMING)
-    assert "this machine has no strace, and nothing may be skipped" in said
+    assert "there is no strace, and nothing may be skipped" in said
     assert status == DOES_NOT
 
 

@@ -5,9 +5,11 @@ import os
 import pathlib
 import re
 import resource
+import select
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 
@@ -209,7 +211,7 @@ def test_a_missing_tool_is_named(monkeypatch):
     command = shlex.join(CONFORMING)
     status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
     assert status == 0
-    assert "this machine has no strace" in output
+    assert "there is no strace" in output
 
 
 def test_a_server_started_in_the_background(tmp_path):
@@ -307,13 +309,32 @@ def test_the_backlog(forks):
 
 def test_a_socket_of_both_families():
     """To such a server IPv4 is a part of IPv6; its client knows nothing of that."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("there is no IPv6 that IPv4 is a part of")
     ours = Process(os.getpid())
-    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
+    everywhere = {"family": socket.AF_INET6, "dualstack_ipv6": True}
+    pair = contextlib.ExitStack()
+    for each in socket.socketpair():  # as event loops have: without host and port
+        pair.enter_context(each)
+    with pair, socket.create_server(("::", 0), **everywhere) as listener:
         with socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as client:
             accepted, peer = listener.accept()
             assert peer[0] == "::ffff:127.0.0.1"
             with accepted, borrowed_socket(ours, client.getsockname()) as its_end:
                 assert its_end.getpeername() == peer
+
+
+def test_a_reset_before_our_own_end():
+    """The test that then reads is told of it, after the bytes that came before."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Client(listener.getsockname(), patience=5) as client:
+            accepted, _ = listener.accept()
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted.close()
+            assert select.select([client], [], [], 5)[0]
+            client.shutdown()
+            with pytest.raises(Unexpected, match="came, then RST where FIN was due"):
+                client.expect_end()
 
 
 def test_a_family_whose_members_end():

@@ -136,8 +136,13 @@ class Client:
 
     def shutdown(self) -> None:
         """Send FIN; reading goes on."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            return  # it was reset before: reading tells that, and what came until then
         self._note("FIN")
-        self._socket.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End the connection with RST."""

@@ -326,7 +326,8 @@ class _Play:
         drain_s = self._scenario.drain_timeout or _DRAIN_DEFAULT_S
         status = self._server.wait_for_exit(drain_s + self._patience)
         if status not in (0, _STATUS_SHORT):
-            raise Unexpected(f"told to stop, the server ended with {status}")
+            ended = "goes on" if status is None else self._server.ending()
+            raise Unexpected(f"told to stop, the server {ended}")
         for client in self._clients.values():
             lost = client.taken_at_stop - client.got
             if status == 0 and not (client.gone or client.shed) and lost > 0:

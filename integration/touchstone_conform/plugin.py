@@ -187,8 +187,8 @@ def _skipping_what_is_missing(item):
         return (yield)
     except Missing as missing:
         if item.config.getoption("--require-all"):
-            pytest.fail(f"this machine has no {missing}, and nothing may be skipped")
-        pytest.skip(f"this machine has no {missing}")
+            pytest.fail(f"there is no {missing}, and nothing may be skipped")
+        pytest.skip(f"there is no {missing}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -198,16 +198,25 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
         timeline, told = record.timeline(), record.scenario()
+        servers = item.stash.get(_servers_key, [])
         report.evidence = {
-            "message": _said(call.excinfo.value),
+            "message": _with_errors(_said(call.excinfo.value), servers),
             "timeline": timeline,
             "scenario": None if told is None else told.decode("utf-8", "surrogateescape"),
             "unsayable": record.unsayable,
         }
         report.sections.append(("exchange", "\n".join(lines_of(timeline))))
-        for server in item.stash.get(_servers_key, []):
+        for server in servers:
             report.sections.append(("server under test", server.evidence()))
     return report
+
+
+def _with_errors(said, servers):
+    """And what they wrote to stderr, unless that is in it; with a crash its stop() says it."""
+    for server in servers:
+        if not server.crashed() and server.last_errors() not in said:
+            said += server.last_errors()
+    return said
 
 
 def _said(error):

@@ -77,6 +77,7 @@ class Process:
 
     def resident(self) -> int:
         """Bytes of memory resident now, descendants included."""
+        self.record.cannot_say("memory")
         total = self.memory()["Rss"]
         for each in self.family()[1:]:
             with contextlib.suppress(OSError, KeyError):  # it has just ended
@@ -137,6 +138,7 @@ class Process:
 
     def cpu_seconds_during(self, seconds: float) -> float:
         """Processor time used in the next `seconds` of wall time."""
+        self.record.cannot_say("processor time")
         before = self.cpu_seconds()
         time.sleep(seconds)
         return self.cpu_seconds() - before

@@ -76,6 +76,12 @@ class Found(Reachable):
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
 
+    def last_errors(self) -> str:
+        return ""  # they went elsewhere
+
+    def crashed(self) -> bool:
+        return False  # nobody could tell
+
     def is_gone(self) -> bool:
         return False  # and if it were, nobody could start another
 
@@ -149,7 +155,7 @@ class Server(Reachable):
         if not listens:  # a dying process closes its sockets a moment before it is gone
             wait_until(lambda: self._child.poll() is not None, self.scaled(1))
         if self._child.poll() is not None:
-            raise NotStarted(f"the server {self._ending()} before it listened{self._last_words()}")
+            raise NotStarted(f"the server {self.ending()} before it listened{self._last_words()}")
         if not listens:
             raise NotStarted(f"the server does not listen on port {self.port}{self._last_words()}")
 
@@ -192,6 +198,8 @@ class Server(Reachable):
         return self._stdout_path.read_bytes().decode("utf-8", "backslashreplace")
 
     def raw_log(self) -> bytes:
+        """What the server wrote to stdout so far, byte for byte."""
+        self.record.cannot_say("what a server logs")
         return self._stdout_path.read_bytes()
 
     def errors(self) -> str:
@@ -211,7 +219,7 @@ class Server(Reachable):
         if number in (signal.SIGTERM, signal.SIGINT):
             self._ended = True  # from now on it is right that it ends
             self.record.note("stop")
-        else:
+        if number != signal.SIGTERM:  # a scenario's stop is one
             self.record.cannot_say(_signal_name(number))
         os.kill(self.pid, number)
 
@@ -241,13 +249,17 @@ class Server(Reachable):
         """Whether it ended."""
         return self._child.poll() is not None
 
+    def crashed(self) -> bool:
+        """Whether it ended, and was not to."""
+        return self.is_gone() and not self._ended
+
     def check_alive(self) -> None:
         """Fail if the server ended or a sanitizer reported; a refusal is not a crash."""
         listens = self._still_listens()
         if not listens:  # a dying process closes its sockets a moment before it is gone
             wait_until(lambda: self._child.poll() is not None, self.scaled(1))
         if self._child.poll() is not None:
-            raise Crashed(f"the server {self._ending()} while it should serve{self._last_words()}")
+            raise Crashed(f"the server {self.ending()} while it should serve{self._last_words()}")
         self._check_sanitizer()
         if not listens:
             raise Crashed(f"the server does not listen any more{self._last_words()}")
@@ -256,18 +268,19 @@ class Server(Reachable):
         if _SANITIZER_REPORT.search(self.errors()):
             raise Crashed(f"a sanitizer reported:\n{self.errors()}")
 
-    def _ending(self) -> str:
+    def ending(self) -> str:
+        """How it ended, in words."""
         status = self._child.returncode
         if status < 0:
             return f"was killed by {_signal_name(-status)}"
         return f"exited with status {status}"
 
     def _last_words(self) -> str:
-        text = ""
-        for name, content in (("stderr", self.errors()), ("stdout", self.log())):
-            for line in content.splitlines()[-_LAST_LINES:]:
-                text += f"\n    {name}: {line}"
-        return text or " (it wrote nothing)"
+        return self.last_errors() + _last_lines("stdout", self.log()) or " (it wrote nothing)"
+
+    def last_errors(self) -> str:
+        """The end of what it wrote to stderr, a line for each; empty if it wrote nothing there."""
+        return _last_lines("stderr", self.errors())
 
     def evidence(self) -> str:
         """The command and the last lines of both outputs, for a failed test."""
@@ -301,6 +314,10 @@ class Server(Reachable):
         # Its process group, which is ours by start_new_session: a wrapper's children end as well.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, number)
+
+
+def _last_lines(name: str, text: str) -> str:
+    return "".join(f"\n    {name}: {line}" for line in text.splitlines()[-_LAST_LINES:])
 
 
 def _signal_name(number: int) -> str:

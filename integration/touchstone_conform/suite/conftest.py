@@ -64,7 +64,10 @@ class LogPipe:
 
 @pytest.fixture
 def log_pipe():
-    """A pipe that a test can fill, drain or close while a server logs into it."""
+    """A pipe that a test can fill, drain or close while a server logs into it.
+
+    A test names it before start_server: then it outlives the server, which would die of its end.
+    """
     pipe = LogPipe()
     yield pipe
     pipe.close()

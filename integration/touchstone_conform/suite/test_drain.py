@@ -55,7 +55,7 @@ def test_with_clients(server, crowd, number):
     for client in crowd:
         client.read_to_end()
         client.close()
-    assert server.wait_for_end(IN_TIME_S) == 0
+    assert server.wait_for_end(IN_TIME_S) == 0, f"told to stop, the server {server.ending()}"
 
 
 @pytest.mark.requirement("STOP-1")
@@ -64,7 +64,7 @@ def test_without_clients(server):
     with server.connect() as client:
         client.exchange(b"x", shutdown=True)
     server.signal(signal.SIGTERM)
-    assert server.wait_for_end(1) == 0
+    assert server.wait_for_end(1) == 0, f"told to stop, the server {server.ending()}"
 
 
 @pytest.mark.requirement("STOP-2")

@@ -129,7 +129,7 @@ def test_waiting_costs_nothing(server):
 
 
 @pytest.mark.requirement("REF-9")
-def test_a_full_log(start_server, log_pipe):
+def test_a_full_log(log_pipe, start_server):
     """A log that takes nothing does not hold up the exit."""
     server = start_server("--verbose", stdout=log_pipe.writer)
     with contextlib.ExitStack() as connections:

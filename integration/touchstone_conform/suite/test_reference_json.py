@@ -92,7 +92,7 @@ def test_reset(server):
 
 
 @pytest.mark.requirement("REF-9")
-def test_dropped_lines(start_server, log_pipe):
+def test_dropped_lines(log_pipe, start_server):
     """Lines that were dropped are counted in a line of their own."""
     log_pipe.resize(16 * PIPE_BUF)
     server = start_server("--log-format=json", stdout=log_pipe.writer)

@@ -146,7 +146,7 @@ def test_long_chunk(start_server):
 
 
 @pytest.mark.requirement("REF-9")
-def test_dropped_lines_are_counted(start_server, log_pipe):
+def test_dropped_lines_are_counted(log_pipe, start_server):
     """Lines that could not be written are dropped, and their number is said before the next."""
     # Of several pages: one that is begun does not count as room, so a single page holds one line.
     log_pipe.resize(4 * PIPE_BUF)
@@ -167,7 +167,7 @@ def test_dropped_lines_are_counted(start_server, log_pipe):
 
 
 @pytest.mark.requirement("REF-9")
-def test_log_that_was_full_from_the_start(start_server, log_pipe):
+def test_log_that_was_full_from_the_start(log_pipe, start_server):
     """Not even the listening line may stall the server."""
     log_pipe.fill()
     server = start_server(stdout=log_pipe.writer)
@@ -176,7 +176,7 @@ def test_log_that_was_full_from_the_start(start_server, log_pipe):
 
 
 @pytest.mark.requirement("REF-9")
-def test_log_without_a_reader_from_the_start(start_server, log_pipe):
+def test_log_without_a_reader_from_the_start(log_pipe, start_server):
     """A pipe that nobody reads at the start neither stalls nor kills the server."""
     os.close(log_pipe.reader)
     server = start_server(stdout=log_pipe.writer)

@@ -98,7 +98,7 @@ def test_a_socket_that_is_held_elsewhere(server):
 
 
 @pytest.mark.requirement("REF-11")
-def test_stdout_keeps_its_flags(start_server, log_pipe):
+def test_stdout_keeps_its_flags(log_pipe, start_server):
     """O_NONBLOCK is not set on a descriptor that the starting shell shares."""
     server = start_server(stdout=log_pipe.writer)
     with server.connect() as client:

@@ -24,7 +24,7 @@ def serve_some(server):
 
 
 @pytest.mark.requirement("LOG-1")
-def test_full_stdout(start_server, log_pipe):
+def test_full_stdout(log_pipe, start_server):
     """A log that nobody reads never stalls the server."""
     server = start_server(stdout=log_pipe.writer)
     log_pipe.fill()
@@ -32,7 +32,7 @@ def test_full_stdout(start_server, log_pipe):
 
 
 @pytest.mark.requirement("LOG-2")
-def test_closed_stdout_reader(start_server, log_pipe):
+def test_closed_stdout_reader(log_pipe, start_server):
     """A log whose reader is gone neither stalls nor kills the server."""
     server = start_server(stdout=log_pipe.writer)
     os.close(log_pipe.reader)
