@@ -68,7 +68,7 @@ def conform(capfd):
         (["--level", "may"], "invalid choice: 'may' (choose from"),
         (["--jobs", "0"], "'0' is not a whole number from 1 on"),
         (["--time-scale", "nan"], "'nan' is not a number from 0.01 on"),
-        (["-k", "ECHO-99"], "--only: 'ECHO-99' is not an ID of SPEC.md (--list shows them)"),
+        (["-k", "ECHO-99"], "--only: 'ECHO-99' is no ID or topic of SPEC.md (--list shows them)"),
         (["-k", "REF-1"], "--only: REF-1 is not in what --profile and --level ask for"),
         (["--skip", "ECHO-1"], "--skip: 'ECHO-1' is not ID=REASON with an ID of SPEC.md"),
         (["--transform", "lower"], "'lower' is not upper, identity or MODULE:FUNCTION"),
@@ -79,7 +79,12 @@ def conform(capfd):
         (["--fix", "--", "x{port}"], "--fix: expected --expected-failures FILE as well"),
         (["--fix", "--expected-failures", "f", "--smoke", "--", "x{port}"], "a whole run"),
         (["--fix", "--expected-failures", "f", "--profile", "wire", "--", "x{port}"], "whole run"),
-        (["--expected-failures", "/no/f", "--", "x{port}"], "--expected-failures: [Errno 2]"),
+        (["--expected-failures", "/no/f", "--", "x{port}"], "there is no /no/f (--fix writes it)"),
+        (["--report", "/proc/no", "--", "x{port}"], "--report: [Errno 2]"),
+        (["--report", BROKEN, "--", "x{port}"], "--report: [Errno 17] File exists"),
+        (["--junit", "/no/x.xml", "--", "x{port}"], "--junit: [Errno 2]"),
+        (["--export-scenarios", BROKEN], "--export-scenarios: [Errno 17] File exists"),
+        (["--fix", "--expected-failures", "/no/f", "--", "x{port}"], "--expected-failures: [Errno"),
         (["--reference", "./y", "--", "x{port}"], "--reference: './y' has no {port} in it"),
     ],
 )
@@ -105,6 +110,28 @@ def test_a_server_that_ends(conform):
     status, said = conform("--", sys.executable, "-c", "import sys; sys.exit('oh no')", "{port}")
     assert "the server exited with status 1 before it listened\n    stderr: oh no" in said
     assert status == NOT_STARTED
+
+
+def test_a_server_elsewhere(conform):
+    """It listens, on the port that was asked for, but nobody can reach it where we look."""
+    status, said = conform("--", *CONFORMING, "--host", "127.0.0.2")
+    assert "the server listens, but not there: connecting to 127.0.0.1 port" in said
+    assert status == NOT_STARTED
+
+
+def test_a_server_that_ends_as_it_listens(conform):
+    """Who says that it listens, and then fails, is not looked for elsewhere."""
+    words = [sys.executable, "-c", "import sys; print('listening on 127.0.0.1:9'); sys.exit('no')"]
+    status, said = conform("--", *words, "{port}")
+    assert re.search(r"the server exited with status 1.*\n +stderr: no", said)
+    assert status == NOT_STARTED
+
+
+def test_nothing_is_left_where_nothing_was_judged(conform, tmp_path):
+    known, junit = tmp_path / "known", tmp_path / "junit.xml"
+    outputs = ["--fix", "--expected-failures", known, "--junit", junit]
+    assert conform(*outputs, "--", sys.executable, "-c", "0", "{port}")[0] == NOT_STARTED
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reference_that_ends(conform):
@@ -139,8 +166,9 @@ def test_what_a_server_said_that_goes_on(conform):
     """The exception that it caught is beside what its client saw; how it ended is in words."""
     words = [sys.executable, "-c", CATCHES, "{port}"]
     status, said = conform("-k", "ECHO-1", "STOP-1", "--", *words)
-    assert re.search(r"client: 0 of \d+ bytes came.*\n( +stderr: .*\n)+ +stderr: Unicode", said)
-    assert "told to stop, the server was killed by SIGTERM" in said
+    errors = r"\n( +stderr: .*\n)+ +stderr: "
+    assert re.search(rf"client: 0 of \d+ bytes came.*{errors}UnicodeDecodeError", said)
+    assert re.search(rf"stop, the server was killed by SIGINT{errors}KeyboardInterrupt", said)
     assert status == DOES_NOT
 
 

@@ -11,6 +11,7 @@ reached), 4 nothing was judged.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
 import pathlib
@@ -24,6 +25,7 @@ import tempfile
 import time
 
 from . import __version__, expected, judging, page, reports, scenario, spec, transform
+from .client import Unexpected
 from .printing import Printer
 from .results import FAILED, PASSED, Result, by_profile, judge
 from .server import NOT_OURS, NotStarted, Server
@@ -134,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         help="must leaves out what a server only SHOULD do (default: should)",
     )
     what.add_argument(
-        "-k", "--only", nargs="+", default=[], metavar="ID", help="these requirements (or CLOSE)"
+        "-k", "--only", nargs="+", default=[], metavar="ID", help="these requirements (or topics: CLOSE)"
     )
     what.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="not this one, and why"
@@ -181,9 +183,12 @@ def _parser() -> argparse.ArgumentParser:
         "--reference", metavar="COMMAND", help="a server that conforms: what fails is run on it too"
     )
     how.add_argument(
-        "--expected-failures", type=pathlib.Path, metavar="FILE", help="failures that are known"
+        "--expected-failures",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="known failures, a line each: an ID, and what its test says first (* is anything)",
     )
-    how.add_argument("--fix", action="store_true", help="write that file anew")
+    how.add_argument("--fix", action="store_true", help="write that file anew, by a whole run")
 
     out = parser.add_argument_group("what is written")
     out.add_argument(
@@ -211,6 +216,8 @@ def _check(options) -> None:
     _check_expected(options)
     for path in options.replay or ():
         _check_scenario(path)
+    if not options.list:
+        _check_outputs(options)
     if options.jobs is None:
         options.jobs = min(_JOBS_MAX, os.cpu_count() or 1)
     if options.port is not None or options.address is not None:
@@ -223,7 +230,7 @@ def _selected(options):
     known = options.specification.requirements
     for each in options.only:
         if each not in known and each not in {spec.topic_of(id) for id in known}:
-            raise _Wrong(f"--only: {each!r} is not an ID of SPEC.md (--list shows them)")
+            raise _Wrong(f"--only: {each!r} is no ID or topic of SPEC.md (--list shows them)")
     chosen = [
         each
         for each in known.values()
@@ -281,6 +288,8 @@ def _check_expected(options):
     if path is not None and not options.fix:
         try:
             options.expected = expected.read(path, options.specification.requirements)
+        except FileNotFoundError as error:
+            raise _Wrong(f"--expected-failures: there is no {path} (--fix writes it)") from error
         except (OSError, UnicodeDecodeError, expected.ExpectedError) as error:
             raise _Wrong(f"--expected-failures: {error}") from error
 
@@ -294,8 +303,34 @@ def _check_scenario(path):
         raise _Wrong(f"--replay: {path}:{error}") from error
 
 
+def _check_outputs(options):
+    """Before anything is judged: a verdict that cannot be written would be lost."""
+    for name in ("report", "export_scenarios"):
+        folder = getattr(options, name)
+        with _writing(name):
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                tempfile.TemporaryFile(dir=folder).close()
+    for name in ("junit", "expected_failures"):
+        path = getattr(options, name)
+        if path is None or (name == "expected_failures" and not options.fix):
+            continue
+        with _writing(name):
+            existed = path.exists()
+            path.open("a").close()  # what an earlier run wrote stays until there is better
+            if not existed:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def _writing(name):
+    try:
+        yield
+    except OSError as error:
+        raise _Wrong(f"--{name.replace('_', '-')}: {error}") from error
+
+
 def _export(folder, printer) -> int:
-    folder.mkdir(parents=True, exist_ok=True)
     paths = sorted(_SCENARIOS.glob("*.scenario"))
     for path in paths:
         shutil.copyfile(path, folder / path.name)
@@ -324,9 +359,17 @@ def _try_out(options) -> str:
 def _trouble_at_start(options, words, port) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            Server(words, pathlib.Path(folder), port=port, time_scale=options.time_scale).end()
+            server = Server(words, pathlib.Path(folder), port=port, time_scale=options.time_scale)
         except NotStarted as error:
             return str(error)
+        try:
+            server.connect().close()
+        except Unexpected as error:
+            if server.wait_for_exit(server.scaled(1)) is not None:
+                return f"the server {server.ending()} as it began to listen{server.last_errors()}"
+            return f"the server listens, but not there: {error}{server.last_errors()}"
+        finally:
+            server.end()
     return ""
 
 
@@ -459,7 +502,6 @@ class _Judgement:
         if options.junit is not None:
             reports.write_junit(options.junit, rounds)
         if options.report is not None:
-            options.report.mkdir(parents=True, exist_ok=True)
             data = reports.as_data(self._about(verdicts, surprises), verdicts)
             reports.write_json(options.report / "report.json", data)
             name = options.report.resolve().name
