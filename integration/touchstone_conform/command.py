@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         help="must leaves out what a server only SHOULD do (default: should)",
     )
     what.add_argument(
-        "-k", "--only", nargs="+", default=[], metavar="ID", help="these requirements (or topics: CLOSE)"
+        "-k", "--only", nargs="+", default=[], metavar="ID", help="these, or a topic (CLOSE)"
     )
     what.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="not this one, and why"

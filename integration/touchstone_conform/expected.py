@@ -32,7 +32,9 @@ def read(path: pathlib.Path, known) -> dict[str, list[str]]:
             continue
         requirement, _, said = line.strip().partition(" ")
         if requirement not in known:
-            raise ExpectedError(f"{path}:{number}: {requirement!r}, expected an ID of SPEC.md, then what is said")
+            raise ExpectedError(
+                f"{path}:{number}: {requirement!r}, expected an ID of SPEC.md, then what is said"
+            )
         if not said.strip():
             raise ExpectedError(f"{path}:{number}: {requirement} alone, expected what is said too")
         expected.setdefault(requirement, []).append(said.strip())

@@ -152,13 +152,17 @@ def test_an_address_that_is_not_ours(run):
     assert ended.returncode == CANNOT_START
 
 
+# The longest host that may be named. It is an address, in octal.
+LONGEST_HOST = "0177.0.0.1".rjust(255, "0")
+
+
 @pytest.mark.requirement("REF-2")
-def test_port_in_use(run, server):
+@pytest.mark.parametrize("host", ["127.0.0.1", LONGEST_HOST], ids=["short", "longest"])
+def test_port_in_use(run, server, host):
     """A port that is taken is named, with errno's name."""
-    ended = run("--listen", f"127.0.0.1:{server.port}")
+    ended = run("--listen", f"{host}:{server.port}")
     assert ended.stderr.decode() == (
-        f"touchstone: cannot listen on 127.0.0.1:{server.port}: "
-        "EADDRINUSE (Address already in use)\n"
+        f"touchstone: cannot listen on {host}:{server.port}: EADDRINUSE (Address already in use)\n"
     )
     assert ended.returncode == CANNOT_START
 
