@@ -1,11 +1,17 @@
+#include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -13,6 +19,8 @@
 #include "shell/server.h"
 #include "shell/system.h"
 #include "shell/text.h"
+
+#include "../src/shell/posix.h"
 
 /* What of the operating-system files no socket test can bring about. */
 
@@ -64,14 +72,100 @@ static void an_error_that_nobody_foresaw_is_another(void **state) {
     assert_int_equal(system_kernel.close(NULL, ends[1]).raw, EBADF);
 }
 
-static void errors_have_their_names(void **state) {
-    char text[TEXT_ERROR_BYTES];
-    text_of_error(ECONNRESET, text);
-    assert_string_equal(text, "ECONNRESET");
-    text_of_error(ETIMEDOUT, text);
-    assert_string_equal(text, "ETIMEDOUT");
-    text_of_error(99999, text);
-    assert_string_equal(text, "99999");
+/* Each that a call of ours may return, and what it is to the server; and one that none returns. */
+static void errors_have_their_names_and_faults(void **state) {
+#define ERROR(name, fault)                                                                         \
+    { name, #name, fault }
+    static const struct {
+        int number;
+        const char *name;
+        enum fault fault;
+    } errors[] = {
+        ERROR(EAGAIN, FAULT_WOULD_BLOCK),   ERROR(EINTR, FAULT_INTERRUPTED),
+        ERROR(ECONNRESET, FAULT_RESET),     ERROR(EPIPE, FAULT_PIPE),
+        ERROR(ECONNABORTED, FAULT_ABORTED), ERROR(EPROTO, FAULT_ABORTED),
+        ERROR(EMFILE, FAULT_DESCRIPTORS),   ERROR(ENFILE, FAULT_DESCRIPTORS),
+        ERROR(ENOMEM, FAULT_MEMORY),        ERROR(ENOBUFS, FAULT_MEMORY),
+        ERROR(ENOENT, FAULT_NOT_FOUND),     ERROR(EEXIST, FAULT_EXISTS),
+        ERROR(ENOSPC, FAULT_NO_SPACE),      ERROR(EACCES, FAULT_OTHER),
+        ERROR(EADDRINUSE, FAULT_OTHER),     ERROR(EADDRNOTAVAIL, FAULT_OTHER),
+        ERROR(EAFNOSUPPORT, FAULT_OTHER),   ERROR(EBADF, FAULT_OTHER),
+        ERROR(EHOSTDOWN, FAULT_OTHER),      ERROR(EHOSTUNREACH, FAULT_OTHER),
+        ERROR(EINVAL, FAULT_OTHER),         ERROR(EIO, FAULT_OTHER),
+        ERROR(ENETDOWN, FAULT_OTHER),       ERROR(ENETUNREACH, FAULT_OTHER),
+        ERROR(ENOTCONN, FAULT_OTHER),       ERROR(EPERM, FAULT_OTHER),
+        ERROR(ETIMEDOUT, FAULT_OTHER),      {99999, "99999", FAULT_OTHER},
+    };
+#undef ERROR
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+        char text[TEXT_ERROR_BYTES];
+        text_of_error(errors[i].number, text);
+        assert_string_equal(text, errors[i].name);
+        assert_int_equal(posix_fault(errors[i].number), errors[i].fault);
+    }
+}
+
+/* Standard output while the log is asked to write to it: cmocka's is put back before any check. */
+static struct result log_write_to(int descriptor) {
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(descriptor, STDOUT_FILENO);
+    struct result result = system_kernel.log_write(NULL, "x\n", 2);
+    dup2(before, STDOUT_FILENO);
+    close(before);
+    return result;
+}
+
+static void a_full_log_would_block(void **state) {
+    static const char page[4096];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(log_write_to(ends[1]).value, 2);
+    while (write(ends[1], page, sizeof page) > 0) {
+    }
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    struct result result = log_write_to(ends[1]);
+    assert_int_equal(result.fault, FAULT_WOULD_BLOCK);
+    assert_int_equal(result.raw, EAGAIN);
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(ends[1]), 0);
+}
+
+/* Where both families' records have their addresses, IPv6's is not to be taken for IPv4's. */
+static void endpoints_keep_all_of_an_address(void **state) {
+    char text[TEXT_ENDPOINT_BYTES];
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4444)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(4444)};
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    in.sin_addr.s_addr = htonl(0xC0000201); /* the addresses that documents have for examples */
+    memcpy(&address, &in, sizeof in);
+    struct endpoint endpoint = posix_endpoint(&address);
+    text_of_endpoint(&endpoint, text);
+    assert_string_equal(text, "192.0.2.1:4444");
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8:1:2:3:4:5:6", &in6.sin6_addr), 1);
+    memcpy(&address, &in6, sizeof in6);
+    endpoint = posix_endpoint(&address);
+    text_of_endpoint(&endpoint, text);
+    assert_string_equal(text, "[2001:db8:1:2:3:4:5:6]:4444");
+}
+
+/* Whoever starts a server may have blocked what is to stop it. */
+static void a_blocked_stop_signal_is_seen(void **state) {
+    sigset_t stop;
+    uint8_t byte;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &stop, NULL), 0);
+    struct result caught = system_catch_stop();
+    assert_int_equal(caught.fault, FAULT_NONE);
+    struct pollfd seen = {.fd = (int)caught.value, .events = POLLIN};
+    assert_int_equal(poll(&seen, 1, 0), 0);
+    assert_int_equal(raise(SIGTERM), 0);
+    assert_int_equal(poll(&seen, 1, 0), 1);
+    assert_int_equal(read(seen.fd, &byte, 1), 1);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
 }
 
 int main(void) {
@@ -80,7 +174,10 @@ int main(void) {
         cmocka_unit_test(memory_beyond_all_addresses_is_refused),
         cmocka_unit_test(half_an_activation_is_none),
         cmocka_unit_test(an_error_that_nobody_foresaw_is_another),
-        cmocka_unit_test(errors_have_their_names),
+        cmocka_unit_test(errors_have_their_names_and_faults),
+        cmocka_unit_test(a_full_log_would_block),
+        cmocka_unit_test(endpoints_keep_all_of_an_address),
+        cmocka_unit_test(a_blocked_stop_signal_is_seen),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
