@@ -121,9 +121,14 @@ def test_a_server_elsewhere(conform):
 
 def test_a_server_that_ends_as_it_listens(conform):
     """Who says that it listens, and then fails, is not looked for elsewhere."""
-    words = [sys.executable, "-c", "import sys; print('listening on 127.0.0.1:9'); sys.exit('no')"]
-    status, said = conform("--", *words, "{port}")
-    assert re.search(r"the server exited with status 1.*\n +stderr: no", said)
+    script = (
+        "import sys, time\n"
+        "print('listening on 127.0.0.1:9', flush=True)\n"
+        "time.sleep(1)\n"
+        "sys.exit('no')\n"
+    )
+    status, said = conform("--time-scale", "3", "--", sys.executable, "-c", script, "{port}")
+    assert "the server exited with status 1 as it began to listen\n    stderr: no" in said
     assert status == NOT_STARTED
 
 
@@ -169,6 +174,38 @@ def test_what_a_server_said_that_goes_on(conform):
     errors = r"\n( +stderr: .*\n)+ +stderr: "
     assert re.search(rf"client: 0 of \d+ bytes came.*{errors}UnicodeDecodeError", said)
     assert re.search(rf"stop, the server was killed by SIGINT{errors}KeyboardInterrupt", said)
+    assert "not a scenario, which has no words for SIGINT" in said
+    assert status == DOES_NOT
+
+
+def test_a_server_that_its_log_stalls(conform):
+    """It is not said to have died of the pipe that ends with the test, as it does."""
+    dies = (
+        "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+        "sys.argv = sys.argv[1:]\n"
+        "sys.path.insert(0, os.path.dirname(sys.argv[0]))\n"
+        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    words = [sys.executable, "-c", dies, *broken("log-blocks")[1:]]
+    status, said = conform("-k", "LOG-1", "--", *words)
+    assert "client: 0 of 4 bytes came" in said
+    assert "SIGPIPE" not in said.partition("what happened")[0].partition("test_full_stdout")[2]
+    assert status == DOES_NOT
+
+
+@pytest.mark.parametrize(
+    "defect, requirement, what",
+    [
+        ("spins-for-more", "COST-1", "processor time"),
+        ("raw-log", "LOG-3", "what a server logs"),
+        ("reserves-much", "FLOW-3", "memory"),
+    ],
+)
+def test_what_no_scenario_can_show(conform, defect, requirement, what):
+    """Such a failure is not offered as one that could be played again."""
+    status, said = conform("-k", requirement, "--", *broken(defect))
+    assert f"not a scenario, which has no words for {what}" in said
     assert status == DOES_NOT
 
 

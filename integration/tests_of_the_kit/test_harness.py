@@ -307,6 +307,27 @@ def test_the_backlog(forks):
         client.close()
 
 
+@pytest.mark.parametrize(
+    "words, status, complaint",
+    [
+        ([], 2, "no command (expected one that starts the server)"),
+        (["/no/such/server"], 1, "soak: cannot start the server: [Errno 2]"),
+        (CONFORMING, 1, "soak: failed: there is no resource.prlimit in this Python"),
+    ],
+    ids=["no command", "no server", "no prlimit"],
+)
+def test_a_soak_that_cannot_be(words, status, complaint):
+    """It says what is missing, be it on a Python that cannot set limits of others."""
+    run = (
+        "import resource, runpy\n"
+        "del resource.prlimit\n"
+        "runpy.run_module('touchstone_conform.soak', run_name='__main__', alter_sys=True)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", run, *words], stderr=subprocess.PIPE, timeout=60)
+    assert complaint in ended.stderr.decode()
+    assert ended.returncode == status
+
+
 def test_a_socket_of_both_families():
     """To such a server IPv4 is a part of IPv6; its client knows nothing of that."""
     if not socket.has_dualstack_ipv6():

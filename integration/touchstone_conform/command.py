@@ -305,29 +305,36 @@ def _check_scenario(path):
 
 def _check_outputs(options):
     """Before anything is judged: a verdict that cannot be written would be lost."""
-    for name in ("report", "export_scenarios"):
-        folder = getattr(options, name)
-        with _writing(name):
-            if folder is not None:
-                folder.mkdir(parents=True, exist_ok=True)
-                tempfile.TemporaryFile(dir=folder).close()
-    for name in ("junit", "expected_failures"):
-        path = getattr(options, name)
-        if path is None or (name == "expected_failures" and not options.fix):
-            continue
-        with _writing(name):
+    _check_folder("--report", options.report)
+    _check_folder("--export-scenarios", options.export_scenarios)
+    _check_file("--junit", options.junit)
+    if options.fix:
+        _check_file("--expected-failures", options.expected_failures)
+
+
+def _check_folder(option, path):
+    if path is not None:
+        with _writing(option):
+            path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=path).close()
+
+
+def _check_file(option, path):
+    """What an earlier run wrote stays until there is better; where nothing was, nothing comes."""
+    if path is not None:
+        with _writing(option):
             existed = path.exists()
-            path.open("a").close()  # what an earlier run wrote stays until there is better
+            path.open("a").close()
             if not existed:
                 path.unlink()
 
 
 @contextlib.contextmanager
-def _writing(name):
+def _writing(option):
     try:
         yield
     except OSError as error:
-        raise _Wrong(f"--{name.replace('_', '-')}: {error}") from error
+        raise _Wrong(f"{option}: {error}") from error
 
 
 def _export(folder, printer) -> int:

@@ -29,6 +29,13 @@ def under(limit, value, *words):
     return ["sh", "-c", f'ulimit {limit} {value}; exec "$@"', "sh", *words]
 
 
+def serve_at_once(server, count):
+    """So many clients, all there together, are answered."""
+    with contextlib.ExitStack() as connections:
+        for _ in range(count):
+            connections.enter_context(server.connect()).ping()
+
+
 @pytest.mark.requirement("REF-5")
 class TestMaxConnections:
     """Above --max-connections newcomers wait in the backlog, and the old are not disturbed."""
@@ -160,10 +167,7 @@ def test_no_connection_for_want_of_descriptors(reference_program, server):
 def test_just_as_many_descriptors(reference_program, start_server):
     """Not one descriptor more is asked for than the limit of clients takes."""
     program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
-    server = start_server(words=under("-n", 5 + RESERVED, *program))
-    with contextlib.ExitStack() as connections:
-        for _ in range(5):
-            connections.enter_context(server.connect()).ping()
+    serve_at_once(start_server(words=under("-n", 5 + RESERVED, *program)), 5)
 
 
 def leaving_open(count, *words):
@@ -196,10 +200,7 @@ def test_too_many_descriptors_from_the_start(reference_program, server):
 def test_as_many_descriptors_as_may_be_from_the_start(reference_program, start_server):
     """One less, and all clients are served."""
     program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
-    server = start_server(words=leaving_open(LEFT_OPEN_MAX, *program))
-    with contextlib.ExitStack() as connections:
-        for _ in range(5):
-            connections.enter_context(server.connect()).ping()
+    serve_at_once(start_server(words=leaving_open(LEFT_OPEN_MAX, *program)), 5)
 
 
 @pytest.mark.requirement("REF-5")
