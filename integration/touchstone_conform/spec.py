@@ -124,6 +124,7 @@ def _requirement(where, heading, paragraphs):
         if note is None:
             raise SpecError(f"{where}: {paragraph[:40]!r}, expected Why, Seen, Left open or Source")
         notes[note[1]] = paragraph[note.end() :]
-    if "Seen" not in notes:
-        raise SpecError(f"{where}: {heading[1]} does not say how it is seen, expected 'Seen: …'")
+    for note in ("Why", "Seen"):
+        if note not in notes:
+            raise SpecError(f"{where}: {heading[1]} has no such note, expected '{note}: …'")
     return Requirement(heading[1], heading[2], levels[0], sentence, notes)

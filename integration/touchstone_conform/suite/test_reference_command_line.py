@@ -102,7 +102,7 @@ def test_bad_usage(run, options):
     assert ended.returncode == USAGE
 
 
-@pytest.mark.requirement("REF-2")
+@pytest.mark.requirement("REF-1")
 def test_unresolvable_name(run):
     """A name that does not resolve is named, with the resolver's reason."""
     ended = run("--listen", "no.such.host.invalid:4444")
