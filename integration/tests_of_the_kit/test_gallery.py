@@ -11,7 +11,7 @@ from touchstone_conform.judging import SUITE
 from touchstone_conform.results import FAILED
 
 # What a failing client or server report says, as patterns.
-PART = r"they part at byte \d+"
+PART = r"the first to differ is byte \d+"
 SHORT = r"\d+ of \d+ bytes came"
 RESET = r"then RST where FIN was due"
 OPEN = r"then still open where FIN was due"

@@ -18,7 +18,7 @@ ROOT = INTEGRATION.parent
 PATCHES = INTEGRATION / "broken" / "patches"
 
 # What a failing client or server report says, as patterns.
-PART = r"they part at byte \d+"
+PART = r"the first to differ is byte \d+"
 NOTHING = r"0 of \d+ bytes came"
 OPEN = r"then still open where FIN was due"
 CUT = r"bytes came, then (FIN|RST)"

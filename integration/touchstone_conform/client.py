@@ -251,14 +251,15 @@ class Client:
     # What is made of it.
 
     def judge_bytes(self, expected: bytes, received: bytes) -> None:
-        """Fail unless both are the same; say where they part."""
+        """Fail unless both are the same; say where they differ first."""
         if received == expected:
             return
         shared = min(len(expected), len(received))
         first = next((i for i in range(shared) if expected[i] != received[i]), shared)
         ended = f", then {self.end.value}" if self.end else ""
         self.fail(
-            f"{len(received)} of {len(expected)} bytes came{ended}; they part at byte {first}: "
+            f"{len(received)} of {len(expected)} bytes came{ended}; "
+            f"the first to differ is byte {first}: "
             f"expected {_show(expected[first:])}, received {_show(received[first:])}"
         )
 

@@ -40,7 +40,7 @@ _NEEDED = {"server", "options", "specification", "host", "profiles", "requiremen
 _TESTS_SHOWN = 3
 # What was due, where a failed test says so.
 _DUE = (
-    re.compile(r"part at (byte \d+: )expected (.+), received "),
+    re.compile(r"differ is (byte \d+: )expected (.+), received "),
     re.compile(r", then .+ where ()(.+) was due"),
 )
 
