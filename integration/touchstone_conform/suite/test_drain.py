@@ -59,11 +59,12 @@ def test_with_clients(server, crowd, number):
 
 
 @pytest.mark.requirement("STOP-1")
-def test_without_clients(server):
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
+def test_without_clients(server, number):
     """With nobody connected it ends at once."""
     with server.connect() as client:
         client.exchange(b"x", shutdown=True)
-    server.signal(signal.SIGTERM)
+    server.signal(number)
     assert server.wait_for_end(1) == 0, f"told to stop, the server {server.ending()}"
 
 

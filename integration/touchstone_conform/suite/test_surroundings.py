@@ -74,7 +74,7 @@ def test_client_bytes_in_the_log(server):
         client.expect_end()
     server.stop()
     log = server.raw_log()
-    for byte in (b"\x1b", b"\x07", b"\x9b", b"\x00"):
+    for byte in (b"\x1b", b"\x07", b"\r", b"\x9b", b"\x00"):
         assert byte not in log, f"{byte!r} in the log: {log!r}"
     assert FORGED_LINE.strip() not in log.splitlines()
 
