@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -119,11 +120,43 @@ def test_a_server_elsewhere(conform):
     assert status == NOT_STARTED
 
 
+def test_a_server_on_another_port(conform):
+    """What it says of where it listens is shown, and does not count."""
+    fixed = [sys.executable, BROKEN, "--port", listeners.free_port("127.0.0.1")]
+    status, said = conform("--time-scale", "0.3", "--port", "9", "--", *fixed)
+    assert "the server does not listen on port 9\n" in said
+    assert f"stdout: listening on 127.0.0.1:{fixed[-1]}" in said
+    assert status == NOT_STARTED
+
+
+def test_a_server_that_is_no_child_of_ours(conform, tmp_path):
+    """As in a container: what the kit started is not what listens."""
+    server = Server(CONFORMING, tmp_path)
+    try:
+        words = [sys.executable, "-c", "import time; time.sleep(60)"]
+        status, said = conform("--time-scale", "0.1", "--port", server.port, "--", *words)
+        assert f"not listen on port {server.port}; another process does, which --address" in said
+        assert status == NOT_STARTED
+    finally:
+        server.end()
+
+
+def test_a_server_that_has_more_to_say(conform):
+    """Where else it listens is nobody's business."""
+    more = (
+        "import os, sys\n"
+        "print('metrics: listening on 127.0.0.1:9', flush=True)\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    )
+    words = [sys.executable, "-c", more, *CONFORMING[1:]]
+    assert conform("-k", "CLOSE-2", "--", *words)[0] == CONFORMS
+
+
 def test_a_server_that_ends_as_it_listens(conform):
-    """Who says that it listens, and then fails, is not looked for elsewhere."""
+    """Who listens, and then fails, is not looked for elsewhere."""
     script = (
-        "import sys, time\n"
-        "print('listening on 127.0.0.1:9', flush=True)\n"
+        "import socket, sys, time\n"
+        "listener = socket.create_server(('127.0.0.2', int(sys.argv[1])))\n"
         "time.sleep(1)\n"
         "sys.exit('no')\n"
     )
@@ -285,6 +318,23 @@ def test_a_fixed_port(conform):
     status, said = conform("--port", port, "-k", "CLOSE-2", "START-2", "--", *fixed)
     assert "process: conforms (1 pass)" in said
     assert status == CONFORMS
+
+
+def test_an_address_by_name(conform, tmp_path, monkeypatch):
+    """Of several addresses that it has the one that answers is judged."""
+    server = Server(CONFORMING, tmp_path)
+    found = socket.getaddrinfo
+
+    def of_two(host, *rest, **more):
+        hosts = ["127.0.0.2", server.host] if host == "two.test" else [host]
+        return [each for host in hosts for each in found(host, *rest, **more)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", of_two)
+    try:
+        status, said = conform("--address", f"two.test:{server.port}", "-k", "CLOSE-2")
+        assert status == CONFORMS, said
+    finally:
+        server.end()
 
 
 def test_skip(conform):

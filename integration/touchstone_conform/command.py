@@ -349,8 +349,10 @@ def _try_out(options) -> str:
     """Why no verdict on the server is possible; empty if one is."""
     if options.address is not None:
         host, _, port = options.address.rpartition(":")
+        where = host.strip("[]"), int(port)
         try:
-            socket.create_connection((host.strip("[]"), int(port)), 5 * options.time_scale).close()
+            with socket.create_connection(where, 5 * options.time_scale) as found:
+                options.found = found.getpeername()  # a name may have several addresses
         except (OSError, OverflowError) as error:
             return f"nobody to judge at {options.address}: {error}"
     else:
@@ -413,7 +415,7 @@ class _Judgement:
     def _round(self, number: int) -> list[Result]:
         options = self._options
         if options.address is not None:
-            server = ["--server-address", options.address]
+            server = ["--server-address", "{}:{}".format(*options.found)]
         else:
             server = ["--server-cmd", shlex.join(options.command)]
         if options.port is not None:

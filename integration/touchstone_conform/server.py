@@ -112,6 +112,8 @@ class Server(Reachable):
         without_stdio: bool = False,
         **our_ways,
     ):
+        # Without a port of ours in it, its command may ask for any free one, and its log tells.
+        self._may_choose = port is None and not any("{port}" in word for word in words)
         with contextlib.ExitStack() as until_it_listens:
             if port is None:
                 claim = until_it_listens.enter_context(listeners.claim_port(host))
@@ -157,19 +159,24 @@ class Server(Reachable):
         if self._child.poll() is not None:
             raise NotStarted(f"the server {self.ending()} before it listened{self._last_words()}")
         if not listens:
-            raise NotStarted(f"the server does not listen on port {self.port}{self._last_words()}")
+            who = "; another process does, which --address judges" if self._connects() else ""
+            raise NotStarted(
+                f"the server does not listen on port {self.port}{who}{self._last_words()}"
+            )
 
     def _listens(self) -> bool:
-        """By its own word, else by the kernel's, else by connecting."""
-        said = _LISTENING_LINE.search(self.log())
-        if said:
-            self.port = int(said[2])  # the command line may have asked for port 0
-            return True
-        return self._still_listens()
+        """By the kernel's word, else by its own, else by connecting."""
+        said = [int(found[2]) for found in _LISTENING_LINE.finditer(self.log())]
+        if said and self._may_choose:
+            self.port = said[0]
+        return self._still_listens(said)
 
-    def _still_listens(self) -> bool:
+    def _still_listens(self, said=()) -> bool:
         if listeners.can_look_up():
             return self._listening_pid() is not None
+        return self.port in said or self._connects()
+
+    def _connects(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), 1):
             return True
         return False
