@@ -230,6 +230,7 @@ def test_a_server_that_its_log_stalls(conform):
 @pytest.mark.parametrize(
     "defect, requirement, what",
     [
+        ("in-no-hurry", "CLOSE-2", "how long something takes"),
         ("spins-for-more", "COST-1", "processor time"),
         ("raw-log", "LOG-3", "what a server logs"),
         ("reserves-much", "FLOW-3", "memory"),

@@ -65,6 +65,12 @@ class Reachable:
         """A duration of the tests, on this machine."""
         return seconds * self.time_scale
 
+    def judge_time(self, took: float, limit: float, said: str) -> None:
+        """Fail, and say that, unless it took less on this machine."""
+        if took >= self.scaled(limit):
+            self.record.cannot_say("how long something takes")
+            raise AssertionError(said)
+
 
 class Found(Reachable):
     """A server that was running before; only what it says can be judged."""

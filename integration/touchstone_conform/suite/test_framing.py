@@ -81,7 +81,9 @@ def judge_latency(server, writes, rounds, limit):
         slow = [slow_rounds(server, client, writes, rounds, limit)]
         while len(slow[-1]) > 1 and len(slow) < 3:
             slow.append(slow_rounds(server, client, writes, rounds, limit))
-    assert len(slow[-1]) <= 1, f"in each series {writes} writes took too long: {slow}"
+    if len(slow[-1]) > 1:
+        server.record.cannot_say("how long something takes")
+        pytest.fail(f"in each series {writes} writes took too long: {slow}")
 
 
 def slow_rounds(server, client, writes, rounds, limit):

@@ -76,7 +76,7 @@ def test_a_flood_starves_nobody(server, start_flood):
     with server.connect("calm") as client:
         times = [client.ping() for _ in range(20)]
     assert all(flood.poll() is None for flood in floods), "a flood ended early"
-    assert max(times) < server.scaled(0.5), f"slowest of 20 pings: {max(times):.3f} s"
+    server.judge_time(max(times), 0.5, f"slowest of 20 pings: {max(times):.3f} s")
 
 
 @pytest.mark.requirement("FAIR-3")
@@ -102,6 +102,6 @@ def test_a_storm_of_connects_starves_nobody(server):
             client.send(b"ping")
             while not select.select([client], [], [], 0.01)[0]:
                 took = time.monotonic() - began
-                assert took < server.scaled(0.5), f"a ping is not answered after {took:.3f} s"
+                server.judge_time(took, 0.5, f"a ping is not answered after {took:.3f} s")
                 connect_and_leave()
             client.expect(answer(b"ping"))
