@@ -363,6 +363,16 @@ def test_a_missing_tool(conform, monkeypatch):
     assert status == DOES_NOT
 
 
+def test_what_a_server_may_lack(conform):
+    """That is none of the tools that --require-all asks for."""
+    gap = "import os, sys; os.dup2(1, 50); os.execv(sys.executable, sys.argv)"
+    words = [sys.executable, "-c", gap, *CONFORMING[1:]]
+    path = INTEGRATION / "touchstone_conform" / "scenarios" / "descriptors-exhausted.scenario"
+    status, said = conform("--require-all", "--replay", path, "--", *words)
+    assert "not judged (1 skip): there is no way to limit this server's clients" in said
+    assert status == NOT_JUDGED
+
+
 def test_other_settings_of_pytest_are_in_nobodys_way(conform, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
@@ -537,6 +547,23 @@ def test_what_was_made_up_is_shortened(written):
     (path,) = written("fin-answered-with-reset", "MIX-1")
     told = scenario.parse(path.read_bytes())
     assert len(told.names) == 1 and len(told.steps) <= 2
+
+
+def test_a_scenario_of_a_stop(conform, tmp_path):
+    """A server that does not end is said to go on."""
+    path = tmp_path / "x.scenario"
+    path.write_text("scenario 1\nconnect a\nstop\nclose a\n")
+    words = ["--time-scale", "0.2", "--replay", path, "--", *broken("ignores-the-signal")]
+    status, said = conform(*words)
+    assert "told to stop, the server goes on" in said
+    assert status == DOES_NOT
+
+
+def test_a_scenario_that_speaks_of_other_things(conform, tmp_path):
+    """What looks like an ID in a comment need not be one."""
+    path = tmp_path / "x.scenario"
+    path.write_text("# UTF-8, as in RFC-3629, and \xe9\nscenario 1\nconnect a\n", "latin-1")
+    assert conform("--replay", path, "--", *CONFORMING)[0] == CONFORMS
 
 
 def test_a_scenario_of_another_kernel_is_not_played(conform, tmp_path):

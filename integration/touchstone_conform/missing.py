@@ -3,3 +3,7 @@
 
 class Missing(Exception):
     """Names a tool, a permission or a facility of the system; the plugin skips with that name."""
+
+
+class LeftOpen(Missing):
+    """Names what this server lacks, and need not have: a test that takes it says nothing of it."""

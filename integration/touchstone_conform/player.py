@@ -16,7 +16,7 @@ import time
 
 from .borrowed import backlog
 from .client import Client, CloseKind, Unexpected
-from .missing import Missing
+from .missing import LeftOpen
 from .process import prlimit
 from .scenario import Scenario, Step, generated
 from .transform import answer, is_upper
@@ -33,12 +33,12 @@ _SHOWN = 24
 _WORDS = {CloseKind.FIN: "fin", CloseKind.RST: "rst", None: "open"}
 
 
-def play(scenario: Scenario, server, *, may_shed: bool) -> None:
+def play(scenario: Scenario, server) -> None:
     """Play all steps, then let everybody leave; Unexpected if the server did wrong.
 
-    Whom it has no descriptor for, a server that may shed either leaves in its backlog or closes.
+    Whom it has no descriptor for, a server either leaves in its backlog or closes.
     """
-    with _Play(scenario, server, may_shed) as playing:
+    with _Play(scenario, server) as playing:
         playing.run()
 
 
@@ -119,7 +119,7 @@ class _DescriptorLimit:
     def __init__(self, process):
         numbers = sorted(process.descriptors())
         if numbers != list(range(len(numbers))):
-            raise Missing("way to limit this server's clients: its descriptors have gaps")
+            raise LeftOpen("way to limit this server's clients: its descriptors have gaps")
         self._pid = process.pid
         self._base = len(numbers)
         self._before = prlimit(self._pid, resource.RLIMIT_NOFILE)
@@ -134,10 +134,9 @@ class _DescriptorLimit:
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, server, may_shed: bool):
+    def __init__(self, scenario: Scenario, server):
         self._scenario = scenario
         self._server = server
-        self._may_shed = may_shed
         self._room = math.inf  # descriptors for clients
         self._clients: dict[int, _Player] = {}
         self._patience = server.patience
@@ -181,7 +180,8 @@ class _Play:
             connection = self._server.connect(name, receive_buffer=step.count or None)
         except Unexpected:
             if self._is_frozen and self._in_backlog > backlog(self._server.process):
-                raise Missing(f"server that lets {self._in_backlog} wait in its backlog") from None
+                said = f"server that lets {self._in_backlog} wait in its backlog"
+                raise LeftOpen(said) from None
             raise
         self._cleanup.enter_context(connection)
         self._clients[step.client] = _Player(step.client, name, connection)
@@ -297,7 +297,7 @@ class _Play:
         """Whoever came when so many were there as there are descriptors."""
         there = [client for client in self._clients.values() if not client.end]
         for before, client in enumerate(there):
-            client.one_too_many |= self._may_shed and before >= self._room
+            client.one_too_many |= before >= self._room
 
     def _play_stop(self, _: Step) -> None:
         self._stopping = True
@@ -389,7 +389,7 @@ class _Play:
         if self._stopping or client.shed:
             return
         if not client.fin_sent and client.got == 0 and self._scenario.uses("descriptors"):
-            raise Missing("server that lets newcomers wait: for want of descriptors it closes them")
+            raise LeftOpen("server that lets newcomers wait: it closes whom it has no room for")
         if not client.fin_sent:
             idle = time.monotonic() - client.moved
             if timeout == 0 or idle < timeout - _EARLY_S:
