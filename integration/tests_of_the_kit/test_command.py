@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from judged import INTEGRATION
 
 from touchstone_conform import command, listeners, printing, scenario, spec
-from touchstone_conform.results import FAILED, PASSED, Result
+from touchstone_conform.results import FAILED, PASSED, SKIPPED, Result, judge
 from touchstone_conform.server import Server
 
 CONFORMS, DOES_NOT, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
@@ -389,6 +390,7 @@ def test_flakes_are_counted(conform, tmp_path):
     words = [sys.executable, "-c", FLAKY, tmp_path / "lives", *CONFORMING[1:]]
     status, said = conform("-k", "FAIR-3", "--jobs", 1, "--repeat", 3, "--", *words)
     assert "1/3   FAIR-3" in said
+    assert "-round-3.scenario" in said
     assert "held in 1 of 3 rounds" in said
     assert "wire: does not conform (1 flaky)" in said
     assert status == DOES_NOT
@@ -403,6 +405,39 @@ def test_a_reference_tells_who_is_wrong(conform):
     both = " ".join(broken("fin-answered-with-reset"))
     status, said = conform(*words, both, "--", *broken("fin-answered-with-reset"))
     assert "test_bare_fin (kit or specification in doubt)" in said
+
+
+def verdict_of(*outcomes):
+    requirement = spec.read().requirements["CLOSE-2"]
+    results = [
+        Result("test", ["CLOSE-2"], each, message="there is no X" if each == SKIPPED else "")
+        for each in outcomes
+    ]
+    return judge([requirement], [results, [results[0]]], {})
+
+
+def test_what_is_counted_is_shown():
+    """Of several rounds how many held; of several tests how many could not be run."""
+    shown = io.StringIO()
+    printing.Printer(shown).verdicts(verdict_of(PASSED, SKIPPED, SKIPPED))
+    counted, skipped = shown.getvalue().splitlines()
+    assert counted.startswith("2/2   CLOSE-2")
+    assert skipped.strip() == "2 of 4 tests skipped: there is no X"
+
+
+def test_a_reference_is_asked_the_same(conform, monkeypatch):
+    """What failed in a round is run on the reference with that round's seed."""
+    seeds = []
+
+    def run(arguments, *_):
+        seeds.append(arguments[arguments.index("--seed") + 1])
+        return [Result("test_it", ["CLOSE-2"], FAILED)]
+
+    monkeypatch.setattr("touchstone_conform.judging.run", run)
+    reference = shlex.join(CONFORMING)
+    words = ["--seed", "7", "--repeat", "2", "--reference", reference, "--", *CONFORMING]
+    assert conform("-k", "CLOSE-2", *words)[0] == DOES_NOT
+    assert seeds == ["7", "8", "7", "8"]
 
 
 # Known failures.
@@ -491,9 +526,11 @@ def test_the_list_is_not_written_of_a_part(conform, known, monkeypatch):
     known.write_text("CLOSE-2 *\n")
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("touchstone_conform.judging.run", lambda *_: [])
-    words = ["--fix", "--expected-failures", known, "--"]
+    words = ["--fix", "--expected-failures", known, "--report", known.parent / "report", "--"]
     status, said = conform(*words, *CONFORMING)
     assert "known stays as it is: ECHO-1, " in said
+    assert "wire: not judged (21 skip)" in said  # what was judged is told nevertheless
+    assert (known.parent / "report" / "report.json").exists()
     assert known.read_text() == "CLOSE-2 *\n"
     assert status == USAGE
 

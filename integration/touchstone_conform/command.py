@@ -389,6 +389,7 @@ class _Judgement:
     def __init__(self, options, printer):
         self._options = options
         self._printer = printer
+        self._refused = None  # why the file of expected failures was not written
         self._began = time.monotonic()
         self._date = datetime.datetime.now(datetime.timezone.utc)
         server = options.address or shlex.join(options.command)
@@ -399,12 +400,15 @@ class _Judgement:
     def status(self) -> int:
         options = self._options
         rounds = [self._round(number) for number in range(1, options.repeat + 1)]
-        self._label([each for one in rounds for each in one if each.outcome == FAILED])
+        for number, results in enumerate(rounds, 1):
+            self._label(number, [each for each in results if each.outcome == FAILED])
         verdicts = judge(self._requirements(rounds), rounds, options.skips)
         self._write_scenarios(verdicts)
         surprises = self._compare(verdicts)
         self._print(verdicts, surprises)
         self._report(verdicts, rounds, surprises)
+        if self._refused:
+            raise self._refused
         if not any(each.judged for each in by_profile(verdicts)):
             return NOT_JUDGED
         failed = not all(each.holds for each in verdicts)
@@ -420,9 +424,8 @@ class _Judgement:
             server = ["--server-cmd", shlex.join(options.command)]
         if options.port is not None:
             server += ["--server-port", str(options.port)]
-        seed = ["--seed", str(options.seed + number - 1)]
         selection = (_REPLAY,) if options.replay else ()
-        arguments = [*server, *seed, *self._arguments()]
+        arguments = [*server, *self._arguments(number)]
         results = judging.run(arguments, options.jobs, selection, self._printer.progress)
         for each in results:
             each.round = number
@@ -430,11 +433,11 @@ class _Judgement:
                 each.requirements = [each.name]
         return results
 
-    def _arguments(self) -> list[str]:
-        """What is the same for every server."""
+    def _arguments(self, number: int) -> list[str]:
+        """What is the same for every server in a round."""
         options = self._options
         arguments = ["--time-scale", str(options.time_scale), "--transform", options.transform]
-        arguments += ["--examples", str(options.examples)]
+        arguments += ["--examples", str(options.examples), "--seed", str(options.seed + number - 1)]
         arguments += ["--require-all"] * options.require_all
         if options.replay:
             return arguments + [
@@ -455,14 +458,14 @@ class _Judgement:
             for name in dict.fromkeys(each.name for one in rounds for each in one)
         ]
 
-    def _label(self, failures):
+    def _label(self, number, failures):
         """Was it the server, or is it the kit?"""
         if self._options.reference is None or not failures:
             return
         server = ["--server-cmd", self._options.reference]
         selection = list(dict.fromkeys(each.name for each in failures))
-        seed = ["--seed", str(self._options.seed)]
-        results = judging.run([*server, *seed, *self._arguments()], self._options.jobs, selection)
+        arguments = [*server, *self._arguments(number)]
+        results = judging.run(arguments, self._options.jobs, selection)
         said = {each.name: each for each in results}
         for failure in failures:
             failure.label = _label_for(said.get(failure.name))
@@ -474,9 +477,13 @@ class _Judgement:
                 if result.scenario is None or result.scenario_path:
                     continue
                 folder = folder or self._folder_for_scenarios()
-                path = folder / f"{_file_name(result)}.scenario"
+                path = folder / f"{self._file_name(result)}.scenario"
                 path.write_bytes(_with_comment(result, verdict.requirement))
                 result.scenario_path = str(path)
+
+    def _file_name(self, result):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", result.name.replace(".py", "")).strip("-")
+        return name if self._options.repeat == 1 else f"{name}-round-{result.round}"
 
     def _folder_for_scenarios(self):
         if self._options.report is None:
@@ -487,11 +494,14 @@ class _Judgement:
 
     def _compare(self, verdicts):
         options = self._options
+        path = options.expected_failures
         if options.fix:
-            expected.write(options.expected_failures, verdicts)
-            options.expected = expected.read(
-                options.expected_failures, options.specification.requirements
-            )
+            try:
+                expected.write(path, verdicts)
+            except expected.ExpectedError as error:
+                self._refused = error  # there is still the verdict to be told
+                return []
+            options.expected = expected.read(path, options.specification.requirements)
         if options.expected is None:
             return []
         return expected.complaints(verdicts, options.expected, whole=not options.smoke)
@@ -556,10 +566,6 @@ def _label_for(result):
     if result is None or result.outcome not in (PASSED, FAILED):
         return "the reference was not judged"
     return "port differs" if result.outcome == PASSED else "kit or specification in doubt"
-
-
-def _file_name(result):
-    return re.sub(r"[^A-Za-z0-9]+", "-", result.name.replace(".py", "")).strip("-")
 
 
 def _with_comment(result, requirement):

@@ -8,7 +8,7 @@ import textwrap
 import time
 
 from .exchange import lines_of
-from .results import FAIL, FLAKY, PASS, SKIP, Verdict, by_profile
+from .results import FAIL, FLAKY, PASS, SKIP, SKIPPED, Verdict, by_profile
 
 _COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
 _WIDTH_ELSEWHERE = 100
@@ -53,12 +53,16 @@ class Printer:
 
     def _verdict(self, each):
         word = each.verdict.upper() if not each.holds else each.verdict
-        if each.verdict == FLAKY:
+        if each.rounds > 1 and each.verdict != SKIP:
             word = f"{each.rounds_passed}/{each.rounds}"
         said = each.reason if each.verdict == SKIP else each.requirement.sentence
         head = f"{each.requirement.id:8} "
         said = textwrap.shorten(said, max(20, self._width - 6 - len(head)), placeholder=" …")
         self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{said}")
+        skipped = [result for result in each.results if result.outcome == SKIPPED]
+        if skipped and each.verdict != SKIP:
+            why = "; ".join(dict.fromkeys(result.message for result in skipped))
+            self.line(f"{'':15}{len(skipped)} of {len(each.results)} tests skipped: {why}")
 
     def _colour(self, verdict, text):
         return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self._coloured else text
