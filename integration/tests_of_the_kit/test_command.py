@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import re
 import shlex
@@ -77,6 +78,7 @@ def conform(capfd):
         (["--transform", "no.such:thing"], "no.such:thing: No module named"),
         (["--transform", "os:sep"], "os:sep is no function"),
         (["--transform", "base64:b64encode"], "expected as many bytes"),
+        (["--transform", "base64:b32decode"], "base64:b32decode of b'\\x00': "),
         (["--replay", "/no/such", "--", "x{port}"], "--replay: [Errno 2] No such file"),
         (["--fix", "--", "x{port}"], "--fix: expected --expected-failures FILE as well"),
         (["--fix", "--expected-failures", "f", "--smoke", "--", "x{port}"], "a whole run"),
@@ -246,7 +248,7 @@ def test_what_no_scenario_can_show(conform, defect, requirement, what):
 
 def test_list(conform):
     status, said = conform(
-        "--list", "--level", "must", "--profile", "wire", "-k", "ECHO", "CLOSE-1"
+        "--list", "--level", "must", "--profile", "wire", "-k", "echo", "CLOSE-1"
     )
     assert [line.split()[0] for line in said.splitlines()] == [
         "ECHO-1",
@@ -273,8 +275,29 @@ def test_a_log_tells_how_far_it_is(monkeypatch):
     printer = printing.Printer(log)
     for count in range(1, 41):
         seconds[0] += 60 if count == 20 else 1
-        printer.progress(count)
-    assert log.getvalue() == "15 tests ...\n20 tests ...\n35 tests ...\n"
+        printer.progress(count, 40)
+    assert log.getvalue() == "15 of 40 tests ...\n20 of 40 tests ...\n35 of 40 tests ...\n"
+
+
+def test_the_count_is_of_all(conform, monkeypatch):
+    monkeypatch.setattr(printing, "_LINE_EVERY_S", 0)
+    status, said = conform("-k", "CLOSE-2", "START-2", "--", *CONFORMING)
+    assert re.search(r"\d of (\d+) tests \.\.\.\n(.*\n)*\1 of \1 tests \.\.\.\n", said)
+
+
+def test_nobody_who_reads_on(tmp_path):
+    """As behind `| head`: what is to be written comes, and so does the status."""
+    read, write = os.pipe()
+    os.close(read)
+    own = "import sys; from touchstone_conform.command import main; sys.exit(main())"
+    words = ["-k", "START-2", "--report", tmp_path, "--", *CONFORMING]
+    with open(write, "wb") as nobody:
+        ended = subprocess.run(
+            [sys.executable, "-c", own, *words], stdout=nobody, stderr=subprocess.PIPE
+        )
+    assert ended.stderr == b""
+    assert (tmp_path / "report.json").exists()
+    assert ended.returncode == CONFORMS
 
 
 def test_a_server_that_does_not(conform):
@@ -340,10 +363,11 @@ def test_an_address_by_name(conform, tmp_path, monkeypatch):
 
 
 def test_skip(conform):
-    status, said = conform(
-        "-k", "ECHO-6", "CLOSE-2", "--skip", "ECHO-6=as known", "--", *CONFORMING
-    )
-    assert "skip  ECHO-6   as known" in said
+    """Its reason is told whole, however long."""
+    reason = "as known, " * 20 + "and so on"
+    skip = ["--skip", f"echo-6={reason}"]
+    status, said = conform("-k", "ECHO-6", "CLOSE-2", *skip, "--", *CONFORMING)
+    assert f"skip  ECHO-6   {reason}\n" in said
     assert status == CONFORMS
 
 
@@ -654,7 +678,9 @@ def test_page(reported):
 def test_junit(reported):
     suite = ElementTree.parse(reported / "junit.xml").getroot()[0]
     cases = {f"{each.get('classname')}::{each.get('name')}": each for each in suite}
-    assert cases["test_close::test_bare_fin"].find("failure").get("message").startswith("client: 5")
+    failure = cases["test_close::test_bare_fin"].find("failure")
+    assert failure.get("message").startswith("client: 5")
+    assert "client  <- receive 5 bytes b'bye" in failure.text
     assert int(suite.get("tests")) == len(cases)
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) > 0
 

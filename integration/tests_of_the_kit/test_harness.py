@@ -1,6 +1,7 @@
 """The harness itself: what it says of a server that never starts, crashes or refuses."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -12,13 +13,14 @@ import socket
 import struct
 import subprocess
 import sys
+import types
 
 import pytest
 
 from touchstone_conform import listeners
 from touchstone_conform.borrowed import backlog, borrowed_socket
 from touchstone_conform.client import Client, CloseKind, Unexpected
-from touchstone_conform.exchange import lines_of
+from touchstone_conform.exchange import Exchange, lines_of
 from touchstone_conform.judging import SUITE
 from touchstone_conform.missing import Missing
 from touchstone_conform.process import Process
@@ -167,6 +169,24 @@ def test_wrong_end(pair):
         client.expect_end()
 
 
+class Lost(socket.socket):
+    """Of a peer that the kernel has given up."""
+
+    def recv(self, *_):
+        raise OSError(errno.ETIMEDOUT, "timed out")
+
+
+def test_a_time_out():
+    """It is an end of its own, and is none that a server may bring about."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Client(listener.getsockname(), patience=5, new_socket=Lost) as client:
+            accepted, _ = listener.accept()
+            accepted.close()
+            with pytest.raises(Unexpected, match="all bytes came, then time-out where FIN was due"):
+                client.expect_end()
+    assert client.end is CloseKind.TIMED_OUT
+
+
 def test_a_failure_shows_the_exchange(pair):
     client, other = pair
     client.send(b"hello")
@@ -175,6 +195,29 @@ def test_a_failure_shows_the_exchange(pair):
         client.expect(b"HELLO")
     told = "\n".join(lines_of(client.record.timeline()))
     assert re.search(r"-> send 5 bytes b'hello'\n.*<- receive 5 bytes b'hello'", told)
+
+
+def test_a_failure_among_many_clients():
+    """What the client did that failed is shown, though others did more since."""
+    record = Exchange()
+    a, b = (types.SimpleNamespace(name=name, number=n) for n, name in enumerate("ab"))
+    for _ in range(100):
+        record.note("expect", b, 1)
+    for data in (b"early", b"late"):
+        record.note("send", a, data=data)
+        for _ in range(100):
+            record.note("expect", b, 1)
+    record.note("failed", a)
+    told = [each["text"] for each in record.timeline()]
+    assert [each for each in told if "expects" not in each] == [
+        "… 86 events …",
+        "send 5 bytes b'early'",
+        "… 100 events …",
+        "send 4 bytes b'late'",
+        "… 73 events …",
+        "failed",
+    ]
+    assert len([each for each in told if "…" not in each]) == 44
 
 
 # The plugin.
@@ -203,6 +246,14 @@ def test_a_command_without_port():
     status, output = pytest_says("--server-cmd", "./server")
     assert status == pytest.ExitCode.USAGE_ERROR
     assert "--server-cmd has no {port} in it" in output
+
+
+def test_a_time_limit_is_scaled(tmp_path):
+    """Of the patience of clients many go into the limit of a test, on slow machines too."""
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_it(pytestconfig):\n    assert pytestconfig.option.timeout == 300\n")
+    status, output = pytest_says("-o", "timeout=100", "--time-scale", "3", str(test))
+    assert status == 0, output
 
 
 def test_a_missing_tool_is_named(monkeypatch):

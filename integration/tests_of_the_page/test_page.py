@@ -339,7 +339,7 @@ def test_what_is_planted_is_noticed(visit, matrix, tmp_path, check, found, plant
     "text, complaint",
     [
         (None, "No such file or directory"),
-        ("{", "Expecting property name"),
+        ("{", "expected a result of schema 1, as --report writes it"),
         ("[]", "expected a result of schema 1, as --report writes it"),
         ('{"schema": 2}', "expected a result of schema 1, as --report writes it"),
         ('{"schema": 1}', "expected a result of schema 1, as --report writes it"),

@@ -136,7 +136,13 @@ def _parser() -> argparse.ArgumentParser:
         help="must leaves out what a server only SHOULD do (default: should)",
     )
     what.add_argument(
-        "-k", "--only", nargs="+", default=[], metavar="ID", help="these, or a topic (CLOSE)"
+        "-k",
+        "--only",
+        nargs="+",
+        type=str.upper,
+        default=[],
+        metavar="ID",
+        help="these, or a topic (CLOSE)",
     )
     what.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="not this one, and why"
@@ -251,6 +257,7 @@ def _skips(options):
     skips = {}
     for each in options.skip:
         id, _, reason = each.partition("=")
+        id = id.upper()
         if id not in options.specification.requirements or not reason:
             raise _Wrong(f"--skip: {each!r} is not ID=REASON with an ID of SPEC.md")
         skips[id] = reason

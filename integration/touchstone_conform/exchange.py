@@ -19,6 +19,7 @@ _MERGED_BYTES = 1024  # pieces behind one of so many are shown as one
 _PIECES_MAX = 3
 _SHOWN_EVENTS = 44
 _SHOWN_FIRST = 14
+_SHOWN_OWN = 15  # the last of the client that failed, whatever others did meanwhile
 
 # The words of a timeline, and which way they go: to the server, from it, or neither.
 TO, FROM, AT = "to", "from", "at"
@@ -138,16 +139,11 @@ class Exchange:
         self.unsayable = self.unsayable or what
 
     def timeline(self) -> list[dict]:
-        """The first and the last events, as plain data."""
+        """What matters of the events, as plain data."""
         events = _without_tidying(self.events)
         events = [
             each for each, then in zip(events, [*events[1:], None]) if not _is_met(each, then)
         ]
-        events = _in_runs(events)
-        left_out = len(events) - _SHOWN_EVENTS
-        if left_out > 0:
-            gap = Event(events[_SHOWN_FIRST].at, "", None, f"… {left_out} events …")
-            events = [*events[:_SHOWN_FIRST], gap, *events[_SHOWN_FIRST - _SHOWN_EVENTS :]]
         return [
             {
                 "at": round(each.at, 4),
@@ -157,7 +153,7 @@ class Exchange:
                 "text": each.text,
                 "direction": each.direction,
             }
-            for each in events
+            for each in _shortened(_in_runs(events))
         ]
 
     def scenario(self) -> bytes | None:
@@ -194,6 +190,25 @@ def _in_runs(events):
             total = sum(each.count for each in run)
             run = [dataclasses.replace(run[0], count=total, data=data, pieces=len(run))]
         shown += run
+    return shown
+
+
+def _shortened(events):
+    """The first, the last of the client that is in the last one, and the last of all."""
+    if len(events) <= _SHOWN_EVENTS:
+        return events
+    own = [i for i, each in enumerate(events) if each.client == events[-1].client]
+    kept = {*range(_SHOWN_FIRST), *own[-_SHOWN_OWN:]}
+    latest = reversed(range(len(events)))
+    while len(kept) < _SHOWN_EVENTS:
+        kept.add(next(latest))
+    shown, following = [], 0
+    for i in sorted(kept):
+        if i > following:
+            gap = f"… {i - following} events …"
+            shown.append(Event(events[following].at, "", None, gap))
+        shown.append(events[i])
+        following = i + 1
     return shown
 
 

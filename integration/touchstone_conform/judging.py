@@ -69,10 +69,14 @@ class _Collector:
     def __init__(self, progress):
         self.results: dict[str, Result] = {}
         self.lost = False  # a worker died, or a test could not be read
+        self._total = 0
         self._progress = progress
 
     def pytest_collectreport(self, report):
         self.lost |= report.failed
+
+    def pytest_xdist_node_collection_finished(self, ids):
+        self._total = len(ids)  # the same for every worker
 
     def pytest_runtest_logreport(self, report):
         if not hasattr(report, "requirements"):
@@ -87,7 +91,7 @@ class _Collector:
         elif report.skipped and result.outcome == PASSED:
             result.outcome, result.message = SKIPPED, _reason(report)
         if report.when == "teardown" and self._progress:
-            self._progress(len(self.results))
+            self._progress(len(self.results), self._total)
 
 
 def _add_failure(result, report):

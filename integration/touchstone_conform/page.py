@@ -197,8 +197,10 @@ def read(path: pathlib.Path) -> Column:
     """A result; PageError if the file has none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PageError(f"{path}: {error}") from error
+    except OSError as error:
+        raise PageError(str(error)) from error
+    except ValueError:
+        data = None
     schema = spec.read().schema
     if not isinstance(data, dict) or data.get("schema") != schema or not _NEEDED <= data.keys():
         raise PageError(f"{path}: expected a result of schema {schema}, as --report writes it")

@@ -28,14 +28,20 @@ class Printer:
         self._next_line = time.monotonic() + _LINE_EVERY_S
 
     def line(self, text: str = "") -> None:
-        print(text, file=self._stream, flush=True)
+        self._write(text + "\n")
 
-    def progress(self, count: int) -> None:
+    def _write(self, text):
+        try:
+            print(text, end="", file=self._stream, flush=True)
+        except BrokenPipeError:  # nobody reads on; there are still reports to write, and a status
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def progress(self, count: int, total: int) -> None:
         """How many tests are done: on one line that is written again and again, or now and then."""
         if self._stream.isatty():
-            print(f"\r{count} tests ", end="", file=self._stream, flush=True)
+            self._write(f"\r{count} of {total} tests ")
         elif time.monotonic() >= self._next_line:
-            self.line(f"{count} tests ...")
+            self.line(f"{count} of {total} tests ...")
             self._next_line = time.monotonic() + _LINE_EVERY_S
 
     def requirement(self, requirement) -> None:
@@ -45,7 +51,7 @@ class Printer:
     def verdicts(self, verdicts: list[Verdict]) -> None:
         """One line each; a profile of which nothing was judged is one line in all."""
         if self._stream.isatty():
-            print("\r", end="", file=self._stream)
+            self._write("\r")
         not_judged = {each.profile for each in by_profile(verdicts) if not each.judged}
         for each in verdicts:
             if each.requirement.profile not in not_judged:
@@ -55,9 +61,11 @@ class Printer:
         word = each.verdict.upper() if not each.holds else each.verdict
         if each.rounds > 1 and each.verdict != SKIP:
             word = f"{each.rounds_passed}/{each.rounds}"
-        said = each.reason if each.verdict == SKIP else each.requirement.sentence
         head = f"{each.requirement.id:8} "
-        said = textwrap.shorten(said, max(20, self._width - 6 - len(head)), placeholder=" …")
+        said = " ".join(each.reason.split())
+        if each.verdict != SKIP:  # the sentence is in SPEC.md; nothing else says the reason
+            room = max(20, self._width - 6 - len(head))
+            said = textwrap.shorten(each.requirement.sentence, room, placeholder=" …")
         self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{said}")
         skipped = [result for result in each.results if result.outcome == SKIPPED]
         if skipped and each.verdict != SKIP:

@@ -30,6 +30,7 @@ import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 
+from .exchange import lines_of
 from .results import FAILED, SKIPPED, Result, Verdict, by_profile
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -127,7 +128,8 @@ def _add_case(suite, result):
     if result.outcome == FAILED:
         first = result.message.partition("\n")[0]
         failure = ElementTree.SubElement(case, "failure", message=_clean(first))
-        failure.text = _clean(f"{result.message}\n{result.server}")
+        said = [result.message, *lines_of(result.timeline), result.server]
+        failure.text = _clean("\n".join(said))
     elif result.outcome == SKIPPED:
         ElementTree.SubElement(case, "skipped", message=_clean(result.message))
 

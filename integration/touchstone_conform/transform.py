@@ -55,7 +55,7 @@ def _function(name):
         sys.path.insert(0, "")  # the module may lie where the command was given
     try:
         found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a module of others does as it is read
         raise TransformError(f"{name}: {error}") from error
     if not callable(found):
         raise TransformError(f"{name} is no function")
@@ -63,7 +63,10 @@ def _function(name):
 
 
 def _applied(name, function, data):
-    result = function(data)
+    try:
+        result = function(data)
+    except Exception as error:  # whatever it raises, it maps no bytes
+        raise TransformError(f"{name} of {data!r}: {error}, expected as many bytes") from error
     if not isinstance(result, bytes) or len(result) != len(data):
         raise TransformError(f"{name} makes {result!r} of {data!r}, expected as many bytes")
     return result
