@@ -1,6 +1,7 @@
 """Judges every broken server with the whole kit: which requirements' tests fail on it?
 
-    ci/conform --gallery [NAME...]         all, or those named, against integration/broken/kills
+    ci/conform --gallery [NAME...]         those named, against integration/broken/kills; or all,
+                                           the one without a defect, and what each MUST has
     ci/conform --gallery --fix [NAME...]   writes their lines anew
 
 The wire and the process profile are judged. With --fix each line is written as soon as it is known;
@@ -42,7 +43,20 @@ def main(words):
         wrong += len(said)
         for each in said:
             print(f"  {each}", flush=True)
+    for each in [] if options.names else whole(listed, options, known):
+        wrong += 1
+        print(f"  {each}", flush=True)
     return 1 if wrong else 0
+
+
+def whole(listed, options, known):
+    """What is wrong with the conforming server, and with the matrix as a whole."""
+    failed, _ = failing(server_command(), (), options.jobs, options.limit)
+    print(f"conforming  {' '.join(sorted(failed))}", flush=True)
+    return [
+        *(f"conforming: {each} fails" for each in sorted(failed)),
+        *kills.complaints(known, listed, kills.read_reasons(kills.REASONS, known)),
+    ]
 
 
 def parse(words, servers, known):
