@@ -21,17 +21,20 @@ from judged import LIMIT_S, TooSlow, defects, failing, server_command
 from touchstone_conform import spec
 from touchstone_conform.judging import KitFailed
 
+CONFORMING = "conforming"  # the server without a defect
+
 
 def main(words):
     servers = defects()
     known = spec.read().requirements
-    options, listed = parse(words, servers, known)
+    options, listed, reasons = parse(words, servers, known)
     wrong = 0
-    for name in options.names or servers:
+    for name in options.names or [*servers, CONFORMING]:
         began = time.monotonic()
         try:
             expected = listed.get(name, [])
-            failed, skipped = failing(server_command(name), expected, options.jobs, options.limit)
+            command = server_command(name if name in servers else None)
+            failed, skipped = failing(command, expected, options.jobs, options.limit)
         except (TooSlow, KitFailed) as error:
             said = [f"{name}: {error}"]
         else:
@@ -43,20 +46,10 @@ def main(words):
         wrong += len(said)
         for each in said:
             print(f"  {each}", flush=True)
-    for each in [] if options.names else whole(listed, options, known):
+    for each in [] if options.names else kills.complaints(known, listed, reasons):
         wrong += 1
         print(f"  {each}", flush=True)
     return 1 if wrong else 0
-
-
-def whole(listed, options, known):
-    """What is wrong with the conforming server, and with the matrix as a whole."""
-    failed, _ = failing(server_command(), (), options.jobs, options.limit)
-    print(f"conforming  {' '.join(sorted(failed))}", flush=True)
-    return [
-        *(f"conforming: {each} fails" for each in sorted(failed)),
-        *kills.complaints(known, listed, kills.read_reasons(kills.REASONS, known)),
-    ]
 
 
 def parse(words, servers, known):
@@ -76,13 +69,16 @@ def parse(words, servers, known):
         if name not in servers:
             parser.error(f"{name!r} is no broken server: server.py --list-defects")
     try:
-        return options, kills.read(kills.KILLS, known)
+        listed, reasons = kills.read(kills.KILLS, known), kills.read_reasons(kills.REASONS, known)
     except kills.KillsError as error:
         parser.error(str(error))
+    return options, listed, reasons
 
 
 def record(name, failed, skipped, listed, fix):
     """What is wrong: with --fix only that something was not judged."""
+    if name == CONFORMING:
+        return [f"{name}: {each} fails, or was not judged" for each in sorted(failed | skipped)]
     if not fix:
         if name not in listed:
             return [f"{name}: has no line"]

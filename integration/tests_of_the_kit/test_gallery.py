@@ -183,7 +183,11 @@ GALLERY = {
         "test_surroundings.py::test_closed_stdout_reader": KILLED,
         "test_surroundings.py::test_full_disk": r"stderr: OSError: \[Errno 28\]",
     },
-    "raw-log": {"test_surroundings.py::test_client_bytes_in_the_log": r"in the log"},
+    "raw-log": {
+        "test_surroundings.py::test_client_bytes_in_the_log": (
+            r"\[b'\\x1b', b'\\x07', b'a\\rb', b'\\x9b', b'\\x00'\] in the log"
+        )
+    },
     "log-into-socket": {"test_surroundings.py::test_stdio_closed_at_start": PART},
     "shares-port": {"test_surroundings.py::test_port_in_use": r"still ran after"},
     "needs-a-fresh-port": {"test_surroundings.py::test_restart": r"cannot listen on port"},

@@ -248,14 +248,6 @@ def test_a_command_without_port():
     assert "--server-cmd has no {port} in it" in output
 
 
-def test_a_time_limit_is_scaled(tmp_path):
-    """Of the patience of clients many go into the limit of a test, on slow machines too."""
-    test = tmp_path / "test_it.py"
-    test.write_text("def test_it(pytestconfig):\n    assert pytestconfig.option.timeout == 300\n")
-    status, output = pytest_says("-o", "timeout=100", "--time-scale", "3", str(test))
-    assert status == 0, output
-
-
 def test_a_missing_tool_is_named(monkeypatch):
     """A test that lacks a tool is skipped, and says which."""
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -15,7 +15,7 @@ Reading order:
     namespace.py     a network that can be cut
     activate.py      a listening socket handed to the server, as a program
     strace.py        system calls watched, or made to fail
-    missing.py       what a test needs and this machine lacks
+    missing.py       what a test needs and this machine, or this server, lacks
     scenario.py      the scenario language: a text's meaning, or where it is wrong
     player.py        plays a scenario against a server, and judges what the clients see
     flood.py         a client that sends without pause, as a program

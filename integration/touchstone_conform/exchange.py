@@ -19,7 +19,7 @@ _MERGED_BYTES = 1024  # pieces behind one of so many are shown as one
 _PIECES_MAX = 3
 _SHOWN_EVENTS = 44
 _SHOWN_FIRST = 14
-_SHOWN_OWN = 15  # the last of the client that failed, whatever others did meanwhile
+_SHOWN_OWN = 15  # the last of one client, whatever others did meanwhile
 
 # The words of a timeline, and which way they go: to the server, from it, or neither.
 TO, FROM, AT = "to", "from", "at"
@@ -194,7 +194,7 @@ def _in_runs(events):
 
 
 def _shortened(events):
-    """The first, the last of the client that is in the last one, and the last of all."""
+    """The first and the last, and the last of the client that is in the last: mostly it failed."""
     if len(events) <= _SHOWN_EVENTS:
         return events
     own = [i for i, each in enumerate(events) if each.client == events[-1].client]
@@ -204,9 +204,11 @@ def _shortened(events):
         kept.add(next(latest))
     shown, following = [], 0
     for i in sorted(kept):
-        if i > following:
+        if i > following + 1:
             gap = f"… {i - following} events …"
             shown.append(Event(events[following].at, "", None, gap))
+        elif i > following:
+            shown.append(events[following])
         shown.append(events[i])
         following = i + 1
     return shown

@@ -69,7 +69,7 @@ class _Collector:
     def __init__(self, progress):
         self.results: dict[str, Result] = {}
         self.lost = False  # a worker died, or a test could not be read
-        self._total = 0
+        self._total = self._done = 0
         self._progress = progress
 
     def pytest_collectreport(self, report):
@@ -91,7 +91,8 @@ class _Collector:
         elif report.skipped and result.outcome == PASSED:
             result.outcome, result.message = SKIPPED, _reason(report)
         if report.when == "teardown" and self._progress:
-            self._progress(len(self.results), self._total)
+            self._done += 1
+            self._progress(self._done, self._total)
 
 
 def _add_failure(result, report):

@@ -1,4 +1,4 @@
-"""What a test needs and this machine lacks."""
+"""What a test needs and this machine, or this server, lacks."""
 
 
 class Missing(Exception):

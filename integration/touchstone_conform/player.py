@@ -401,6 +401,7 @@ class _Play:
             self._fail(client, "all bytes came, then RST where FIN was due")
 
     def _fail(self, client: _Player, message: str):
+        self._server.record.note("failed", client.connection)
         raise Unexpected(f"{client.name}: {message}")
 
 

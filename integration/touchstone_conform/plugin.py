@@ -113,7 +113,6 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-timeout's own comes behind
 def pytest_configure(config):
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
@@ -122,9 +121,6 @@ def pytest_configure(config):
         raise pytest.UsageError("--server-cmd has no {port} in it: the kit must choose the port")
     if config.getoption("--time-scale") <= 0:
         raise pytest.UsageError("--time-scale must be more than 0")
-    if config.getoption("timeout", None) is None and config.pluginmanager.hasplugin("timeout"):
-        limit = float(config.getini("timeout") or 0)
-        config.option.timeout = limit * max(1, config.getoption("--time-scale"))
     try:
         transform.choose(config.getoption("--transform"))
     except transform.TransformError as error:
@@ -285,7 +281,8 @@ def start_server(request, record, tmp_path):
         if servers or more_words or words or surroundings:
             record.cannot_say("servers with other options or surroundings")
         if address is None:
-            surroundings.setdefault("port", option("--server-port"))
+            if words is None:
+                surroundings.setdefault("port", option("--server-port"))
             arguments = [*(words or shlex.split(command)), *more_words], tmp_path
             server = Server(*arguments, **our_ways, **surroundings)
         elif more_words or words or surroundings:

@@ -59,18 +59,25 @@ class Printer:
 
     def _verdict(self, each):
         word = each.verdict.upper() if not each.holds else each.verdict
-        if each.rounds > 1 and each.verdict != SKIP:
+        if each.rounds > 1 and each.verdict in (PASS, FLAKY):
             word = f"{each.rounds_passed}/{each.rounds}"
         head = f"{each.requirement.id:8} "
-        said = " ".join(each.reason.split())
+        said = _one_line(each.reason)
         if each.verdict != SKIP:  # the sentence is in SPEC.md; nothing else says the reason
             room = max(20, self._width - 6 - len(head))
             said = textwrap.shorten(each.requirement.sentence, room, placeholder=" …")
         self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{said}")
-        skipped = [result for result in each.results if result.outcome == SKIPPED]
-        if skipped and each.verdict != SKIP:
-            why = "; ".join(dict.fromkeys(result.message for result in skipped))
-            self.line(f"{'':15}{len(skipped)} of {len(each.results)} tests skipped: {why}")
+        if each.verdict != SKIP:
+            self._skipped(each.results)
+
+    def _skipped(self, results):
+        """Which of a requirement's tests said nothing of it, though others did."""
+        skipped = [each for each in results if each.outcome == SKIPPED]
+        if skipped:
+            reasons = {each.name: _one_line(each.message) for each in skipped}
+            why = "; ".join(sorted({*reasons.values()}))
+            count = len({each.name for each in results})
+            self.line(f"{'':15}{len(reasons)} of {count} tests skipped: {why}")
 
     def _colour(self, verdict, text):
         return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self._coloured else text
@@ -117,3 +124,7 @@ class Printer:
             return f"{self._colour(PASS if profile.conforms else FAIL, word)} ({counts})"
         reasons = {v.reason for v in verdicts if v.requirement.profile == profile.profile}
         return f"{self._colour(SKIP, 'not judged')} ({counts}): {'; '.join(sorted(reasons))}"
+
+
+def _one_line(text):
+    return " ".join(text.split())

@@ -38,7 +38,7 @@ class Verdict:
     verdict: str
     reason: str  # of a skip
     rounds_passed: int
-    rounds: int
+    rounds: int  # in which it was judged
     results: list[Result]
 
     @property
@@ -59,7 +59,7 @@ def _verdict(requirement, rounds, skips):
     mine = [[each for each in one if requirement.id in each.requirements] for one in rounds]
     results = [result for one in mine for result in one]
     if requirement.id in skips:
-        return Verdict(requirement, SKIP, skips[requirement.id], 0, len(rounds), [])
+        return Verdict(requirement, SKIP, skips[requirement.id], 0, 0, [])
     outcomes = [_outcome(one) for one in mine]
     passed, failed = outcomes.count(PASSED), outcomes.count(FAILED)
     if failed:
@@ -68,7 +68,7 @@ def _verdict(requirement, rounds, skips):
         word, reason = PASS, ""
     else:
         word, reason = SKIP, next((each.message for each in results), "no test of it was run")
-    return Verdict(requirement, word, reason, passed, len(rounds), results)
+    return Verdict(requirement, word, reason, passed, passed + failed, results)
 
 
 def _outcome(results):

@@ -165,10 +165,10 @@ class Server(Reachable):
         if self._child.poll() is not None:
             raise NotStarted(f"the server {self.ending()} before it listened{self._last_words()}")
         if not listens:
-            who = "; another process does, which --address judges" if self._connects() else ""
-            raise NotStarted(
-                f"the server does not listen on port {self.port}{who}{self._last_words()}"
-            )
+            said = f"the server does not listen on port {self.port}"
+            if self._connects():  # from a container, say
+                said += ", though somebody answers there: --address judges whoever that is"
+            raise NotStarted(said + self._last_words())
 
     def _listens(self) -> bool:
         """By the kernel's word, else by its own, else by connecting."""
