@@ -33,12 +33,12 @@ _SHOWN = 24
 _WORDS = {CloseKind.FIN: "fin", CloseKind.RST: "rst", None: "open"}
 
 
-def play(scenario: Scenario, server) -> None:
+def play(scenario: Scenario, server, *, may_shed: bool) -> None:
     """Play all steps, then let everybody leave; Unexpected if the server did wrong.
 
-    Whom it has no descriptor for, a server either leaves in its backlog or closes.
+    Whom it has no descriptor for, a server that may shed either leaves in its backlog or closes.
     """
-    with _Play(scenario, server) as playing:
+    with _Play(scenario, server, may_shed) as playing:
         playing.run()
 
 
@@ -134,9 +134,10 @@ class _DescriptorLimit:
 
 
 class _Play:
-    def __init__(self, scenario: Scenario, server):
+    def __init__(self, scenario: Scenario, server, may_shed: bool):
         self._scenario = scenario
         self._server = server
+        self._may_shed = may_shed
         self._room = math.inf  # descriptors for clients
         self._clients: dict[int, _Player] = {}
         self._patience = server.patience
@@ -297,7 +298,7 @@ class _Play:
         """Whoever came when so many were there as there are descriptors."""
         there = [client for client in self._clients.values() if not client.end]
         for before, client in enumerate(there):
-            client.one_too_many |= before >= self._room
+            client.one_too_many |= self._may_shed and before >= self._room
 
     def _play_stop(self, _: Step) -> None:
         self._stopping = True
@@ -401,7 +402,6 @@ class _Play:
             self._fail(client, "all bytes came, then RST where FIN was due")
 
     def _fail(self, client: _Player, message: str):
-        self._server.record.note("failed", client.connection)
         raise Unexpected(f"{client.name}: {message}")
 
 

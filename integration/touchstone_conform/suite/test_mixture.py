@@ -131,7 +131,7 @@ class Mixture(RuleBasedStateMachine):
         server.record.begin_again()
         server.record.told = scenario.canonical(self.told)
         try:
-            play(self.told, server)
+            play(self.told, server, may_shed=False)
         except AssertionError:
             server.patience = min(server.patience, server.scaled(SHORT_PATIENCE_S))
             raise
