@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "check.h"
-#include "sim/scenario.h"
+#include "scenario/scenario.h"
 
 #define TEXT_MAX 9216 /* more than all literals may take */
 #define WORDS_MAX (TEXT_MAX / 2 + 1)

@@ -61,7 +61,7 @@ def smoke_prove():
     copy = tree.fresh_folder(tree.FOUND / "planted")
     tree.copy_tree(copy)
     tree.output_of(["git", "-C", copy, "init", "--quiet"])
-    tree.output_of(["git", "-C", copy, "apply", f"tests/planted/{DEFECT}.patch"])
+    tree.output_of(["git", "-C", copy, "apply", f"tests/defects/server/{DEFECT}.patch"])
     status, said = outcome([copy / "ci" / "fuzz", "libfuzzer", "server", str(CANARY_S)], copy)
     replay = re.search(r"^scenario 1$.*^in the simulator: (.*?)$", said, re.MULTILINE | re.DOTALL)
     if status != 1 or not replay:

@@ -16,7 +16,7 @@ import subprocess
 
 from . import engines, tree
 
-PATCHES = ("tests/planted", "tests/planted/rooms")
+PATCHES = ("tests/defects/server", "tests/defects/modules")
 # What only the expectations of scenarios show: for whom the kernel failed, or who is idle, nothing
 # is owed by the oracle, and the fuzzers have no other judge.
 EXPECTED_ONLY = {
@@ -33,8 +33,8 @@ TARGETS = {
     "src/core/outcome.c": "connection",
     "src/shell/log.c": "log",
     "src/shell/options.c": "options",
-    "tests/sim/scenario_bytes.c": "scenario",
-    "tests/sim/scenario_text.c": "scenario",
+    "tests/scenario/scenario_bytes.c": "scenario",
+    "tests/scenario/scenario_text.c": "scenario",
 }
 LIMIT_S = 600
 # In CI, a sample: of these patches, and of the mutants.

@@ -49,7 +49,7 @@ def rooms():
         Room("options", ["src/shell/options.c"], 95, [["--judge", "REF-1,REF-3,REF-5,REF-15"]]),
         Room(
             "system",
-            ["src/shell/kernel_linux.c", "src/shell/main.c", *find("src/shell", "posix_*.c")],
+            ["src/system/kernel_linux.c", "src/system/main.c", *find("src/system", "posix_*.c")],
             None,
             [SMOKE, WHOLE],
             sample=200,

@@ -74,13 +74,13 @@ FOUND_BY = {
         "test_reference_system.py::test_a_socket_that_is_held_elsewhere": SPIN,
     },
     # Told to stop.
-    "drain-closes-at-once": {
+    "stop-closes-at-once": {
         "test_drain.py::test_nothing_is_lost[frozen]": CUT_OFF,
         "test_drain.py::test_nothing_is_lost[live]": CUT_OFF,
         "test_drain.py::test_a_stalled_client_delays_nobody": CUT_OFF,
         "test_drain.py::test_half_closed_client": CUT_OFF,
     },
-    "drain-forgets-the-backlog": {"test_drain.py::test_backlog": r"then RST"},
+    "stop-forgets-the-backlog": {"test_drain.py::test_backlog": r"then RST"},
     "drain-owes-nothing": {
         "test_drain.py::test_nothing_is_lost[live]": LOST,
         "test_drain.py::test_nothing_is_lost[frozen]": LOST,
@@ -89,7 +89,7 @@ FOUND_BY = {
         "test_drain.py::test_nothing_is_lost[frozen]": OPEN,
         "test_reference_drain.py::test_exactly_what_was_owed": r"STILL_OPEN",
     },
-    "drain-does-not-linger": {
+    "stop-does-not-linger": {
         "test_drain.py::test_what_comes_after_the_end": r"RST came while",
     },
     "drain-has-no-end": {
@@ -97,7 +97,7 @@ FOUND_BY = {
         "test_reference_drain.py::test_bytes_that_are_owed_at_the_time_out": ENDS_NOT,
     },
     "drain-keeps-listening": {"test_drain.py::test_newcomers_are_refused": r"are still let in"},
-    "drain-sweeps-the-idle": {
+    "stop-keeps-the-sweep": {
         "test_reference_drain.py::test_idle_time_out_and_drain": r"assert 2\.0 <= [01]\.",
     },
     "loss-is-not-told": {
@@ -124,11 +124,11 @@ FOUND_BY = {
         "test_reference_idle.py::TestSilence::test_idle_time_out": NO_LINE,
     },
     "idle-forgets-sending": {"test_reference_idle.py::test_a_slow_reader": CUT},
-    "idle-spares-the-stalled": {
+    "sweep-spares-the-stalled": {
         "test_reference_idle.py::test_a_stalled_client": r"it is still there"
     },
-    "wakes-for-nothing": {"test_reference_system.py::test_quiet_second": CALLS},
-    "idle-polls": {"test_reference_idle.py::test_waiting_costs_nothing": CALLS},
+    "wait-has-a-timeout": {"test_reference_system.py::test_quiet_second": CALLS},
+    "sweep-is-always-due": {"test_reference_idle.py::test_waiting_costs_nothing": CALLS},
     "no-keep-alive": {
         "test_reference_system.py::test_options_of_connections": r"SO_KEEPALIVE",
         "test_reference_idle.py::TestSilence::test_keep_alive": NO_LINE,

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "scenario/scenario.h"
 #include "shell/text.h"
 #include "sim/oracle.h"
-#include "sim/scenario.h"
 
 #define TEXT_BYTES 128
 #define CHUNK_BYTES 32768

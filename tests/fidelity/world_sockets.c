@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "fidelity/arrival.h"
-#include "shell/system.h"
 #include "sim/oracle.h"
+#include "system/system.h"
 
 /* The system that we run on: clients are sockets on the loopback interface, the server's kernel is
  * the real one. After each action the driver looks until the kernel says that it has arrived. */

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sim/scenario.h"
+#include "scenario/scenario.h"
 
 /* Makes a failing scenario as small as it gets while it still fails on one of the pollers: fewer
  * steps and faults, smaller counts, less variation; and without a seed, if what the kernel has to

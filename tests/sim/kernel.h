@@ -1,8 +1,8 @@
 #pragma once
 
+#include "scenario/scenario.h"
 #include "shell/kernel.h"
 #include "sim/oracle.h"
-#include "sim/scenario.h"
 
 /* A kernel in memory, deterministic to the bit: sockets with bounded buffers both ways, an epoll
  * and a kqueue, a backlog, a descriptor limit, a clock. It holds no bytes, only positions in what

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sim/scenario.h"
+#include "scenario/scenario.h"
 
 /* What each client of a scenario sends, as a function of the position: nothing is stored but where
  * the literals lie. */

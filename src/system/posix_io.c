@@ -1,0 +1,102 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "posix.h"
+#include "system/system.h"
+
+struct result posix_result(int64_t value) {
+    if (value >= 0) return (struct result){.value = value, .fault = FAULT_NONE};
+    return (struct result){.fault = posix_fault(errno), .raw = errno};
+}
+
+bool posix_switch_on(int descriptor, int level, int option) {
+    int on = 1;
+    return setsockopt(descriptor, level, option, &on, sizeof on) == 0;
+}
+
+bool posix_prepare(int descriptor) {
+    return posix_switch_on(descriptor, SOL_SOCKET, SO_KEEPALIVE) &&
+           posix_switch_on(descriptor, SOL_SOCKET, SO_OOBINLINE) &&
+           posix_switch_on(descriptor, IPPROTO_TCP, TCP_NODELAY) &&
+           fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 &&
+           fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0;
+}
+
+struct endpoint posix_endpoint(const struct sockaddr_storage *address) {
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct endpoint endpoint = {.family = ENDPOINT_IPV4};
+    if (address->ss_family == AF_INET6) {
+        memcpy(&in6, address, sizeof in6);
+        endpoint.family = ENDPOINT_IPV6;
+        endpoint.port = ntohs(in6.sin6_port);
+        endpoint.scope = in6.sin6_scope_id;
+        memcpy(endpoint.address, &in6.sin6_addr, sizeof in6.sin6_addr);
+    } else {
+        memcpy(&in, address, sizeof in);
+        endpoint.port = ntohs(in.sin_port);
+        memcpy(endpoint.address, &in.sin_addr, sizeof in.sin_addr);
+    }
+    return endpoint;
+}
+
+struct result posix_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t length) {
+    return posix_result(recv(descriptor, bytes, length, 0));
+}
+
+struct result posix_send(void *self, int32_t descriptor, const uint8_t *bytes, size_t length) {
+    return posix_result(send(descriptor, bytes, length, 0));
+}
+
+struct result posix_shutdown(void *self, int32_t descriptor) {
+    return posix_result(shutdown(descriptor, SHUT_WR));
+}
+
+/* Exact only because urgent data are in line (SO_OOBINLINE): else it counts up to their mark. */
+struct result posix_unread(void *self, int32_t descriptor) {
+    int count = 0;
+    struct result result = posix_result(ioctl(descriptor, FIONREAD, &count));
+    result.value = count;
+    return result;
+}
+
+struct result posix_close_descriptor(void *self, int32_t descriptor) {
+    return posix_result(close(descriptor));
+}
+
+void posix_release(void *self, uint8_t *memory, size_t length) {
+    madvise(memory, length, MADV_DONTNEED);
+}
+
+uint64_t posix_clock_ms(void *self) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int log_descriptor = STDOUT_FILENO;
+
+void system_open_log(void) {
+    char name[64];
+    if (ttyname_r(STDOUT_FILENO, name, sizeof name) != 0) return;
+    int terminal = open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    if (terminal >= 0) log_descriptor = terminal;
+}
+
+/* The descriptor may be shared with the shell that started us, so it is not made non-blocking. A
+ * pipe that poll calls writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
+struct result posix_log_write(void *self, const char *line, size_t length) {
+    struct pollfd sink = {.fd = log_descriptor, .events = POLLOUT};
+    int ready = poll(&sink, 1, 0);
+    if (ready == 0) return (struct result){.fault = FAULT_WOULD_BLOCK, .raw = EAGAIN};
+    return posix_result(ready < 0 ? ready : write(log_descriptor, line, length));
+}

@@ -1,0 +1,68 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "posix.h"
+#include "system/system.h"
+
+struct result system_open_stdio(void) {
+    int descriptor;
+    do {
+        descriptor = open("/dev/null", O_RDWR);
+    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+    return posix_result(descriptor < 0 ? descriptor : close(descriptor));
+}
+
+void system_ignore_signals(void) {
+    signal(SIGPIPE, SIG_IGN); /* a closed reader */
+    signal(SIGXFSZ, SIG_IGN); /* a log file that reached the limit (ulimit -f) */
+    signal(SIGTTOU, SIG_IGN); /* a terminal that we are in the background of (stty tostop) */
+}
+
+/* The stop signal arrives as a byte in a pipe: a wait that begins after it still sees it, which
+ * could not be said of a flag. */
+static int stop_pipe[2];
+static volatile sig_atomic_t stopping;
+
+static void on_stop(int number) {
+    int saved = errno;
+    if (stopping || write(stop_pipe[1], "", 1) < 0) _exit(128 + number);
+    stopping = 1;
+    errno = saved;
+}
+
+struct result system_catch_stop(void) {
+    struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
+    sigfillset(&action.sa_mask); /* or the second signal could come before the first is noted */
+    if (pipe(stop_pipe) < 0 || fcntl(stop_pipe[0], F_SETFD, FD_CLOEXEC) < 0 ||
+        fcntl(stop_pipe[1], F_SETFD, FD_CLOEXEC) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
+        sigaction(SIGINT, &action, NULL) < 0)
+        return posix_result(-1);
+    sigset_t none; /* whoever started us may have blocked them */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    return posix_result(stop_pipe[0]);
+}
+
+uint32_t system_raise_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return 0;
+    rlim_t soft = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_cur = soft; /* macOS refuses more than it can give */
+    return limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
+}
+
+/* More is reserved than is needed, to find an aligned part in it: it is only address space. */
+uint8_t *system_reserve(size_t length) {
+    if (length > SIZE_MAX - KERNEL_MEMORY_UNIT) return NULL;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | posix_reserve_flag;
+    void *memory = mmap(NULL, length + KERNEL_MEMORY_UNIT, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (memory == MAP_FAILED) return NULL;
+    size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
+    return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);
+}

@@ -1,0 +1,438 @@
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "scenario/scenario.h"
+#include "sim/oracle.h"
+#include "sim/stream.h"
+
+/* SCENARIOS is the folder of the scenarios, as CMake says. */
+#define SYNTAX_ACCEPTED SCENARIOS "/syntax/accepted"
+#define SYNTAX_REJECTED SCENARIOS "/syntax/rejected"
+
+#define TEXT_MAX (1u << 17) /* of any scenario's canonical text */
+#define RANDOM_STRINGS 100000
+#define RANDOM_BYTES_MAX 200
+
+/* Files */
+
+struct file {
+    char *text; /* in a block of exactly its length: to read behind it is a fault */
+    size_t length;
+};
+
+/* An absent file is empty. */
+static struct file read_file(const char *path) {
+    static char bytes[TEXT_MAX];
+    FILE *stream = fopen(path, "rb");
+    struct file file = {.length = stream != NULL ? fread(bytes, 1, sizeof bytes, stream) : 0};
+    if (stream != NULL) fclose(stream);
+    file.text = malloc(file.length > 0 ? file.length : 1);
+    assert_non_null(file.text);
+    memcpy(file.text, bytes, file.length);
+    return file;
+}
+
+/* Calls `check` with the path of each .scenario file of a folder, less the extension. */
+static size_t for_each(const char *folder, void (*check)(const char *stem)) {
+    DIR *directory = opendir(folder);
+    size_t count = 0;
+    assert_non_null(directory);
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        char stem[4096];
+        const char *extension = strstr(entry->d_name, ".scenario");
+        if (extension == NULL) continue;
+        int length = (int)(extension - entry->d_name);
+        snprintf(stem, sizeof stem, "%s/%.*s", folder, length, entry->d_name);
+        check(stem);
+        count++;
+    }
+    closedir(directory);
+    return count;
+}
+
+static struct file read_beside(const char *stem, const char *extension) {
+    char path[5000];
+    snprintf(path, sizeof path, "%s%s", stem, extension);
+    return read_file(path);
+}
+
+/* Scenarios */
+
+static struct scenario parsed(const char *text, size_t length) {
+    static struct scenario scenario;
+    struct scenario_error error;
+    if (!scenario_parse(&scenario, text, length, &error))
+        fail_msg("%u:%u: %s in\n%.*s", error.line, error.column, error.text, (int)length, text);
+    return scenario;
+}
+
+static struct scenario parsed_file(const char *stem) {
+    struct file file = read_beside(stem, ".scenario");
+    struct scenario scenario = parsed(file.text, file.length);
+    free(file.text);
+    return scenario;
+}
+
+static size_t printed(const struct scenario *scenario, char text[TEXT_MAX]) {
+    size_t length = scenario_print(scenario, text, TEXT_MAX);
+    assert_true(length < TEXT_MAX);
+    return length;
+}
+
+static void check_steps_make_sense(const struct scenario *scenario) {
+    struct scenario_state state = {.frozen = false};
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        const char *refused = scenario_take(&state, &scenario->steps[i]);
+        if (refused != NULL) fail_msg("step %u: %s", i + 1, refused);
+    }
+}
+
+static void check_text(const struct scenario *scenario) {
+    static char first[TEXT_MAX], second[TEXT_MAX];
+    size_t length = printed(scenario, first);
+    assert_true(scenario_is_text(first, length));
+    struct scenario again = parsed(first, length);
+    assert_true(scenario_equal(scenario, &again));
+    assert_int_equal(scenario->client_count, again.client_count);
+    assert_int_equal(printed(&again, second), length);
+    assert_memory_equal(first, second, length);
+}
+
+static void check_bytes(const struct scenario *scenario) {
+    static struct scenario again;
+    static uint8_t bytes[SCENARIO_ENCODED_MAX];
+    size_t length = scenario_encode(scenario, bytes);
+    assert_true(length <= sizeof bytes);
+    assert_false(scenario_is_text((const char *)bytes, length));
+    uint8_t *exact = malloc(length > 0 ? length : 1);
+    assert_non_null(exact);
+    memcpy(exact, bytes, length);
+    scenario_decode(&again, exact, length);
+    free(exact);
+    assert_true(scenario_equal(scenario, &again));
+    assert_int_equal(scenario->client_count, again.client_count);
+}
+
+/* What a client sends, step by step, against the stream: whole and in odd parts. */
+
+static void fill_by_steps(const struct scenario *scenario, uint32_t client, uint8_t *bytes,
+                          size_t room, size_t *sent) {
+    *sent = 0;
+    for (uint32_t i = 0; i < scenario->step_count; i++) {
+        const struct step *step = &scenario->steps[i];
+        bool sends = step->kind == STEP_SEND || step->kind == STEP_URGENT;
+        uint32_t count = step->kind == STEP_URGENT ? 1 : step->count;
+        for (uint32_t j = 0; sends && step->client == client && j < count && *sent < room; j++) {
+            bytes[*sent] = step->literal ? scenario->bytes[step->offset + j]
+                                         : scenario_generated(client, *sent);
+            ++*sent;
+        }
+    }
+}
+
+static void check_stream(const struct scenario *scenario) {
+    static uint8_t expected[5000], filled[5000];
+    static const size_t parts[] = {sizeof filled, 300, 7};
+    static struct stream stream;
+    stream_init(&stream, scenario);
+    for (uint32_t client = 0; client < scenario->client_count; client++) {
+        size_t sent;
+        fill_by_steps(scenario, client, expected, sizeof expected, &sent);
+        for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+            for (size_t at = 0; at < sent; at += parts[i]) {
+                size_t count = sent - at < parts[i] ? sent - at : parts[i];
+                stream_fill(&stream, client, at, filled + at, count);
+            }
+            assert_memory_equal(filled, expected, sent);
+        }
+    }
+}
+
+static void check_all(const struct scenario *scenario) {
+    check_steps_make_sense(scenario);
+    check_text(scenario);
+    check_bytes(scenario);
+    check_stream(scenario);
+}
+
+static void check_file(const char *stem) {
+    struct scenario scenario = parsed_file(stem);
+    check_all(&scenario);
+}
+
+/* Whoever reads a scenario is told first why it is there. */
+static void check_comment(const char *stem) {
+    struct file file = read_beside(stem, ".scenario");
+    if (file.length < 3 || memcmp(file.text, "# ", 2) != 0) fail_msg("%s says nothing", stem);
+    free(file.text);
+}
+
+static void every_file_keeps_its_meaning(void **state) {
+    (void)state;
+    size_t count = for_each(SCENARIOS, check_file);
+    assert_true(count >= 60);
+    assert_true(for_each(SYNTAX_ACCEPTED, check_file) > 0);
+    for_each(SCENARIOS, check_comment);
+    print_message("scenario: %zu files\n", count);
+}
+
+static void any_bytes_mean_a_scenario(void **state) {
+    static struct scenario scenario;
+    (void)state;
+    uint32_t dice = 1;
+    size_t steps = 0;
+    for (int i = 0; i < RANDOM_STRINGS; i++) {
+        uint8_t bytes[RANDOM_BYTES_MAX];
+        size_t length = (size_t)(i % RANDOM_BYTES_MAX);
+        for (size_t j = 0; j < length; j++) {
+            dice = dice * 1664525 + 1013904223;
+            /* Small values are kinds and clients; with large ones alone hardly a step is one. */
+            bytes[j] = (uint8_t)(dice >> 24 >> (dice >> 20 & 3));
+        }
+        scenario_decode(&scenario, bytes, length);
+        check_all(&scenario);
+        steps += scenario.step_count;
+    }
+    print_message("scenario: %d strings of bytes, %zu steps\n", RANDOM_STRINGS, steps);
+    assert_true(steps > RANDOM_STRINGS);
+}
+
+/* The folder of syntax: what this parser and any other must say of the same texts. */
+
+static void check_accepted(const char *stem) {
+    static char text[TEXT_MAX];
+    struct scenario scenario = parsed_file(stem);
+    struct file canonical = read_beside(stem, ".canonical");
+    size_t length = printed(&scenario, text);
+    if (length != canonical.length || memcmp(text, canonical.text, length) != 0)
+        fail_msg("%s becomes\n%s", stem, text);
+    struct scenario again = parsed(canonical.text, canonical.length);
+    assert_true(scenario_equal(&scenario, &again));
+    free(canonical.text);
+}
+
+static void check_rejected(const char *stem) {
+    static struct scenario scenario;
+    struct scenario_error error;
+    char complaint[256];
+    struct file file = read_beside(stem, ".scenario");
+    struct file expected = read_beside(stem, ".error");
+    if (scenario_parse(&scenario, file.text, file.length, &error)) fail_msg("%s is accepted", stem);
+    int length =
+        snprintf(complaint, sizeof complaint, "%u:%u: %s\n", error.line, error.column, error.text);
+    if ((size_t)length != expected.length || memcmp(complaint, expected.text, (size_t)length) != 0)
+        fail_msg("%s: %s", stem, complaint);
+    free(file.text);
+    free(expected.text);
+}
+
+static void the_syntax_is_as_agreed(void **state) {
+    (void)state;
+    size_t accepted = for_each(SYNTAX_ACCEPTED, check_accepted);
+    size_t rejected = for_each(SYNTAX_REJECTED, check_rejected);
+    print_message("scenario: %zu texts accepted, %zu rejected\n", accepted, rejected);
+    assert_true(accepted + rejected >= 40);
+}
+
+/* Every beginning of a file, in a block of just its length: for the sanitizers to see. */
+static void check_beginnings(const char *stem) {
+    static struct scenario scenario;
+    struct scenario_error error;
+    struct file file = read_beside(stem, ".scenario");
+    for (size_t length = 0; length <= file.length; length++) {
+        char *text = malloc(length > 0 ? length : 1);
+        assert_non_null(text);
+        memcpy(text, file.text, length);
+        if (!scenario_parse(&scenario, text, length, &error))
+            assert_true(error.line > 0 && error.column > 0 && error.text[0] != '\0');
+        free(text);
+    }
+    free(file.text);
+}
+
+static void nothing_is_read_behind_the_text(void **state) {
+    (void)state;
+    for_each(SCENARIOS, check_beginnings);
+    for_each(SYNTAX_ACCEPTED, check_beginnings);
+    for_each(SYNTAX_REJECTED, check_beginnings);
+}
+
+/* Limits, which would make long files */
+
+static bool accepts(const char *text, size_t length, struct scenario_error *error) {
+    static struct scenario scenario;
+    if (!scenario_parse(&scenario, text, length, error)) return false;
+    check_all(&scenario);
+    return true;
+}
+
+static void steps_are_limited(void **state) {
+    static char text[TEXT_MAX];
+    struct scenario_error error;
+    (void)state;
+    size_t length = (size_t)snprintf(text, sizeof text, "scenario 1\n");
+    for (int i = 0; i < SCENARIO_STEPS_MAX; i++)
+        length += (size_t)snprintf(text + length, sizeof text - length, "settle\n");
+    assert_true(accepts(text, length, &error));
+    length += (size_t)snprintf(text + length, sizeof text - length, "settle\n");
+    assert_false(accepts(text, length, &error));
+    assert_int_equal(error.line, SCENARIO_STEPS_MAX + 2);
+    assert_int_equal(error.column, 1);
+    assert_string_equal(error.text, "found one more step, expected at most 256");
+}
+
+static void literals_are_limited(void **state) {
+    static char text[TEXT_MAX];
+    struct scenario_error error;
+    (void)state;
+    size_t length = (size_t)snprintf(text, sizeof text, "scenario 1\nconnect a\nsend a \"");
+    size_t begin = length;
+    memset(text + length, 'x', SCENARIO_BYTES_MAX + 1);
+    length += SCENARIO_BYTES_MAX;
+    text[length] = '"';
+    assert_true(accepts(text, length + 1, &error));
+    text[length] = 'x';
+    text[length + 1] = '"';
+    assert_false(accepts(text, length + 2, &error));
+    assert_int_equal(error.line, 3);
+    assert_int_equal(error.column, 8 + SCENARIO_BYTES_MAX + 1);
+    assert_int_equal(begin, strlen("scenario 1\nconnect a\nsend a \""));
+    assert_string_equal(error.text,
+                        "found more, expected at most 8192 bytes of literals in a scenario");
+}
+
+static void tabs_and_blanks_are_blanks(void **state) {
+    static const char text[] = "\tscenario\t1 \t\n connect \t a\t# so\n\t\nsend a\t\"a\tb\" \n";
+    static char canonical[TEXT_MAX];
+    (void)state;
+    struct scenario scenario = parsed(text, strlen(text));
+    printed(&scenario, canonical);
+    assert_string_equal(canonical, "scenario 1\nconnect a\nsend a \"a\\tb\"\n");
+}
+
+/* What a file is follows from its first word: bytes can look like blanks. */
+static void text_begins_with_its_word(void **state) {
+    static const struct {
+        const char *bytes;
+        bool text;
+    } files[] = {
+        {"scenario 1", true},
+        {"\t\r\n# a\n\n  scenario", true},
+        {"# scenario 1", false},
+        {"\r\r\r", false},
+        {"", false},
+        {"Scenario 1\n", false},
+        {"scenarios", false},
+        {"connect a\nscenario 1\n", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+        assert_int_equal(scenario_is_text(files[i].bytes, strlen(files[i].bytes)), files[i].text);
+}
+
+/* A text that does not fit is cut, and its length told. */
+static void printing_keeps_to_its_room(void **state) {
+    static char whole[TEXT_MAX];
+    (void)state;
+    struct scenario scenario = parsed_file(SYNTAX_ACCEPTED "/every-step");
+    size_t length = printed(&scenario, whole);
+    for (size_t room = 0; room <= length; room++) {
+        char *text = malloc(room > 0 ? room : 1);
+        assert_non_null(text);
+        assert_int_equal(scenario_print(&scenario, text, room), length);
+        if (room > 0) assert_memory_equal(text, whole, room - 1);
+        free(text);
+    }
+}
+
+/* The words of the language mean what they say to the service. */
+static void the_service_maps_ascii_alone(void **state) {
+    (void)state;
+    for (int byte = 0; byte < 256; byte++) {
+        int expected = byte >= 'a' && byte <= 'z' ? byte - 'a' + 'A' : byte;
+        assert_int_equal(oracle_mapped((uint8_t)byte), expected);
+    }
+}
+
+/* Looking for idle clients falls due a millisecond before accepting does: two waits, and neither is
+ * taken for the other. Behind them, nothing is due. */
+static void a_wait_has_a_reason_of_its_own(void **state) {
+    struct oracle oracle;
+    struct stream stream;
+    struct scenario scenario = {.step_count = 0};
+    (void)state;
+    stream_init(&stream, &scenario);
+    oracle_init(&oracle, &stream, 1000, 0);
+    oracle_accepted(&oracle, 0, 0);
+    oracle_taken(&oracle, 0, 1, 10);
+    oracle_refused(&oracle, 901);
+    oracle_timed_out(&oracle, 901, 1001); /* the idle: again from 1101 on */
+    oracle_timed_out(&oracle, 1001, 1003);
+    oracle_refused(&oracle, 1003);
+    oracle_timed_out(&oracle, 1003, 1102);
+    assert_false(oracle.failed);
+    oracle_timed_out(&oracle, 1102, 1103);
+    assert_false(oracle.failed);
+    oracle_timed_out(&oracle, 1103, 1104);
+    assert_true(oracle.failed);
+}
+
+/* Whoever is left for being idle does not count for when to look again. */
+static void the_next_look_is_for_those_who_stay(void **state) {
+    struct oracle oracle;
+    struct stream stream;
+    struct scenario scenario = {.step_count = 0};
+    (void)state;
+    stream_init(&stream, &scenario);
+    oracle_init(&oracle, &stream, 1000, 0);
+    oracle_accepted(&oracle, 0, 0);
+    oracle_accepted(&oracle, 1, 432);
+    oracle_timed_out(&oracle, 432, 1001); /* client 0 is left; the other's time is over at 1432 */
+    oracle_taken(&oracle, 1, 1, 1002);
+    oracle_refused(&oracle, 1002);
+    oracle_timed_out(&oracle, 1002, 1103);
+    oracle_refused(&oracle, 1406);
+    oracle_timed_out(&oracle, 1406, 1433);
+    assert_false(oracle.failed);
+}
+
+static void documented_errors_alone_are_injected(void **state) {
+    (void)state;
+    for (int call = 0; call < CALL_KINDS; call++) {
+        int errors = 0;
+        for (int error = 0; error < ERROR_KINDS; error++)
+            errors += scenario_may_fail((enum sim_call)call, (enum sim_error)error) ? 1 : 0;
+        assert_true(errors > 0 && errors < ERROR_KINDS);
+    }
+    assert_true(scenario_may_fail(CALL_ACCEPT, ERROR_MFILE));
+    assert_false(scenario_may_fail(CALL_RECEIVE, ERROR_MFILE));
+    assert_false(scenario_may_fail(CALL_WAIT, ERROR_AGAIN));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_file_keeps_its_meaning),
+        cmocka_unit_test(any_bytes_mean_a_scenario),
+        cmocka_unit_test(the_syntax_is_as_agreed),
+        cmocka_unit_test(nothing_is_read_behind_the_text),
+        cmocka_unit_test(steps_are_limited),
+        cmocka_unit_test(literals_are_limited),
+        cmocka_unit_test(tabs_and_blanks_are_blanks),
+        cmocka_unit_test(text_begins_with_its_word),
+        cmocka_unit_test(printing_keeps_to_its_room),
+        cmocka_unit_test(the_service_maps_ascii_alone),
+        cmocka_unit_test(a_wait_has_a_reason_of_its_own),
+        cmocka_unit_test(the_next_look_is_for_those_who_stay),
+        cmocka_unit_test(documented_errors_alone_are_injected),
+    };
+    return cmocka_run_group_tests_name("scenario", tests, NULL, NULL);
+}

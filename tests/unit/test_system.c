@@ -1,0 +1,191 @@
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "shell/server.h"
+#include "shell/text.h"
+#include "system/system.h"
+
+#include "../src/system/posix.h"
+
+/* What of the operating-system files no socket test can bring about. */
+
+/* Of an odd number of pages, so that the system puts one to any page of a unit. */
+#define RESERVED_BYTES ((size_t)4096)
+
+static void memory_is_aligned_and_zeroed(void **state) {
+    for (int i = 0; i < 64; i++) {
+        uint8_t *memory = system_reserve(RESERVED_BYTES);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % KERNEL_MEMORY_UNIT, 0);
+        for (size_t j = 0; j < RESERVED_BYTES; j++)
+            assert_int_equal(memory[j], 0);
+        memset(memory, 1, RESERVED_BYTES);
+    }
+}
+
+static void memory_beyond_all_addresses_is_refused(void **state) {
+    assert_null(system_reserve(SIZE_MAX));
+    assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
+    assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT));
+}
+
+/* sd_listen_fds(3): both variables belong to the protocol. */
+static void half_an_activation_is_none(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    char process[24];
+    snprintf(process, sizeof process, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", process, 1), 0);
+    assert_int_equal(unsetenv("LISTEN_FDS"), 0);
+    struct result result = system_activated(complaint);
+    assert_int_equal(result.fault, FAULT_NONE);
+    assert_int_equal(result.value, 0);
+    assert_int_equal(setenv("LISTEN_FDS", "1", 1), 0);
+    assert_int_equal(unsetenv("LISTEN_PID"), 0);
+    assert_int_equal(system_activated(complaint).value, 0);
+}
+
+/* The file is no socket. */
+static void an_error_that_nobody_foresaw_is_another(void **state) {
+    int ends[2];
+    uint8_t byte;
+    assert_int_equal(pipe(ends), 0);
+    struct result result = system_kernel.receive(NULL, ends[0], &byte, 1);
+    assert_int_equal(result.fault, FAULT_OTHER);
+    assert_int_equal(result.raw, ENOTSOCK);
+    assert_int_equal(system_kernel.close(NULL, ends[0]).fault, FAULT_NONE);
+    assert_int_equal(system_kernel.close(NULL, ends[1]).fault, FAULT_NONE);
+    assert_int_equal(system_kernel.close(NULL, ends[1]).raw, EBADF);
+}
+
+static void errors_have_their_names(void **state) {
+    char text[TEXT_ERROR_BYTES];
+    text_of_error(ECONNRESET, text);
+    assert_string_equal(text, "ECONNRESET");
+    text_of_error(ETIMEDOUT, text);
+    assert_string_equal(text, "ETIMEDOUT");
+    text_of_error(99999, text);
+    assert_string_equal(text, "99999");
+}
+
+/* What the man pages of the calls list: each has a name, and is to the server what it has to do. */
+static void errors_are_told_apart(void **state) {
+    static const struct {
+        enum fault fault;
+        int errors[16]; /* up to 0 */
+    } kinds[] = {
+        {FAULT_WOULD_BLOCK, {EAGAIN}},
+        {FAULT_INTERRUPTED, {EINTR}},
+        {FAULT_RESET, {ECONNRESET}},
+        {FAULT_PIPE, {EPIPE}},
+        {FAULT_ABORTED, {ECONNABORTED, EPROTO}},
+        {FAULT_DESCRIPTORS, {EMFILE, ENFILE}},
+        {FAULT_MEMORY, {ENOMEM, ENOBUFS}},
+        {FAULT_NOT_FOUND, {ENOENT}},
+        {FAULT_EXISTS, {EEXIST}},
+        {FAULT_NO_SPACE, {ENOSPC}},
+        {FAULT_OTHER,
+         {EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EHOSTDOWN, EHOSTUNREACH, EINVAL,
+          EIO, ENETDOWN, ENETUNREACH, ENOTCONN, EPERM, ETIMEDOUT}},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        for (const int *error = kinds[i].errors; *error != 0; error++) {
+            char text[TEXT_ERROR_BYTES];
+            text_of_error(*error, text);
+            assert_int_equal(text[0], 'E');
+            assert_int_equal(posix_fault(*error), kinds[i].fault);
+        }
+    }
+}
+
+/* Standard output while the log is asked to write to it: cmocka's is put back before any check. */
+static struct result log_write_to(int descriptor) {
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(descriptor, STDOUT_FILENO);
+    struct result result = system_kernel.log_write(NULL, "x\n", 2);
+    dup2(before, STDOUT_FILENO);
+    close(before);
+    return result;
+}
+
+static void a_full_log_would_block(void **state) {
+    static const char page[4096];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(log_write_to(ends[1]).value, 2);
+    while (write(ends[1], page, sizeof page) > 0) {
+    }
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    struct result result = log_write_to(ends[1]);
+    assert_int_equal(result.fault, FAULT_WOULD_BLOCK);
+    assert_int_equal(result.raw, EAGAIN);
+    assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(ends[1]), 0);
+}
+
+/* Where both families' records have their addresses, IPv6's is not to be taken for IPv4's. */
+static void endpoints_keep_all_of_an_address(void **state) {
+    char text[TEXT_ENDPOINT_BYTES];
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4444)};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(4444)};
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    in.sin_addr.s_addr = htonl(0xC0000201); /* the addresses that documents have for examples */
+    memcpy(&address, &in, sizeof in);
+    struct endpoint endpoint = posix_endpoint(&address);
+    text_of_endpoint(&endpoint, text);
+    assert_string_equal(text, "192.0.2.1:4444");
+    assert_int_equal(inet_pton(AF_INET6, "2001:db8:1:2:3:4:5:6", &in6.sin6_addr), 1);
+    memcpy(&address, &in6, sizeof in6);
+    endpoint = posix_endpoint(&address);
+    text_of_endpoint(&endpoint, text);
+    assert_string_equal(text, "[2001:db8:1:2:3:4:5:6]:4444");
+}
+
+/* Whoever starts a server may have blocked what is to stop it. */
+static void a_blocked_stop_signal_is_seen(void **state) {
+    sigset_t stop;
+    uint8_t byte;
+    sigemptyset(&stop);
+    sigaddset(&stop, SIGTERM);
+    assert_int_equal(sigprocmask(SIG_BLOCK, &stop, NULL), 0);
+    struct result caught = system_catch_stop();
+    assert_int_equal(caught.fault, FAULT_NONE);
+    struct pollfd seen = {.fd = (int)caught.value, .events = POLLIN};
+    assert_int_equal(poll(&seen, 1, 0), 0);
+    assert_int_equal(raise(SIGTERM), 0);
+    assert_int_equal(poll(&seen, 1, 0), 1);
+    assert_int_equal(read(seen.fd, &byte, 1), 1);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_is_aligned_and_zeroed),
+        cmocka_unit_test(memory_beyond_all_addresses_is_refused),
+        cmocka_unit_test(half_an_activation_is_none),
+        cmocka_unit_test(an_error_that_nobody_foresaw_is_another),
+        cmocka_unit_test(errors_have_their_names),
+        cmocka_unit_test(errors_are_told_apart),
+        cmocka_unit_test(a_full_log_would_block),
+        cmocka_unit_test(endpoints_keep_all_of_an_address),
+        cmocka_unit_test(a_blocked_stop_signal_is_seen),
+    };
+    return cmocka_run_group_tests_name("system", tests, NULL, NULL);
+}
