@@ -16,7 +16,7 @@ from touchstone_conform import judging, spec
 from touchstone_conform.exchange import lines_of
 from touchstone_conform.results import FAILED, SKIPPED
 
-INTEGRATION = pathlib.Path(__file__).parent.parent
+INTEGRATION = pathlib.Path(__file__).parents[2]
 SERVER = INTEGRATION / "broken" / "server.py"
 IMPATIENCE_S = 1.5  # a broken server keeps its clients waiting
 PATIENCE_S = 5

@@ -15,7 +15,7 @@ import pytest
 from judged import INTEGRATION, expect_failures
 
 ROOT = INTEGRATION.parent
-PATCHES = INTEGRATION / "broken" / "patches"
+PATCHES = ROOT / "tests" / "defects" / "kit"
 
 # What a failing client or server report says, as patterns.
 PART = r"the first to differ is byte \d+"

@@ -1,6 +1,6 @@
 """A server under mixed clients for a long time, at its descriptor limit.
 
-    python -m touchstone_conform.soak [--seconds N] [--descriptors N] COMMAND...
+    python integration/soak/soak.py [--seconds N] [--descriptors N] COMMAND...
 
 COMMAND starts the server, which must listen on {port}. More clients want in than it may have
 descriptors for; whoever leaves comes again as a new client:
@@ -37,13 +37,13 @@ import subprocess
 import sys
 import time
 
-from . import listeners
-from .missing import Missing
-from .process import Process, prlimit
-from .samples import sample
-from .server import fill_in
-from .transform import answer
-from .waiting import Deadline, wait_until
+from touchstone_conform import listeners
+from touchstone_conform.missing import Missing
+from touchstone_conform.process import Process, prlimit
+from touchstone_conform.samples import sample
+from touchstone_conform.server import fill_in
+from touchstone_conform.transform import answer
+from touchstone_conform.waiting import Deadline, wait_until
 
 HOST = "127.0.0.1"
 WARM_UP_S = 3

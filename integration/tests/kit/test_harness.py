@@ -29,7 +29,8 @@ from touchstone_conform.server import Crashed, NotStarted, Server
 from touchstone_conform.transform import answer
 from touchstone_conform.waiting import wait_until
 
-SERVER = pathlib.Path(__file__).parent.parent / "broken" / "server.py"
+SERVER = pathlib.Path(__file__).parents[2] / "broken" / "server.py"
+SOAK = SERVER.parents[1] / "soak" / "soak.py"
 CONFORMING = [sys.executable, str(SERVER), "--port", "{port}"]
 
 
@@ -364,7 +365,7 @@ def test_a_soak_that_cannot_be(words, status, complaint):
     run = (
         "import resource, runpy\n"
         "del resource.prlimit\n"
-        "runpy.run_module('touchstone_conform.soak', run_name='__main__', alter_sys=True)\n"
+        f"runpy.run_path({str(SOAK)!r}, run_name='__main__')\n"
     )
     ended = subprocess.run([sys.executable, "-c", run, *words], stderr=subprocess.PIPE, timeout=60)
     assert complaint in ended.stderr.decode()

@@ -14,7 +14,7 @@ That is the file of reasons, for each MUST that has no broken server of its own.
 
 import pathlib
 
-BROKEN = pathlib.Path(__file__).parent.parent / "broken"
+BROKEN = pathlib.Path(__file__).parents[2] / "broken"
 KILLS = BROKEN / "kills"
 REASONS = BROKEN / "reasons"
 DISREGARDED = {"MIX-1"}

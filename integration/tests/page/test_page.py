@@ -16,7 +16,7 @@ import pytest
 from touchstone_conform import command
 
 
-INTEGRATION = pathlib.Path(__file__).parent.parent
+INTEGRATION = pathlib.Path(__file__).parents[2]
 BROKEN = [sys.executable, str(INTEGRATION / "broken" / "server.py"), "--port", "{port}"]
 JUDGED = ["ECHO-7", "CLOSE-2", "FAIR-3", "START-2"]
 SERVERS = ["python", "farewell", "listed"]

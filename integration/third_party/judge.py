@@ -3,7 +3,7 @@
     ci/conform --foreign [NAME...]    all of them, or those named
 
 Each is from a Debian package and runs as that package's manual says. What is known of it stands in
-known/NAME, and why in FOREIGN.md. All of it happens in a network namespace: some of these servers
+known/NAME, and why in README.md. All of it happens in a network namespace: some of these servers
 listen on every address.
 
 Exit status: 0 all as known, 1 something else, 2 bad usage.
