@@ -234,7 +234,7 @@ static bool is_connection(const struct connection *c, size_t capacity) {
     uint64_t pending = (uint64_t)c->pending.write - c->pending.read;
     if (c->state > CONNECTION_DONE || c->interest > INTEREST_WRITE) return false;
     if (c->reason > CONNECTION_EXPIRED) return false;
-    if ((c->reason == CONNECTION_STAYS) == (c->state == CONNECTION_DONE)) return false;
+    if ((c->reason == CONNECTION_REASON_NONE) == (c->state == CONNECTION_DONE)) return false;
     if (c->pending.read > c->pending.write || c->pending.write > capacity) return false;
     if (pending == 0 && c->pending.read != 0) return false;
     if (pending > c->received) return false;

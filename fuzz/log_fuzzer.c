@@ -158,7 +158,7 @@ enum what { CONNECT, DATA, LEAVE, STOP, LISTENING };
 static const char *const begins[][2] = {
     [CONNECT] = {"connect token=", "{\"event\":\"connect\",\"token\":\""},
     [DATA] = {"data token=", "{\"event\":\"data\",\"token\":\""},
-    [LEAVE] = {"leave token=", "{\"event\":\"leave\",\"token\":\""},
+    [LEAVE] = {"disconnect token=", "{\"event\":\"disconnect\",\"token\":\""},
     [STOP] = {"stop connections=", "{\"event\":\"stop\",\"connections\":"},
     [LISTENING] = {"listening on ", "{\"event\":\"listening\",\"address\":\""},
 };
@@ -183,7 +183,7 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     if (what == LISTENING) log_listening(log, &peer);
     if (what == LEAVE) {
         struct connection connection = leaver(in, &peer);
-        log_leave(log, token, &connection);
+        log_disconnect(log, token, &connection);
     }
     CHECK(sink->due == NULL);
     CHECK(log->dropped == sink->refused);

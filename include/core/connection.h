@@ -40,7 +40,7 @@ enum connection_want {
 
 /* Why a connection is DONE. */
 enum connection_reason {
-    CONNECTION_STAYS, /* it is not */
+    CONNECTION_REASON_NONE, /* it is not */
     CONNECTION_ENDED, /* the peer's FIN; what came before it, and before our own, was answered */
     CONNECTION_RESET,
     CONNECTION_FAILED,
@@ -222,7 +222,7 @@ void connection_shut(struct connection *c);
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
   @ requires open: c->state != CONNECTION_CLOSED;
-  @ requires reason: CONNECTION_STAYS < reason <= CONNECTION_EXPIRED;
+  @ requires reason: CONNECTION_REASON_NONE < reason <= CONNECTION_EXPIRED;
   @ requires answered: reason == CONNECTION_ENDED ==> !ConnectionPends(c);
   @ assigns  c->state, c->reason;
   @ ensures  valid: ConnectionValid(c, \old(c->pending.write));

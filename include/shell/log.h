@@ -35,9 +35,9 @@ void log_connect(struct log *log, struct token token, const struct endpoint *pee
  * What a line has no room for is counted: omitted=61504, before the text. */
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length);
 
-/* leave token=5.1 peer=127.0.0.1:51234 why=end in=5 out=5
+/* disconnect token=5.1 peer=127.0.0.1:51234 reason=end in=5 out=5
  * requires  the connection is DONE */
-void log_leave(struct log *log, struct token token, const struct connection *connection);
+void log_disconnect(struct log *log, struct token token, const struct connection *connection);
 
 /* stop connections=3 */
 void log_stop(struct log *log, uint32_t connections);

@@ -17,7 +17,7 @@ SPEC = pathlib.Path(__file__).parent / "SPEC.md"
 
 _TOPIC = re.compile(r"## ([A-Z]+): .*")
 _HEADING = re.compile(r"### ([A-Z]+-[0-9]+) \((\w+)\)")
-_NOTE = re.compile(r"(Why|Seen|Left open|Source): ")
+_NOTE = re.compile(r"(Why|Tested by|Unspecified|Source): ")
 _LEVEL = re.compile(r"\b(MUST|SHOULD|MAY)\b")
 
 
@@ -33,7 +33,7 @@ class Requirement:
     profile: str
     level: str
     sentence: str
-    notes: dict[str, str]  # by "Why", "Seen", "Left open", "Source"
+    notes: dict[str, str]  # by "Why", "Tested by", "Unspecified", "Source"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +122,10 @@ def _requirement(where, heading, paragraphs):
     for paragraph in rest:
         note = _NOTE.match(paragraph)
         if note is None:
-            raise SpecError(f"{where}: {paragraph[:40]!r}, expected Why, Seen, Left open or Source")
+            expected = "expected Why, Tested by, Unspecified or Source"
+            raise SpecError(f"{where}: {paragraph[:40]!r}, {expected}")
         notes[note[1]] = paragraph[note.end() :]
-    for note in ("Why", "Seen"):
+    for note in ("Why", "Tested by"):
         if note not in notes:
             raise SpecError(f"{where}: {heading[1]} has no such note, expected '{note}: …'")
     return Requirement(heading[1], heading[2], levels[0], sentence, notes)

@@ -17,7 +17,7 @@ bool connection_is_valid(const struct connection *c, size_t capacity) {
     bool may_owe = c->state == CONNECTION_STOPPING || done;
     bool may_pend = (c->state == CONNECTION_OPEN || may_owe) && c->reason != CONNECTION_ENDED;
     return c->state <= CONNECTION_DONE && c->interest <= INTEREST_WRITE &&
-           c->reason <= CONNECTION_EXPIRED && (c->reason != CONNECTION_STAYS) == done &&
+           c->reason <= CONNECTION_EXPIRED && (c->reason != CONNECTION_REASON_NONE) == done &&
            pending <= c->received && (may_pend || pending == 0) && (may_owe || c->owed == 0);
 }
 
@@ -29,7 +29,7 @@ void connection_open(struct connection *c, uint32_t descriptor, const struct end
     token_issue(&c->slot, descriptor);
     c->received = 0;
     c->state = CONNECTION_OPEN;
-    c->reason = CONNECTION_STAYS;
+    c->reason = CONNECTION_REASON_NONE;
     c->error = 0;
     /*@ assert yet: ConnectionBlank(c); */
 }
@@ -123,7 +123,7 @@ void connection_shut(struct connection *c) {
 
 void connection_lose(struct connection *c, enum connection_reason reason) {
     assert(c->state != CONNECTION_CLOSED);
-    assert(reason != CONNECTION_STAYS);
+    assert(reason != CONNECTION_REASON_NONE);
     if (c->state == CONNECTION_DONE) return;
     c->state = CONNECTION_DONE;
     c->reason = (uint8_t)reason;
@@ -136,5 +136,5 @@ void connection_close(struct connection *c) {
     buffer_init(&c->pending);
     c->owed = 0;
     c->state = CONNECTION_CLOSED;
-    c->reason = CONNECTION_STAYS;
+    c->reason = CONNECTION_REASON_NONE;
 }

@@ -141,7 +141,7 @@ void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t 
     finish(log, &line);
 }
 
-void log_leave(struct log *log, struct token token, const struct connection *connection) {
+void log_disconnect(struct log *log, struct token token, const struct connection *connection) {
     static const char *const reasons[] = {[CONNECTION_ENDED] = "end",
                                           [CONNECTION_RESET] = "reset",
                                           [CONNECTION_FAILED] = "error",
@@ -149,10 +149,10 @@ void log_leave(struct log *log, struct token token, const struct connection *con
                                           [CONNECTION_EXPIRED] = "expired"};
     if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "leave");
+    begin(&line, log, "disconnect");
     add_token(&line, token);
     add_peer(&line, &connection->peer);
-    add_word(&line, "why", reasons[connection->reason]);
+    add_word(&line, "reason", reasons[connection->reason]);
     if (connection->reason == CONNECTION_FAILED) {
         char name[TEXT_ERROR_BYTES];
         text_of_error(connection->error, name);

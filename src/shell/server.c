@@ -116,7 +116,7 @@ static struct result watch(struct server *s, struct connection *c, enum interest
 /* Deregisters before it closes: were the socket held open elsewhere (fork, pidfd_getfd), its events
  * would go on for ever. If that fails, it was not registered any more. */
 static void leave(struct server *s, struct connection *c) {
-    log_leave(s->log, token_of(s, c), c);
+    log_disconnect(s->log, token_of(s, c), c);
     if (c->interest != INTEREST_NONE) watch(s, c, INTEREST_NONE);
     c->interest = INTEREST_NONE;
     s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));

@@ -603,7 +603,8 @@ static void check_common_defects(const struct connection *valid) {
     bad.slot.live = !valid->slot.live;
     check_invalid(bad, "token in use when closed, or not in use when not");
     bad = *valid;
-    bad.reason = valid->reason == CONNECTION_STAYS ? CONNECTION_ENDED : CONNECTION_STAYS;
+    bad.reason =
+        valid->reason == CONNECTION_REASON_NONE ? CONNECTION_ENDED : CONNECTION_REASON_NONE;
     check_invalid(bad, "a reason when it is not done, or none when it is");
 }
 

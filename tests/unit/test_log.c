@@ -89,27 +89,28 @@ static struct connection gone(enum connection_reason reason, int32_t error) {
 static void test_leave(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
     struct connection connection = gone(CONNECTION_ENDED, 0);
-    log_leave(&log, token, &connection);
-    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=end in=12 out=10\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
     connection = gone(CONNECTION_RESET, 104);
-    log_leave(&log, token, &connection);
-    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=reset in=12 out=10\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=reset in=12 out=10\n");
     connection = gone(CONNECTION_FAILED, 9999);
-    log_leave(&log, token, &connection);
-    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=error errno=9999 in=12 out=10\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines(
+        "disconnect token=5.2 peer=127.0.0.1:51234 reason=error errno=9999 in=12 out=10\n");
     log.format = LOG_JSON;
-    log_leave(&log, token, &connection);
-    expect_lines("{\"event\":\"leave\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
-                 "\"why\":\"error\",\"errno\":\"9999\",\"in\":12,\"out\":10}\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
+                 "\"reason\":\"error\",\"errno\":\"9999\",\"in\":12,\"out\":10}\n");
     log.format = LOG_TEXT;
     connection = gone(CONNECTION_IDLE, 0);
-    log_leave(&log, token, &connection);
-    expect_lines("leave token=5.2 peer=127.0.0.1:51234 why=idle in=12 out=10\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=idle in=12 out=10\n");
     connection = gone(CONNECTION_EXPIRED, 0);
     log.format = LOG_JSON;
-    log_leave(&log, token, &connection);
-    expect_lines("{\"event\":\"leave\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
-                 "\"why\":\"expired\",\"in\":12,\"out\":10}\n");
+    log_disconnect(&log, token, &connection);
+    expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
+                 "\"reason\":\"expired\",\"in\":12,\"out\":10}\n");
 }
 
 static void test_stop(void **state) {
@@ -125,7 +126,7 @@ static void test_levels(void **state) {
     struct log log = open_log(LOG_QUIET, LOG_TEXT);
     struct connection connection = gone(CONNECTION_ENDED, 0);
     log_connect(&log, token, &peer);
-    log_leave(&log, token, &connection);
+    log_disconnect(&log, token, &connection);
     log_stop(&log, 1);
     log_data(&log, token, (const uint8_t *)"x", 1);
     expect_lines("");
@@ -136,9 +137,9 @@ static void test_levels(void **state) {
     expect_lines("");
     log.level = LOG_CHUNKS;
     log_stop(&log, 1);
-    log_leave(&log, token, &connection);
+    log_disconnect(&log, token, &connection);
     expect_lines("stop connections=1\n"
-                 "leave token=5.2 peer=127.0.0.1:51234 why=end in=12 out=10\n");
+                 "disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
 }
 
 /* Every byte alone: no control byte and nothing above 0x7e gets out, and each in its own form. */

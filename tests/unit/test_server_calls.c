@@ -314,7 +314,7 @@ static void who_cannot_be_watched_is_closed(void **state) {
     admit();
     assert_string_equal(world.changes, "6-r ");
     assert_string_equal(world.lines, "connect token=6.1 peer=127.0.0.1:9\n"
-                                     "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO "
+                                     "disconnect token=6.1 peer=127.0.0.1:9 reason=error errno=EIO "
                                      "in=0 out=0\n");
     assert_int_equal(world.closes, 1);
 }
@@ -507,7 +507,7 @@ static void the_log_tells_of_the_call_that_failed(void **state) {
         world.sent[0] = failed;
         world.refused = CLIENT;
         step(token);
-        assert_non_null(strstr(world.lines, " why=error errno=ENOMEM in="));
+        assert_non_null(strstr(world.lines, " reason=error errno=ENOMEM in="));
         world.refused = -1;
     }
 }
@@ -540,7 +540,7 @@ static void who_cannot_be_shut_down_is_closed(void **state) {
     assert_int_equal(world.shutdowns, 1);
     assert_int_equal(world.closes, 2); /* the listener, too */
     assert_string_equal(world.lines, "stop connections=1\n"
-                                     "leave token=6.1 peer=127.0.0.1:9 why=error errno=EIO "
+                                     "disconnect token=6.1 peer=127.0.0.1:9 reason=error errno=EIO "
                                      "in=0 out=0\n");
 }
 

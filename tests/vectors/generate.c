@@ -57,8 +57,9 @@ static const char *const wants[] = {
 static const char *const interests[] = {
     [INTEREST_NONE] = "NONE", [INTEREST_READ] = "READ", [INTEREST_WRITE] = "WRITE"};
 static const char *const reasons[] = {
-    [CONNECTION_STAYS] = "STAYS",   [CONNECTION_ENDED] = "ENDED", [CONNECTION_RESET] = "RESET",
-    [CONNECTION_FAILED] = "FAILED", [CONNECTION_IDLE] = "IDLE",   [CONNECTION_EXPIRED] = "EXPIRED",
+    [CONNECTION_REASON_NONE] = "STAYS", [CONNECTION_ENDED] = "ENDED",
+    [CONNECTION_RESET] = "RESET",       [CONNECTION_FAILED] = "FAILED",
+    [CONNECTION_IDLE] = "IDLE",         [CONNECTION_EXPIRED] = "EXPIRED",
 };
 
 /* Writing: an array of objects, one a line. */
@@ -145,7 +146,7 @@ static struct connection connection_in(enum connection_state state, uint32_t pen
         .slot = {.generation = 1, .live = true},
         .owed = owed,
         .state = (uint8_t)state,
-        .reason = state == CONNECTION_DONE ? CONNECTION_ENDED : CONNECTION_STAYS,
+        .reason = state == CONNECTION_DONE ? CONNECTION_ENDED : CONNECTION_REASON_NONE,
     };
 }
 

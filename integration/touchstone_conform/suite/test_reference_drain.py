@@ -36,7 +36,7 @@ def test_lossless_at_once(server):
         client.expect_end()
     assert server.wait_for_end(1) == LOSSLESS
     server.wait_for_log(r"^stop connections=1$")
-    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=end in=4 out=4$")
+    server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=end in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-8")
@@ -48,7 +48,7 @@ def test_a_client_that_ignores_fin(start_server):
         status, seconds = end(server)
     assert status == LOSSLESS
     assert 1.0 <= seconds <= 1.0 + server.scaled(0.5)
-    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=expired in=4 out=4$")
+    server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=expired in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-8")
@@ -60,7 +60,7 @@ def test_bytes_that_are_owed_at_the_time_out(start_server):
         status, seconds = end(server)
     assert status == LOSSY
     assert 1.0 <= seconds <= 1.0 + server.scaled(0.5)
-    left = server.wait_for_log(r"^leave token=\S+ peer=\S+ why=expired in=(\d+) out=(\d+)$")
+    left = server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=expired in=(\d+) out=(\d+)$")
     assert int(left[1]) > int(left[2])
 
 
@@ -98,7 +98,7 @@ def test_exactly_what_was_owed(server):
         assert owed <= len(received) < sent
     assert server.wait_for_end(1) == LOSSLESS
     count = len(received)
-    server.wait_for_log(rf"^leave token=\S+ peer=\S+ why=end in={count} out={count}$")
+    server.wait_for_log(rf"^disconnect token=\S+ peer=\S+ reason=end in={count} out={count}$")
 
 
 @pytest.mark.requirement("REF-8")

@@ -42,7 +42,7 @@ def test_no_room_in_the_poller(server, attach_strace):
                 old.ping()
             trace.detach()
             assert trace.injected() == 1
-    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=ENOSPC in=0 out=0$")
+    server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=ENOSPC in=0 out=0$")
 
 
 @pytest.mark.requirement("REF-14")
@@ -55,7 +55,7 @@ def test_a_receive_that_fails(server, attach_strace):
             unlucky.send(b"x")
             unlucky.expect_end(allowed=(CloseKind.FIN, CloseKind.RST))
             old.ping()
-    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=\w+ in=4 out=4$")
+    server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=\w+ in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-2")

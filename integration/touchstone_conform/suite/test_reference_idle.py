@@ -39,7 +39,7 @@ def test_idle(server):
         began = time.monotonic()
         client.ping()
         expect_idle_end(server, began, client)
-    server.wait_for_log(r"^leave token=\S+ peer=\S+ why=idle in=4 out=4$")
+    server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=idle in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-7")
@@ -100,7 +100,7 @@ def test_a_stalled_client(server):
 
             def closed_as_idle():
                 busy.ping()
-                return " why=idle " in server.log()
+                return " reason=idle " in server.log()
 
             assert wait_until(closed_as_idle, LIMIT_S + server.scaled(LATE_S)), "it is still there"
             busy.ping()
@@ -162,7 +162,7 @@ class TestSilence:
         with server.process.frozen():
             client.send(b"hello")
             namespace.cut()
-        server.wait_for_log(r"^leave token=\S+ peer=\S+ why=idle in=9 out=9$")
+        server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=idle in=9 out=9$")
 
     def test_keep_alive(self, start_server, namespace, reference_program):
         """Keep-alive finds out that a peer is gone; how soon is up to the system, or to us here."""
@@ -173,4 +173,4 @@ class TestSilence:
             for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
                 its_end.setsockopt(socket.IPPROTO_TCP, option, 1)
         namespace.cut()
-        server.wait_for_log(r"^leave token=\S+ peer=\S+ why=error errno=E\w+ in=4 out=4$")
+        server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=E\w+ in=4 out=4$")

@@ -47,7 +47,7 @@ def test_every_event(server):
         {"event": "connect", "token": token, "peer": peer},
         {"event": "data", "token": token, "bytes": 5, "text": "hello"},
         {"event": "stop", "connections": 1},
-        {"event": "leave", "token": token, "peer": peer, "why": "end", "in": 5, "out": 5},
+        {"event": "disconnect", "token": token, "peer": peer, "reason": "end", "in": 5, "out": 5},
     ]
 
 
@@ -58,7 +58,8 @@ def test_every_byte(server):
         client.ping(ALL_BYTES)
         client.ping(b'","event":"forged"}\n{"event":"forged"}\n')
     lines = wait_for_events(server, 5)
-    assert [line["event"] for line in lines] == ["listening", "connect", "data", "data", "leave"]
+    events = [line["event"] for line in lines]
+    assert events == ["listening", "connect", "data", "data", "disconnect"]
     assert lines[2]["text"].encode("latin-1") == ALL_BYTES
     assert lines[3]["text"] == '","event":"forged"}\n{"event":"forged"}\n'
     assert all(byte == 0x0A or 0x20 <= byte <= 0x7E for byte in server.raw_log())
@@ -73,7 +74,7 @@ def test_long_chunk(server):
         with server.process.frozen():
             client.send(data)
         client.exchange(b"", shutdown=True, before=data)
-    server.wait_for_log(r'"event":"leave"')
+    server.wait_for_log(r'"event":"disconnect"')
     lines = server.log().splitlines(keepends=True)
     assert all(len(line) <= PIPE_BUF for line in lines)
     chunks = [line for line in events(server.log()) if line["event"] == "data"][1:]
@@ -88,7 +89,7 @@ def test_reset(server):
     client = server.connect()
     client.ping()
     client.reset()
-    assert wait_for_events(server, 4)[-1]["why"] == "reset"
+    assert wait_for_events(server, 4)[-1]["reason"] == "reset"
 
 
 @pytest.mark.requirement("REF-9")

@@ -14,11 +14,11 @@ from touchstone_conform.waiting import wait_until
 pytestmark = pytest.mark.reference
 
 PIPE_BUF = 4096
-FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 why=end in=0 out=0\n"
+FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 LINES = re.compile(
     rb"listening on \S+|connect token=\d+\.\d+ peer=\S+"
     rb'|data token=\d+\.\d+ bytes=\d+( omitted=\d+)? text="[ -~]*"'
-    rb"|leave token=\d+\.\d+ peer=\S+ why=(end|reset|idle|expired|error errno=E\w+)"
+    rb"|disconnect token=\d+\.\d+ peer=\S+ reason=(end|reset|idle|expired|error errno=E\w+)"
     rb" in=\d+ out=\d+"
     rb"|dropped lines=\d+|stop connections=\d+"
 )
@@ -36,7 +36,7 @@ def test_end(server):
         client.exchange(b"hello", shutdown=True)
         peer = f"127.0.0.1:{client.address[1]}"
     token = server.wait_for_log(rf"^connect token=(\d+\.\d+) peer={peer}$")[1]
-    server.wait_for_log(rf"^leave token={token} peer={peer} why=end in=5 out=5$")
+    server.wait_for_log(rf"^disconnect token={token} peer={peer} reason=end in=5 out=5$")
     assert server.log().startswith(f"listening on 127.0.0.1:{server.port}\n")
     assert server.log().count("\n") == 3
 
@@ -48,7 +48,7 @@ def test_reset(server):
     client.ping(b"abc")
     peer = f"127.0.0.1:{client.address[1]}"
     client.reset()
-    server.wait_for_log(rf"^leave token=\d+\.\d+ peer={peer} why=reset in=3 out=3$")
+    server.wait_for_log(rf"^disconnect token=\d+\.\d+ peer={peer} reason=reset in=3 out=3$")
 
 
 @pytest.mark.requirement("REF-9")
@@ -57,7 +57,9 @@ def test_reset_with_pending_output(server):
     client = server.connect(receive_buffer=4096)
     sent = client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
     client.reset()
-    left = server.wait_for_log(r"^leave token=\d+\.\d+ peer=\S+ why=reset in=(\d+) out=(\d+)$")
+    left = server.wait_for_log(
+        r"^disconnect token=\d+\.\d+ peer=\S+ reason=reset in=(\d+) out=(\d+)$"
+    )
     assert sent >= int(left[1]) > int(left[2]) > 0
 
 
@@ -70,7 +72,7 @@ def test_tokens_are_unique(server):
     assert wait_until(lambda: server.log().count("\nleave ") == 20, server.scaled(5))
     tokens = re.findall(r"^connect token=(\S+)", server.log(), re.MULTILINE)
     assert len(set(tokens)) == 20
-    assert re.findall(r"^leave token=(\S+)", server.log(), re.MULTILINE) == tokens
+    assert re.findall(r"^disconnect token=(\S+)", server.log(), re.MULTILINE) == tokens
 
 
 @pytest.mark.requirement("REF-9")
@@ -190,7 +192,7 @@ def test_a_poll_that_fails(server, attach_strace):
     with attach_strace("-e", "trace=poll,ppoll", "-e", "inject=poll,ppoll:error=EINTR:when=1"):
         with server.connect() as client:
             client.exchange(b"hello", shutdown=True)
-        server.wait_for_log(r"^dropped lines=1\nleave token=\S+ peer=\S+ why=end in=5 out=5$")
+        server.wait_for_log(r"^dropped lines=1\nleave token=\S+ peer=\S+ reason=end in=5 out=5$")
     assert server.log().count("\n") == 3
 
 

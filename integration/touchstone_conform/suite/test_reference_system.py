@@ -89,7 +89,7 @@ def test_a_socket_that_is_held_elsewhere(server):
         client.ping()
         with borrowed_socket(server.process, client.address):
             client.reset()
-            server.wait_for_log(r"^leave token=\S+ peer=\S+ why=reset ")
+            server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=reset ")
             used = server.process.cpu_seconds_during(0.5)
             assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
             with server.connect("newcomer") as newcomer:

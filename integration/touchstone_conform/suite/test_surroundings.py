@@ -10,7 +10,7 @@ from touchstone_conform.server import NotStarted, fill_in, run_to_end
 
 pytestmark = pytest.mark.process
 
-FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 why=end in=0 out=0\n"
+FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 
 
 def serve_some(server):
