@@ -25,6 +25,6 @@ foreach(name ${written})
     "${SCRATCH}/${name}" "${SOURCE}/${name}"
     RESULT_VARIABLE status)
   if(NOT status EQUAL 0)
-    message(FATAL_ERROR "${name} differs from the generated file; to update it: ${GENERATOR} ${SOURCE}")
+    message(FATAL_ERROR "${name} differs; to update it: ${GENERATOR} ${SOURCE}")
   endif()
 endforeach()

@@ -1,5 +1,5 @@
-/* For the build that counts coverage: _exit, which the second stop signal calls, would end the
- * server without writing down what was counted. The linker puts this in its place (--wrap). */
+/* For the build that counts coverage. The second stop signal calls _exit, which skips the handlers
+ * that write the counters. The linker replaces it by this one (--wrap). */
 
 int __llvm_profile_write_file(void);
 _Noreturn void __real__exit(int status);
