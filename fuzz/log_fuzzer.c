@@ -1,9 +1,9 @@
 /* Targets log_escape, and all functions that log a line, on a sink that fails.
  *
- * What is escaped is printable, and read back by JSON's rules, and those of C, it is the bytes that
- * it says it shows; the next one would not have fit. A line is one line, at most PIPE_BUF bytes,
- * whatever a client sends; and what the sink took is the whole lines, the counts of those that it
- * refused, and the pieces that it cut off, all in their order. */
+ * Escaped text is printable, decodes by the rules of JSON or C to the bytes that were shown, and
+ * the next byte would not have fit. Whatever a client sends, a line is one line of at most PIPE_BUF
+ * bytes. The sink receives, in order, whole lines, counts of lines that it refused, and the lines
+ * that it cut. */
 
 #include <limits.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 #define ROOM_MAX 300
 
-/* What a byte's escape takes: by the rules, two, a hexadecimal number, or itself. */
+/* The length of a byte's escape: two characters, a hexadecimal number, or the byte itself. */
 static size_t width_of(enum log_format format, uint8_t byte) {
     if (strchr("\"\\\n\r\t", byte) != NULL && byte != '\0') return 2;
     if (byte < ' ' || byte > '~') return format == LOG_JSON ? 6 : 4;
@@ -30,7 +30,7 @@ static unsigned digit(char c) {
     return (unsigned)(found - digits);
 }
 
-/* Reads one escape or plain byte, and moves on behind it. */
+/* Reads one escape or plain byte, and advances. */
 static uint8_t read_back(enum log_format format, const char **at) {
     const char *text = *at;
     CHECK(text[0] >= ' ' && text[0] <= '~' && text[0] != '"');
@@ -74,18 +74,18 @@ static void try_escape(struct input *in) {
 
 #define CALLS_MAX 32
 
-/* It takes a line whole, in part, or not at all, and knows what is due. */
+/* It takes a line whole, in part or not at all, and checks that it is the expected one. */
 struct sink {
     struct input *in;
     enum log_format format;
-    const char *due;      /* how the line begins; null: none is due */
-    const uint8_t *bytes; /* those that it shows; null if it shows none */
+    const char *due;      /* the beginning of the expected line; null: none */
+    const uint8_t *bytes; /* the bytes that the line shows; null: none */
     size_t length;
-    uint64_t refused; /* lines, since the last that was taken whole */
-    bool torn;        /* the last one that it took, it cut */
+    uint64_t refused; /* lines since the last one that was taken whole */
+    bool torn;        /* the last line was cut */
 };
 
-/* A notice says how many were refused, and ends a line that was cut. */
+/* A dropped line states how many were refused, and ends a line that was cut. */
 static void check_notice(const struct sink *sink, const char *line) {
     const char *begin = sink->format == LOG_JSON ? "{\"event\":\"dropped\",\"lines\":" //
                                                  : "dropped lines=";
@@ -97,7 +97,7 @@ static void check_notice(const struct sink *sink, const char *line) {
     CHECK(strcmp(end, sink->format == LOG_JSON ? "}\n" : "\n") == 0);
 }
 
-/* The bytes stand there, from the first on, and those that do not are counted. */
+/* The line shows the first bytes, and counts those that it omits. */
 static void check_bytes(const struct sink *sink, const char *line) {
     const char *at = strstr(line, sink->format == LOG_JSON ? "\"text\":\"" : "text=\"");
     const char *omitted = strstr(line, "omitted");
@@ -189,7 +189,7 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     CHECK(log->dropped == sink->refused);
 }
 
-/* The last bytes of the input are what clients send. */
+/* The last bytes of the input are the clients' data. */
 static void try_lines(struct input *in) {
     static const struct kernel_ops ops = {.log_write = log_write};
     struct sink sink = {.in = in, .format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT};
