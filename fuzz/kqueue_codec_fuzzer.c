@@ -58,8 +58,8 @@ static void try_receipt(struct input *in) {
     struct kqueue_record receipt = changes[0];
     receipt.flags = (uint32_t)input_number(in, UINT32_MAX);
     receipt.fault = (enum fault)(input_byte(in) % (FAULT_OTHER + 1));
-    enum fault said = kqueue_receipt(&changes[0], &receipt);
-    CHECK(said == (deletes && receipt.fault == FAULT_NOT_FOUND ? FAULT_NONE : receipt.fault));
+    enum fault returned = kqueue_receipt(&changes[0], &receipt);
+    CHECK(returned == (deletes && receipt.fault == FAULT_NOT_FOUND ? FAULT_NONE : receipt.fault));
 }
 
 static void try_event(struct input *in) {

@@ -86,7 +86,7 @@ struct sink {
 };
 
 /* A dropped line states how many were refused, and ends a line that was cut. */
-static void check_notice(const struct sink *sink, const char *line) {
+static void check_dropped(const struct sink *sink, const char *line) {
     const char *begin = sink->format == LOG_JSON ? "{\"event\":\"dropped\",\"lines\":" //
                                                  : "dropped lines=";
     char *end;
@@ -125,12 +125,12 @@ static void check_line(const struct sink *sink, const char *line, size_t length)
 static struct result log_write(void *self, const char *line, size_t length) {
     struct sink *sink = self;
     char text[PIPE_BUF + 1];
-    bool notice = sink->refused > 0;
+    bool dropped = sink->refused > 0;
     CHECK(length > 1 && length <= PIPE_BUF && sink->due != NULL);
     memcpy(text, line, length);
     text[length] = '\0';
-    if (notice)
-        check_notice(sink, text);
+    if (dropped)
+        check_dropped(sink, text);
     else
         check_line(sink, text, length);
     uint8_t what = input_byte(sink->in);
@@ -139,12 +139,12 @@ static struct result log_write(void *self, const char *line, size_t length) {
     bool whole = !blocks && taken == length;
     if (!blocks) sink->torn = !whole;
     sink->refused = whole ? 0 : sink->refused + 1;
-    if (!whole || !notice) sink->due = NULL;
+    if (!whole || !dropped) sink->due = NULL;
     if (blocks) return (struct result){.fault = FAULT_WOULD_BLOCK};
     return (struct result){.value = (int64_t)taken};
 }
 
-static struct connection leaver(struct input *in, const struct endpoint *peer) {
+static struct connection ended(struct input *in, const struct endpoint *peer) {
     struct connection c = {.state = CONNECTION_DONE, .peer = *peer};
     c.received = input_number(in, UINT64_MAX - 1);
     if (c.received > 0) c.pending.write = (uint32_t)(input_byte(in) % 2);
@@ -182,7 +182,7 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     if (what == STOP) log_stop(log, token.slot);
     if (what == LISTENING) log_listening(log, &peer);
     if (what == LEAVE) {
-        struct connection connection = leaver(in, &peer);
+        struct connection connection = ended(in, &peer);
         log_disconnect(log, token, &connection);
     }
     CHECK(sink->due == NULL);

@@ -221,9 +221,9 @@ static void endless_eintr_from_accept_does_not_prevent_the_stop(void **state) {
  *     connect    wait(301), interrupted    wait(0), full:          wait(0), complete:
  *                no sweep                  no sweep                sweep closes CLIENT */
 static void idle_clients_are_closed_only_after_a_complete_wait(void **state) {
-    static struct token nobody[POLLER_EVENTS_MAX];
+    static struct token unissued[POLLER_EVENTS_MAX];
     for (size_t i = 0; i < POLLER_EVENTS_MAX; i++)
-        nobody[i] = (struct token){.slot = 2, .generation = 0};
+        unissued[i] = (struct token){.slot = 2, .generation = 0};
     begin_with_a_client((struct server_options){.idle_timeout_ms = 300});
 
     fake.after_ms = 500;
@@ -232,11 +232,11 @@ static void idle_clients_are_closed_only_after_a_complete_wait(void **state) {
     assert_int_equal(fake.timeout_ms, 301);
     assert_int_equal(fake.closed[CLIENT], 0);
 
-    assert_int_equal(step(nobody, POLLER_EVENTS_MAX), SERVER_RUNNING);
+    assert_int_equal(step(unissued, POLLER_EVENTS_MAX), SERVER_RUNNING);
     assert_int_equal(fake.timeout_ms, 0);
     assert_int_equal(fake.closed[CLIENT], 0);
 
-    assert_int_equal(step(nobody, POLLER_EVENTS_MAX - 1), SERVER_RUNNING);
+    assert_int_equal(step(unissued, POLLER_EVENTS_MAX - 1), SERVER_RUNNING);
     assert_int_equal(fake.closed[CLIENT], 1);
 }
 

@@ -24,15 +24,15 @@
 
 static const char usage[] =
     "usage: load WORKLOAD --port N [OPTION N]...\n"
-    "  ping     messages of --size bytes, --depth of them under way on each connection\n"
-    "  stream   bytes without end, written and read at the same time\n"
+    "  ping     messages of --size bytes, --depth of them in flight on each connection\n"
+    "  stream   an endless stream, written and read at the same time\n"
     "  churn    connections that send one message, get their answer and close\n"
-    "  stall    bytes without end, written until nothing goes any more, and never read\n"
+    "  stall    an endless stream, written until the socket is full, never read\n"
     "options: --connections 1, --size 64, --depth 1, and\n"
-    "  --idle 0       more connections that got one answer and then say nothing\n"
-    "  --ms 1000      how long it runs\n"
-    "  --patience 10  seconds without any answer that are too many\n"
-    "Exit status: 0 every byte was right; 1 one was not, or an answer did not come; 2 usage.\n";
+    "  --idle 0       additional connections that get one answer and then stay idle\n"
+    "  --ms 1000      duration\n"
+    "  --timeout 10   seconds without an answer until the run fails\n"
+    "Exit status: 0 every answer was right; 1 one was wrong or missing; 2 bad usage.\n";
 
 #define CLIENTS_MAX 65536u
 #define EVENTS_MAX 256
@@ -62,8 +62,8 @@ struct client {
 
 static struct {
     enum workload workload;
-    uint64_t port, connections, size, depth, idle, ms, patience;
-} command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .patience = 10};
+    uint64_t port, connections, size, depth, idle, ms, timeout;
+} command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .timeout = 10};
 
 static struct client clients[CLIENTS_MAX];
 static size_t client_count;
@@ -238,7 +238,7 @@ static void step(void) {
     int ready = epoll_wait(queue, events, EVENTS_MAX, 50);
     uint64_t now = now_ns();
     if (ready > 0) last_ns = now;
-    if (now - last_ns > command.patience * 1000000000u && outstanding > 0 &&
+    if (now - last_ns > command.timeout * 1000000000u && outstanding > 0 &&
         command.workload != STALL)
         fail(waiting_client(), "no answer came in time");
     for (int i = 0; i < ready; i++) {
@@ -297,10 +297,10 @@ static uint64_t *option_named(const char *name) {
     const struct {
         const char *name;
         uint64_t *value;
-    } options[] = {{"--port", &command.port},        {"--connections", &command.connections},
-                   {"--size", &command.size},        {"--depth", &command.depth},
-                   {"--idle", &command.idle},        {"--ms", &command.ms},
-                   {"--patience", &command.patience}};
+    } options[] = {{"--port", &command.port},      {"--connections", &command.connections},
+                   {"--size", &command.size},      {"--depth", &command.depth},
+                   {"--idle", &command.idle},      {"--ms", &command.ms},
+                   {"--timeout", &command.timeout}};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (strcmp(options[i].name, name) == 0) return options[i].value;
     quit(name, "is no option");
