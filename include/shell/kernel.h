@@ -8,6 +8,9 @@
 /* Memory is given back in multiples of this: the largest page size in use. */
 #define KERNEL_MEMORY_UNIT 65536u
 
+/* The longest line of the log: what any pipe takes whole (source: POSIX, PIPE_BUF). */
+#define KERNEL_LINE_BYTES 512
+
 /* The port: all that the server asks of an operating system while it serves, at the line of system
  * calls. The real kernels and the simulated one fill in this table; the server never knows which it
  * has. No entry blocks but epoll_wait and kevent.
@@ -43,8 +46,8 @@ struct kernel_ops {
     /* Milliseconds of a clock that never goes back. */
     uint64_t (*clock_ms)(void *self);
 
-    /* Writes one line, of at most PIPE_BUF bytes, to the log. A fault, at once, if it would block;
-     * a value below `length` if there was no room for the rest. */
+    /* Writes one line, of at most KERNEL_LINE_BYTES, to the log. A fault, at once, if it would
+     * block; a value below `length` if there was no room for the rest. */
     struct result (*log_write)(void *self, const char *line, size_t length);
 };
 

@@ -11,8 +11,8 @@ enum log_level {
 
 enum log_format { LOG_TEXT, LOG_JSON };
 
-/* The log: one line an event, written in one call of at most PIPE_BUF bytes, so that a line is
- * whole or not there. A line that cannot be written at once is dropped and counted, and the next
+/* The log: one line an event, written in one call of at most KERNEL_LINE_BYTES, so that a line
+ * is whole or not there. A line that cannot be written at once is dropped and counted, and the next
  * that can be is preceded by the count: the log never holds up the service.
  *
  * Each function shows its line as text; as JSON it is an object with the same names, and `event`.

@@ -1,6 +1,5 @@
 #include "shell/log.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,7 +12,7 @@
 struct line {
     bool json;
     size_t length;
-    char bytes[PIPE_BUF];
+    char bytes[KERNEL_LINE_BYTES];
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...) {
@@ -131,7 +130,7 @@ size_t log_escape(enum log_format format, const uint8_t *bytes, size_t length, c
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length) {
     if (log->level < LOG_CHUNKS) return;
     struct line line;
-    char text[PIPE_BUF - DATA_FRAME_BYTES];
+    char text[KERNEL_LINE_BYTES - DATA_FRAME_BYTES];
     size_t shown = log_escape(log->format, bytes, length, text, sizeof text);
     begin(&line, log, "data");
     add_token(&line, token);

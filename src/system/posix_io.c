@@ -1,5 +1,7 @@
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,11 +14,6 @@
 
 #include "posix.h"
 #include "system/system.h"
-
-struct result posix_result(int64_t value) {
-    if (value >= 0) return (struct result){.value = value, .fault = FAULT_NONE};
-    return (struct result){.fault = posix_fault(errno), .raw = errno};
-}
 
 bool posix_switch_on(int descriptor, int level, int option) {
     int on = 1;
@@ -76,6 +73,8 @@ struct result posix_close_descriptor(void *self, int32_t descriptor) {
 void posix_release(void *self, uint8_t *memory, size_t length) {
     madvise(memory, length, MADV_DONTNEED);
 }
+
+static_assert(KERNEL_LINE_BYTES <= PIPE_BUF, "a pipe takes a line whole");
 
 uint64_t posix_clock_ms(void *self) {
     struct timespec now;
