@@ -6,7 +6,7 @@
 
 #include "shell/text.h"
 
-/* More than a line with the longest numbers needs beside its text. */
+/* More than the longest data line needs besides its text. */
 #define DATA_FRAME_BYTES 192
 
 struct line {
@@ -47,7 +47,7 @@ static void add_peer(struct line *line, const struct endpoint *peer) {
     add_word(line, "peer", text);
 }
 
-/* Writes a line whole, or says that it could not. */
+/* Writes a line; false unless all of it was written. */
 static bool put(struct log *log, struct line *line) {
     add(line, line->json ? "}\n" : "\n");
     struct result result = log->kernel.ops->log_write(log->kernel.self, line->bytes, line->length);
@@ -56,11 +56,11 @@ static bool put(struct log *log, struct line *line) {
     return whole;
 }
 
-static bool put_notice(struct log *log) {
+static bool put_dropped(struct log *log) {
     struct line line;
     begin(&line, log, "dropped");
     add_number(&line, "lines", log->dropped);
-    if (log->torn) { /* what was left behind becomes a line of its own */
+    if (log->torn) { /* ends the partial line */
         memmove(line.bytes + 1, line.bytes, line.length++);
         line.bytes[0] = '\n';
     }
@@ -70,7 +70,7 @@ static bool put_notice(struct log *log) {
 }
 
 static void finish(struct log *log, struct line *line) {
-    bool caught_up = log->dropped == 0 || put_notice(log);
+    bool caught_up = log->dropped == 0 || put_dropped(log);
     if (!caught_up || !put(log, line)) log->dropped++;
 }
 
@@ -100,11 +100,11 @@ void log_stop(struct log *log, uint32_t connections) {
     finish(log, &line);
 }
 
-/* The longest escape, \u001b, and the final 0. */
+/* The longest escape, \u001b, and the terminating null. */
 #define ESCAPE_BYTES 7
 
 static size_t escape_byte(enum log_format format, uint8_t byte, char text[ESCAPE_BYTES]) {
-    static const char letters[] = "\"\"\\\\\nn\rr\tt"; /* pairs: a byte and its letter */
+    static const char letters[] = "\"\"\\\\\nn\rr\tt"; /* pairs of a byte and its letter */
     for (size_t i = 0; letters[i] != '\0'; i += 2) {
         if (byte == (uint8_t)letters[i])
             return (size_t)snprintf(text, ESCAPE_BYTES, "\\%c", letters[i + 1]);

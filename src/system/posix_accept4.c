@@ -1,4 +1,4 @@
-/* accept where accept4 exists and a new socket has the listener's options (Linux). */
+/* accept for systems with accept4 where a new socket inherits the listener's options (Linux). */
 #include <sys/socket.h>
 
 #include "posix.h"

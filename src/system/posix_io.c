@@ -58,7 +58,7 @@ struct result posix_shutdown(void *self, int32_t descriptor) {
     return posix_result(shutdown(descriptor, SHUT_WR));
 }
 
-/* Exact only because urgent data are in line (SO_OOBINLINE): else it counts up to their mark. */
+/* Exact only because urgent data are in line (SO_OOBINLINE): otherwise it counts up to the mark. */
 struct result posix_unread(void *self, int32_t descriptor) {
     int count = 0;
     struct result result = posix_result(ioctl(descriptor, FIONREAD, &count));
@@ -91,8 +91,8 @@ void system_open_log(void) {
     if (terminal >= 0) log_descriptor = terminal;
 }
 
-/* The descriptor may be shared with the shell that started us, so it is not made non-blocking. A
- * pipe that poll calls writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
+/* The open file description may be shared with the parent process, so it is not made non-blocking.
+ * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
 struct result posix_log_write(void *self, const char *line, size_t length) {
     struct pollfd sink = {.fd = log_descriptor, .events = POLLOUT};
     int ready = poll(&sink, 1, 0);

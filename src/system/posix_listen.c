@@ -23,7 +23,7 @@ static int open_listener(const struct addrinfo *address) {
         bind(descriptor, address->ai_addr, address->ai_addrlen) == 0 &&
         listen(descriptor, SOMAXCONN) == 0)
         return descriptor;
-    return -1; /* the process ends now, and so does the descriptor */
+    return -1; /* the process exits now, which closes the descriptor */
 }
 
 bool system_resolve(const char *host, uint16_t port, struct addrinfo **address,
@@ -43,7 +43,7 @@ struct result system_listen(struct addrinfo *address) {
     return result;
 }
 
-/* The first descriptor that is passed (source: sd_listen_fds(3)). */
+/* The first passed descriptor (source: sd_listen_fds(3)). */
 #define ACTIVATED 3
 
 struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
@@ -59,7 +59,7 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "LISTEN_FDS is '%.20s', expected 1", count);
     else if (getsockopt(ACTIVATED, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
              !listening || !prepare(ACTIVATED))
-        snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is no listening TCP socket");
+        snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is not a listening TCP socket");
     else
         return posix_result(ACTIVATED);
     return (struct result){.fault = FAULT_OTHER};
