@@ -64,8 +64,10 @@ struct server {
 };
 
 /* Bytes of zeroed memory that server_init requires. It is address space: pages that no client
- * needs are never touched. */
-size_t server_memory_needed(const struct server_options *options);
+ * needs are never touched. On a 32-bit system the result may be more than it can address.
+ *
+ * requires  slot_count <= INT32_MAX: then the result does not wrap */
+uint64_t server_memory_needed(const struct server_options *options);
 
 /* Initialises a server for `listener`, a non-blocking listening socket, that runs until `stop`
  * becomes readable.

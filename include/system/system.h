@@ -52,7 +52,7 @@ struct result system_local_endpoint(int32_t descriptor, struct endpoint *endpoin
 
 /* Reserves zeroed memory as address space, aligned to KERNEL_MEMORY_UNIT; null if that fails. It is
  * never freed. */
-uint8_t *system_reserve(size_t length);
+uint8_t *system_reserve(uint64_t length);
 
 /* The real kernel's table; it has no state. */
 extern const struct kernel_ops system_kernel;

@@ -15,14 +15,15 @@
 
 #define NEVER UINT64_MAX
 
-static size_t area_bytes(const struct server_options *options) {
-    size_t units = (options->buffer_bytes + (size_t)KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT;
+static uint64_t area_bytes(const struct server_options *options) {
+    uint64_t units =
+        (options->buffer_bytes + (uint64_t)KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT;
     return units * KERNEL_MEMORY_UNIT;
 }
 
 /* An area and a connection for each slot, and the scratch area. */
-size_t server_memory_needed(const struct server_options *options) {
-    size_t slot_bytes = area_bytes(options) + sizeof(struct connection);
+uint64_t server_memory_needed(const struct server_options *options) {
+    uint64_t slot_bytes = area_bytes(options) + sizeof(struct connection);
     return options->slot_count * slot_bytes + area_bytes(options);
 }
 
@@ -336,7 +337,7 @@ struct result server_init(struct server *s, struct poller poller, struct log *lo
                          .sweep_ms = NEVER,
                          .drain_ms = NEVER,
                          .areas = memory,
-                         .area_bytes = area_bytes(options)};
+                         .area_bytes = (size_t)area_bytes(options)};
     s->scratch = memory + options->slot_count * s->area_bytes;
     s->connections = (struct connection *)(void *)(s->scratch + s->area_bytes);
     struct result result =

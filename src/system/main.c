@@ -93,7 +93,7 @@ static struct server_options size_server(const struct options *options) {
 }
 
 static uint8_t *reserve(const struct server_options *options) {
-    size_t length = server_memory_needed(options);
+    uint64_t length = server_memory_needed(options);
     uint8_t *memory = system_reserve(length);
     if (memory == NULL)
         fail(STATUS_CANNOT_RUN,

@@ -57,10 +57,11 @@ uint32_t system_raise_descriptor_limit(void) {
 }
 
 /* Reserves more than `length`, for the alignment: it is only address space. */
-uint8_t *system_reserve(size_t length) {
+uint8_t *system_reserve(uint64_t length) {
     if (length > SIZE_MAX - KERNEL_MEMORY_UNIT) return NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | posix_reserve_flag;
-    void *memory = mmap(NULL, length + KERNEL_MEMORY_UNIT, PROT_READ | PROT_WRITE, flags, -1, 0);
+    size_t reserved = (size_t)length + KERNEL_MEMORY_UNIT;
+    void *memory = mmap(NULL, reserved, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
     size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
     return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);

@@ -92,8 +92,9 @@ static struct result begin(struct server_options options) {
     options.connections_max = SLOTS;
     options.buffer_bytes = 16;
     event_log = (struct log){.kernel = poller.kernel, .level = LOG_QUIET};
-    size_t needed = server_memory_needed(&options);
-    size_t whole = (needed + KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT * KERNEL_MEMORY_UNIT;
+    uint64_t needed = server_memory_needed(&options);
+    size_t whole =
+        (size_t)(needed + KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT * KERNEL_MEMORY_UNIT;
     memory = aligned_alloc(KERNEL_MEMORY_UNIT, whole);
     assert_non_null(memory);
     memset(memory, 0, whole);

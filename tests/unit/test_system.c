@@ -39,6 +39,7 @@ static void memory_is_aligned_and_zeroed(void **state) {
 }
 
 static void memory_beyond_all_addresses_is_refused(void **state) {
+    assert_null(system_reserve(UINT64_MAX));
     assert_null(system_reserve(SIZE_MAX));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT));
