@@ -271,14 +271,20 @@ static void end_drain(struct server *s) {
     }
 }
 
-/* Scans all connections for idle ones, so that a message costs only the store of its time. */
-static void sweep(struct server *s) {
+static uint32_t idle_ms(const struct server *s, const struct connection *c) {
+    return (uint32_t)s->now_ms - c->progress_ms;
+}
+
+/* Scans all connections for idle ones, so that a message costs only the store of its time. After a
+ * full wait one that seems idle may be ready without a report, and is served first. */
+static void sweep(struct server *s, bool full) {
     uint32_t limit = s->options.idle_timeout_ms;
     uint32_t longest = 0;
     for (uint32_t i = 0; i < s->slots_used; i++) {
         struct connection *c = &s->connections[i];
-        uint32_t idle = (uint32_t)s->now_ms - c->progress_ms;
+        if (full && c->state == CONNECTION_OPEN && idle_ms(s, c) > limit) serve(s, c);
         if (c->state == CONNECTION_CLOSED) continue;
+        uint32_t idle = idle_ms(s, c);
         if (idle > limit)
             expire(s, c, CONNECTION_IDLE);
         else if (idle > longest)
@@ -300,11 +306,11 @@ static void dispatch(struct server *s, struct token token) {
         begin_drain(s);
 }
 
-/* No connection is idle before a wait has reported all ready ones: after a pause of the process it
- * may be interrupted first, or more may be ready than it reports at a time. */
-static void check_deadlines(struct server *s, bool all_told) {
+/* After an interrupted wait no connection is known to be idle: the process may have been paused. */
+static void check_deadlines(struct server *s, struct result waited) {
+    bool full = waited.value == POLLER_EVENTS_MAX;
     if (s->now_ms >= s->retry_ms) resume_accepting(s);
-    if (s->now_ms >= s->sweep_ms && all_told) sweep(s);
+    if (s->now_ms >= s->sweep_ms && waited.fault == FAULT_NONE) sweep(s, full);
     if (s->now_ms >= s->drain_ms) end_drain(s);
 }
 
@@ -317,7 +323,7 @@ enum server_status server_step(struct server *s) {
     if (next_deadline(s) != NEVER) read_clock(s);
     for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
         dispatch(s, s->ready[i].token);
-    check_deadlines(s, waited.fault == FAULT_NONE && waited.value < POLLER_EVENTS_MAX);
+    check_deadlines(s, waited);
     if (s->drain_ms == NEVER || s->connected > 0) return SERVER_RUNNING;
     return s->lossy ? SERVER_STOPPED_SHORT : SERVER_STOPPED;
 }

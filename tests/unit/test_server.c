@@ -203,8 +203,9 @@ static void interruptions_without_end_do_not_keep_it_from_stopping(void **state)
     assert_int_equal(world.closed[LISTENER], 1);
 }
 
-/* Interrupted, or with as many events as one wait may tell of, a wait may have left a client out
- * that is not idle at all. */
+/* After an interrupted wait a client may be ready. But a deadline does not depend on quiet: every
+ * wait may report as many events as it can (see also connection_with_unreported_input_is_not_idle).
+ */
 static void nobody_is_idle_before_all_are_told(void **state) {
     static struct token nobody[POLLER_EVENTS_MAX];
     for (size_t i = 0; i < POLLER_EVENTS_MAX; i++)
@@ -219,9 +220,6 @@ static void nobody_is_idle_before_all_are_told(void **state) {
 
     assert_int_equal(step(nobody, POLLER_EVENTS_MAX), SERVER_RUNNING);
     assert_int_equal(world.timeout_ms, 0);
-    assert_int_equal(world.closed[CLIENT], 0);
-
-    assert_int_equal(step(nobody, POLLER_EVENTS_MAX - 1), SERVER_RUNNING);
     assert_int_equal(world.closed[CLIENT], 1);
 }
 
