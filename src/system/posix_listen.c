@@ -14,6 +14,13 @@ static bool prepare(int descriptor) {
     return posix_switch_on(descriptor, SOL_SOCKET, SO_REUSEADDR) && posix_prepare(descriptor);
 }
 
+bool posix_listener_inherited;
+
+static bool adopt(int descriptor) {
+    posix_listener_inherited = true;
+    return prepare(descriptor);
+}
+
 /* Opens a listening socket; -1 with errno if that fails. */
 static int open_listener(const struct addrinfo *address) {
     bool is_v6 = address->ai_family == AF_INET6;
@@ -58,7 +65,7 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
     if (strcmp(count, "1") != 0)
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "LISTEN_FDS is '%.20s', expected 1", count);
     else if (getsockopt(ACTIVATED, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
-             !listening || !prepare(ACTIVATED))
+             !listening || !adopt(ACTIVATED))
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is not a listening TCP socket");
     else
         return posix_result(ACTIVATED);
