@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ class Parser(argparse.ArgumentParser):
         self.doc = doc
 
     def error(self, message):
+        message = re.sub(r"^argument \S+: ", "", message)
+        message = re.sub(r"invalid choice: ('.*') \(choose from (.*)\)",
+                         r"unknown argument \1, expected \2", message)
+        message = re.sub(r"unrecognized arguments: (\S+).*", r"unknown argument '\1'", message)
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog.split(' ')[0]} --help)\n")
 
     def format_help(self):
@@ -56,17 +61,30 @@ def _interrupt(*_):
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a number from 1 on")
-    return number
+    return _number(text, 1)
 
 
 def natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a number from 0 on")
-    return number
+    return _number(text, 0)
+
+
+def _number(text, least):
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a number from {least} on")
+    return int(text)
+
+
+def one_of(names):
+    """An argument that is one of these."""
+    names = list(names)
+
+    def check(text: str) -> str:
+        if text not in names:
+            expected = ", ".join(names)
+            raise argparse.ArgumentTypeError(f"unknown argument '{text}', expected {expected}")
+        return text
+
+    return check
 
 
 def say(*text):
