@@ -129,3 +129,12 @@ def output_of(arguments, cwd=None, **options) -> str:
         shown = " ".join(map(str, arguments))
         raise CannotRun(f"status {done.returncode}: {shown}\n{done.stdout}")
     return done.stdout
+
+
+def pytest(folder: str, *options) -> int:
+    """Runs the tests of a folder with the packages of .venv; with JUNIT set, the results are also
+    written there. Gives pytest's status."""
+    junit = [f"--junitxml={os.environ['JUNIT']}"] if os.environ.get("JUNIT") else []
+    python = tree.TOP / ".venv" / "bin" / "python"
+    arguments = [python, "-m", "pytest", folder, *junit, *options]
+    return subprocess.run(list(map(str, arguments)), cwd=tree.TOP, env=environment()).returncode

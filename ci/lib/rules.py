@@ -5,6 +5,7 @@ Each complaint is a line `path:line: what is wrong (expected: …) [code]`.
 
 from __future__ import annotations
 
+import functools
 import re
 
 from . import tree
@@ -38,6 +39,8 @@ COMMENT_OR_STRING = re.compile(
 
 
 class File:
+    """A text file of the tree, read once."""
+
     def __init__(self, root, path):
         self.path = path
         self.text = (root / path).read_text(encoding="utf-8")
@@ -46,7 +49,7 @@ class File:
         self.is_code = self.is_c or path.endswith(CODE)
         self.is_code = self.is_code or path.startswith("ci/")
 
-    @property
+    @functools.cached_property
     def bare_lines(self):
         """The lines of a C file, its comments blanked; line numbers stay."""
 
