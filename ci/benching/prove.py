@@ -85,7 +85,7 @@ def it_notices(bench, defect, workload, options, demanded, say):
     command = f"{GALLERY} --defect {defect}"
     with servers.Server(defect, command, bench.server_core) as server:
         try:
-            with Load(server, bench.load_core, workload, MOMENT_S, patience=1, **options) as load:
+            with Load(server, bench.load_core, workload, MOMENT_S, timeout=1, **options) as load:
                 load.run()
         except WrongAnswer as error:
             demand(any(each in str(error) for each in demanded.split("|")), str(error))
