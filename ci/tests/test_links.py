@@ -44,7 +44,7 @@ def test_links_of_a_page_resolve(page):
 
 
 def test_a_broken_link_is_found(tmp_path):
-    """A file that does not exist, and a heading that is not there; not what is code or elsewhere."""
+    """A file or a heading that does not exist; not what is code or on another site."""
     page = tmp_path / "page.md"
     page.write_text(
         "# One: two\n[a](page.md) [b](#one-two) [c](none.md) [d](page.md#three)\n"
