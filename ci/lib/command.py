@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,22 +52,23 @@ def main(run, parser: Parser):
 
 
 def _interrupt(*_):
+    end_children()
     raise KeyboardInterrupt
 
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a number from 1 on")
-    return number
+    return _at_least(1, text)
 
 
 def natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a number from 0 on")
-    return number
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"'{text}', expected a number from {least} on")
+    return int(text)
 
 
 def say(*text):
@@ -86,22 +88,62 @@ def require(what: str):
         raise CannotRun(f"ci/deps {what} failed with status {done.returncode}")
 
 
+def in_venv(what: str):
+    """Goes on in .venv's Python, beside the packages that a verb imports."""
+    require(what)
+    venv = tree.TOP / ".venv"
+    if not os.path.samefile(sys.prefix, venv):
+        python = str(venv / "bin" / "python")
+        os.execv(python, [python, *sys.argv])
+
+
 def environment(**more) -> dict:
     """Ours, less what an outer run wants of its own results."""
     kept = {name: value for name, value in os.environ.items() if name != "JUNIT"}
     return {**kept, **{name: str(value) for name, value in more.items()}}
 
 
-def run(arguments, cwd=None, **options) -> subprocess.CompletedProcess:
-    """Runs a program to its end, with its output, stdout and stderr in one, as text."""
-    options = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
+# What run() has started and not seen the end of: each leads a process group.
+_children: set[subprocess.Popen] = set()
+
+
+def end_children():
+    """Ends whatever run() has started, with all that it started."""
+    for each in list(_children):
+        end_group(each)
+
+
+def end_group(process: subprocess.Popen):
+    """Ends a process that leads its group, and what it started there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.CompletedProcess:
+    """Runs a program to its end, with its output as text, stdout and stderr in one unless told. What
+    it started ends with us; after `timeout` seconds, subprocess.TimeoutExpired."""
+    source = subprocess.DEVNULL if input is None else subprocess.PIPE
+    options = {"env": environment(), "stdin": source, "text": True, **options}
+    if options["text"]:
+        options["errors"] = "replace"
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
+    arguments = [str(each) for each in arguments]
     try:
-        return subprocess.run(
-            [str(each) for each in arguments], cwd=cwd or tree.TOP, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", **options,
+        process = subprocess.Popen(
+            arguments, cwd=cwd or tree.TOP, start_new_session=True, **options
         )
     except FileNotFoundError as error:
         raise CannotRun(f"cannot start {arguments[0]}: {error.strerror}") from None
+    with process:
+        _children.add(process)
+        try:
+            outputs = process.communicate(input, timeout)
+        except BaseException:
+            end_group(process)
+            raise
+        finally:
+            _children.discard(process)
+    return subprocess.CompletedProcess(arguments, process.returncode, *outputs)
 
 
 def output_of(arguments, cwd=None, **options) -> str:
@@ -109,5 +151,6 @@ def output_of(arguments, cwd=None, **options) -> str:
     done = run(arguments, cwd, **options)
     if done.returncode != 0:
         shown = " ".join(map(str, arguments))
-        raise CannotRun(f"status {done.returncode}: {shown}\n{done.stdout}")
+        output = [each for each in (done.stdout, done.stderr) if each and isinstance(each, str)]
+        raise CannotRun("\n".join([f"status {done.returncode}: {shown}", *output]))
     return done.stdout
