@@ -14,6 +14,9 @@ from . import tree
 PASSED, FAILED, USAGE, CANNOT_RUN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
 
+# What a program gets to end by itself.
+GRACE_S = 5
+
 
 class CannotRun(Exception):
     """The environment is at fault: nothing is known about what was to be checked."""
@@ -35,8 +38,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(run, parser: Parser):
     """Runs a verb: `run(options)` returns true or None if all holds, false if not, or a status."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    end_at_signals()
     options = parser.parse_args()
     options.error = parser.error
     try:
@@ -51,8 +53,15 @@ def main(run, parser: Parser):
     sys.exit(FAILED if result is False else result)
 
 
-def _interrupt(*_):
-    end_children()
+def end_at_signals(handler=None):
+    """SIGTERM and SIGINT end us, by KeyboardInterrupt, and all that run() has started."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler or end_all)
+
+
+def end_all(*_):
+    for each in list(_children):
+        _signal_group(each, signal.SIGTERM)
     raise KeyboardInterrupt
 
 
@@ -107,21 +116,23 @@ def environment(**more) -> dict:
 _children: set[subprocess.Popen] = set()
 
 
-def end_children():
-    """Ends whatever run() has started, with all that it started."""
-    for each in list(_children):
-        end_group(each)
+def _end_group(process: subprocess.Popen):
+    """Ends a process and what it started; one that catches SIGTERM has a while to end its own."""
+    if process.poll() is None:
+        _signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    _signal_group(process, signal.SIGKILL)
 
 
-def end_group(process: subprocess.Popen):
-    """Ends a process that leads its group, and what it started there."""
+def _signal_group(process: subprocess.Popen, number: int):
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
 
 
 def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.CompletedProcess:
-    """Runs a program to its end, with its output as text, stdout and stderr in one unless told. What
-    it started ends with us; after `timeout` seconds, subprocess.TimeoutExpired."""
+    """Runs a program to its end; its output is text, stdout and stderr in one unless told. What it
+    started ends with it; after `timeout` seconds, subprocess.TimeoutExpired."""
     source = subprocess.DEVNULL if input is None else subprocess.PIPE
     options = {"env": environment(), "stdin": source, "text": True, **options}
     if options["text"]:
@@ -138,10 +149,8 @@ def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.
         _children.add(process)
         try:
             outputs = process.communicate(input, timeout)
-        except BaseException:
-            end_group(process)
-            raise
         finally:
+            _end_group(process)
             _children.discard(process)
     return subprocess.CompletedProcess(arguments, process.returncode, *outputs)
 

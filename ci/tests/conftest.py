@@ -7,10 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib import defects, tree  # noqa: E402
+from lib import command, defects, tree  # noqa: E402
 
 
 def pytest_configure(config):
+    command.end_at_signals()
     config.addinivalue_line("markers", "slow: takes more than some seconds")
 
 

@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from lib import command, defects, tree
+from lib import build, command, defects, tree
 from lib.fuzz import checks, corpora, engines, hunt, oss_fuzz, reached, targets
 
 pytestmark = pytest.mark.slow
@@ -45,10 +45,11 @@ def test_a_seeded_defect_is_found_and_replayed(copy):
         in_simulator = [scenario, "run", "--oracle-only", folder / "finding.scenario"]
         assert copy.run(in_simulator).returncode == command.FAILED
     # Over real sockets, and on the server as it is: the scenario is one, and nothing is wrong.
-    sockets = folder / "sockets.scenario"
-    judge = ["ci/conform", "reference", "release", "gcc", "--replay", sockets]
-    done = command.run(judge)
-    assert done.returncode == command.PASSED, done.stdout
+    server = build.make(build.configure("release", "gcc"), "touchstone") / "touchstone"
+    command.output_of(
+        [tree.TOP / ".venv" / "bin" / "touchstone-conform", "--replay",
+         folder / "sockets.scenario", "--", server, "--listen", "127.0.0.1:{port}"]
+    )
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -27,8 +27,8 @@ class Load:
         self.what = " ".join(map(str, arguments))
         nice = ["nice", "-n", "19"] if behind else []
         self.process = subprocess.Popen(
-            machine.pinned(core, [*nice, servers.path_of("load"), *arguments]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            machine.pinned(core, [*nice, servers.path_of("load"), *arguments]), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
 
     def __enter__(self):

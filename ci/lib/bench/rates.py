@@ -49,7 +49,8 @@ def build_all(names):
 
 def mean_calls():
     """Of server_fuzzer's corpus: inputs that do little would make any rate."""
-    found = json.loads(command.output_of([BENCH / "calls", *targets.inputs(targets.Target(SERVER).corpus)]))
+    inputs = targets.inputs(targets.Target(SERVER).corpus)
+    found = json.loads(command.output_of([BENCH / "calls", *inputs]))
     if min(found["epoll"], found["kqueue"]) < CALLS_MIN:
         raise command.CannotRun(f"the corpus makes too few calls: {found} (at least {CALLS_MIN})")
     return found

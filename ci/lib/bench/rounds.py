@@ -74,7 +74,7 @@ class Bench:
     def calls(self, chosen):
         """{point: {server: {call: how many a unit}}}; none where we may not trace a process."""
         if not may_trace():
-            command.progress("system calls are not counted: strace may not attach to a process here")
+            command.progress("system calls are not counted: strace may not attach here")
             return {}
         return {
             point.name: {name: self.count_calls(point, name) for name in self.names(point.only)}

@@ -32,7 +32,8 @@ class File:
             inside = [each for each in branches if each.is_condition and each.is_within(record)]
             inside.sort(key=lambda each: each.place)
             if len(inside) != len(record[-1]):
-                raise command.CannotRun(f"{self.path}:{record[0]}: conditions do not fit llvm-cov's")
+                where = f"{self.path}:{record[0]}"
+                raise command.CannotRun(f"{where}: conditions do not fit llvm-cov's")
             for branch, alone in zip(inside, record[-1]):
                 branch.alone = alone
 

@@ -19,7 +19,7 @@ def merge(names, top=tree.TOP):
     size = sum(path.stat().st_size for path in (top / "fuzz").glob("corpus/*/*"))
     command.say(f"fuzz/corpus: {size:,} bytes in {len(names)} targets (at most {BYTES_MAX:,})")
     if size > BYTES_MAX:
-        raise command.CannotRun(f"fuzz/corpus: {size:,} bytes, expected {BYTES_MAX:,} [corpus-size]")
+        raise command.CannotRun(f"fuzz/corpus: more than {BYTES_MAX:,} bytes [corpus-size]")
 
 
 def merge_one(target):

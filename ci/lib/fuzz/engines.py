@@ -52,7 +52,7 @@ def watch(engine, seconds, on_progress):
     """Until its time is over or it has a finding; how long that was, and when an edge came."""
     begin = time.monotonic()
     last_edge_s, edges = 0.0, 0
-    with open(engine.place / "run" / "progress.csv", "w") as progress:
+    with open(engine.place / "run" / "progress.csv", "w", buffering=1) as progress:
         progress.write("seconds,execs,edges,corpus\n")
         while True:
             running = any(each.runs() for each in engine.processes)

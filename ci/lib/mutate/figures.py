@@ -59,5 +59,6 @@ def write(figures):
     path = tree.RESULTS / "mutation.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    modules = {**known.get("modules", {}), **{name: each.as_json() for name, each in figures.items()}}
+    modules = known.get("modules", {})
+    modules.update({name: each.as_json() for name, each in figures.items()})
     path.write_text(json.dumps({"modules": modules}, indent=1) + "\n", encoding="utf-8")

@@ -66,6 +66,7 @@ def identity(where, lines, path, first):
     old = [line[1:].strip() for line in lines if line.startswith("-")]
     new = [line[1:].strip() for line in lines if line.startswith("+")]
     if len(old) != 1 or not new or len(old) + len(new) != len(lines):
-        raise command.CannotRun(f"{path.name}:{first}: not one line with '-' and at least one with '+'")
+        expected = "one line with '-' and at least one with '+'"
+        raise command.CannotRun(f"{path.name}:{first}: expected {expected}")
     file, function, nth = where.groups()
     return file, function or "", int(nth or 1), old[0], tuple(new)
