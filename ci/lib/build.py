@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -36,15 +38,26 @@ def configure(preset: str, compiler: str, build_type: str = "", top: Path = tree
         arguments += ["--fresh", f"-DCMAKE_C_COMPILER={compiler}"]
     if build_type:
         arguments.append(f"-DCMAKE_BUILD_TYPE={build_type}")
-    command.output_of(arguments, cwd=top)
+    with locked(path):
+        command.output_of(arguments, cwd=top)
     return path
 
 
 def make(path: Path, *targets: str) -> Path:
     """Builds these targets there, everything unless told; gives the directory."""
     wanted = ["--target", *targets] if targets else []
-    command.output_of(["cmake", "--build", path, *wanted])
+    with locked(path):
+        command.output_of(["cmake", "--build", path, *wanted])
     return path
+
+
+@contextlib.contextmanager
+def locked(path: Path):
+    """One process builds there at a time, others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(f".{path.name}.lock"), "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _configured_with(path: Path, compiler: str) -> bool:

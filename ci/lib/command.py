@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,10 @@ class Parser(argparse.ArgumentParser):
         self.doc = doc
 
     def error(self, message):
+        message = re.sub(r"^argument \S+: ", "", message)
+        message = re.sub(r"invalid choice: ('.*') \(choose from (.*)\)",
+                         r"unknown argument \1, expected \2", message)
+        message = re.sub(r"unrecognized arguments: (\S+).*", r"unknown argument '\1'", message)
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog.split(' ')[0]} --help)\n")
 
     def format_help(self):
@@ -67,17 +72,30 @@ def end_all(*_):
 
 def positive(text: str) -> int:
     """An argument that counts something."""
-    return _at_least(1, text)
+    return _number(text, 1)
 
 
 def natural(text: str) -> int:
-    return _at_least(0, text)
+    return _number(text, 0)
 
 
-def _at_least(least: int, text: str) -> int:
+def _number(text, least):
     if not text.isdecimal() or int(text) < least:
         raise argparse.ArgumentTypeError(f"'{text}', expected a number from {least} on")
     return int(text)
+
+
+def one_of(names):
+    """An argument that is one of these."""
+    names = list(names)
+
+    def check(text: str) -> str:
+        if text not in names:
+            expected = ", ".join(names)
+            raise argparse.ArgumentTypeError(f"unknown argument '{text}', expected {expected}")
+        return text
+
+    return check
 
 
 def say(*text):
@@ -163,3 +181,12 @@ def output_of(arguments, cwd=None, **options) -> str:
         output = [each for each in (done.stdout, done.stderr) if each and isinstance(each, str)]
         raise CannotRun("\n".join([f"status {done.returncode}: {shown}", *output]))
     return done.stdout
+
+
+def pytest(folder: str, *options) -> int:
+    """Runs the tests of a folder with the packages of .venv; with JUNIT set, the results are also
+    written there. Gives pytest's status."""
+    junit = [f"--junitxml={os.environ['JUNIT']}"] if os.environ.get("JUNIT") else []
+    python = tree.TOP / ".venv" / "bin" / "python"
+    arguments = [python, "-m", "pytest", folder, *junit, *options]
+    return run(arguments, stdout=None, stderr=None).returncode

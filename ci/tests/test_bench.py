@@ -107,7 +107,7 @@ def test_a_wrong_answer_is_noticed(bench, defect, workload, options, codes):
     line = f"{BROKEN} --defect {defect}"
     with servers.Server(defect, line, bench.server_core) as server:
         with pytest.raises(load.WrongAnswer, match=rf"\[({codes})\]"):
-            with bench.load(server, workload, patience=1, **options) as loading:
+            with bench.load(server, workload, timeout=1, **options) as loading:
                 loading.run()
 
 

@@ -25,6 +25,7 @@ LONG_S = 60
 PROGRESS_WITHIN_S = 120
 # A moment shows that nothing is found where there is no bug.
 MOMENT_S = 3
+SELF_TEST = tree.TOP / targets.FOUND / "self-test"
 FIN_DEFECT = "fin-drops-pending-output"
 
 
@@ -158,11 +159,11 @@ def test_a_merge_that_came_to_nothing_removes_nothing(copy, monkeypatch):
     assert targets.inputs(target.corpus) == before
 
 
-def test_all_runs_every_target():
-    done = command.run(["ci/fuzz", "all", 1, "--jobs", 2])
-    assert done.returncode == command.PASSED, done.stdout
+def test_all_runs_every_target(copy):
+    run(copy, 0, "all", 1, "--jobs", 2)
     for name in targets.honest_names():
-        progress = targets.Target(name).place("libfuzzer", name, "run", "progress.csv")
+        target = targets.Target(name, copy.top)
+        progress = target.place("libfuzzer", name, "run", "progress.csv")
         assert executions(progress) > 0, name
 
 
@@ -188,7 +189,7 @@ def test_a_defect_that_no_engine_finds_escapes(copy, capsys):
 
 @pytest.fixture(scope="module")
 def gate():
-    made = reached.Gate(targets.honest_names())
+    made = reached.Gate(targets.honest_names(), SELF_TEST / "coverage")
     assert not list(made.complaints())
     return made
 
@@ -223,7 +224,7 @@ def test_what_the_corpora_do_not_reach_is_complained_of(gate, monkeypatch, floor
 @pytest.fixture(scope="module")
 def out():
     """$OUT of a good build."""
-    made = oss_fuzz.build("libfuzzer")
+    made = oss_fuzz.build("libfuzzer", SELF_TEST / "oss-fuzz")
     assert not list(oss_fuzz.complaints("libfuzzer", made))
     return made
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib import command, modules
+from lib import command, modules, tree
 
 pytest.importorskip("universalmutator")
 
@@ -23,6 +23,14 @@ HANGS = (
     "for (size_t i = 0; letters[i] != '\\0'; i += 2) {",
     "for (size_t i = 0; letters[i] != '\\0'; i =+ 2) {",
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place():
+    """Nobody else runs there meanwhile."""
+    usual, build.PLACE = build.PLACE, tree.BUILD / "mutate-self-test"
+    yield
+    build.PLACE = usual
 
 
 def attempt(without=(), listed=None):

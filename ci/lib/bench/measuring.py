@@ -46,7 +46,7 @@ def chosen_servers(options):
     commands = {**servers.built(), **dict(options.extra)}
     for name in options.servers or ():
         if name not in commands:
-            options.error(f"there is no server '{name}' (expected: {' '.join(commands)})")
+            options.error(f"unknown server '{name}', expected {', '.join(commands)}")
     return {
         name: line for name, line in commands.items()
         if not options.servers or name in options.servers

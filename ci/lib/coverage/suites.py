@@ -55,9 +55,14 @@ def compiled_sources():
 
 
 def measure(suites, whole):
-    """True if all is reached that has to be."""
+    """True if all is reached that has to be. Raw profiles lie in one place: one run at a time."""
     command.progress(f"building {tree.shown(BUILD)} ...")
     build.make(build.configure(PRESET, COMPILER))
+    with build.locked(BUILD / "counted"):
+        return judge(suites, whole)
+
+
+def judge(suites, whole):
     raw = {suite: run(suite, whole) for suite in suites}
     profile, files = files_of(shown.TOGETHER, [path for paths in raw.values() for path in paths])
     by_suite = {suite: shown.sums(files_of(suite, paths)[1]) for suite, paths in raw.items()}

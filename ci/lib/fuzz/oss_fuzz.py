@@ -16,6 +16,7 @@ BASE_FLAGS = (
     "-O1 -fno-omit-frame-pointer -gline-tables-only -DFUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION "
     "-fsanitize=address -fsanitize-address-use-after-scope"
 )
+PLACE = tree.TOP / targets.FOUND / "oss-fuzz"
 OLD_CMAKE = tree.TOP / ".venv" / "bin" / "cmake"
 RUNS = 100
 
@@ -47,9 +48,9 @@ ENGINES = {
 }
 
 
-def build(engine):
+def build(engine, place):
     """Gives $OUT."""
-    place = tree.fresh_folder(tree.TOP / targets.FOUND / "oss-fuzz" / engine)
+    tree.fresh_folder(place)
     folders = {name: place / name.lower() for name in ("SRC", "OUT", "WORK")}
     for folder in [*folders.values(), place / "bin"]:
         folder.mkdir()
@@ -113,7 +114,7 @@ def check():
     """Both builds give all that is expected."""
     good = True
     for engine in ENGINES:
-        found = list(complaints(engine, build(engine)))
+        found = list(complaints(engine, build(engine, PLACE / engine)))
         for complaint in found:
             command.say(complaint)
         good = good and not found

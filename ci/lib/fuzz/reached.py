@@ -13,14 +13,15 @@ CORE_FLOORS = (100, 98)
 EXPLAINED = [
     path for name in ("shell/server", "shell/pollers") for path in modules.read()[name].paths
 ]
+PLACE = tree.TOP / targets.FOUND / "coverage"
 UNREACHED = tree.TOP / "fuzz" / "unreached"
 
 
 class Coverage:
     """Of the source, by the corpora of some targets."""
 
-    def __init__(self, names):
-        place = tree.fresh_folder(tree.TOP / targets.FOUND / "coverage")
+    def __init__(self, names, place=PLACE):
+        tree.fresh_folder(place)
         build = targets.Build("coverage", names)
         for name in names:
             replay(build, targets.Target(name), place)
@@ -90,8 +91,8 @@ def explained():
 class Gate:
     """What the committed corpora have to reach, and what they do."""
 
-    def __init__(self, names):
-        measured = Coverage(names)
+    def __init__(self, names, place=PLACE):
+        measured = Coverage(names, place)
         self.rows = list(measured.rows())
         self.missed = {key for key in measured.unreached() if key[0] in EXPLAINED}
         self.listed = explained()

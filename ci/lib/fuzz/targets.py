@@ -6,7 +6,7 @@ import shutil
 import threading
 from pathlib import Path
 
-from .. import command, tree
+from .. import build, command, tree
 
 # Where runs leave what they find; below the top of whatever tree they run in.
 FOUND = Path("build") / "fuzz"
@@ -56,20 +56,20 @@ class Target:
         """A folder for what runs find."""
         return self.top.joinpath(FOUND, *parts)
 
-    def seed_folders(self, build, place):
+    def seed_folders(self, built, place):
         """Folders of inputs to start from: the committed corpus, for the server all scenarios, and
         for their parser the texts that any parser is tried on."""
         folders = [self.corpus] if self.corpus.is_dir() else []
         if self.name == "server":
-            folders.append(self._scenario_seeds(build, tree.fresh_folder(place / "scenarios")))
+            folders.append(self._scenario_seeds(built, tree.fresh_folder(place / "scenarios")))
         if self.name == "scenario":
             syntax = self.top / "tests" / "scenarios" / "syntax"
             folders += [syntax / "accepted", syntax / "rejected"]
         return folders
 
-    def _scenario_seeds(self, build, folder):
+    def _scenario_seeds(self, built, folder):
         for path in sorted((self.top / "tests" / "scenarios").glob("*.scenario")):
-            binary = command.output_of([build.scenario, "binary", path], text=False)
+            binary = command.output_of([built.scenario, "binary", path], text=False)
             (folder / path.stem).write_bytes(binary)
         return folder
 
@@ -90,7 +90,7 @@ class Build:
         wanted = [f"{name}_fuzzer" for name in names]
         wanted += ["scenario"] if "server" in names else []
         make = ["cmake", "--build", "--preset", preset, "--target", *wanted]
-        with self.turn:
+        with self.turn, build.locked(self.directory):
             if self.directory not in self.configured:
                 command.output_of(["cmake", "--preset", preset], cwd=top, env=environment())
             self.configured.add(self.directory)
