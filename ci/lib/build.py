@@ -38,7 +38,7 @@ def configure(preset: str, compiler: str, build_type: str = "", top: Path = tree
         arguments += ["--fresh", f"-DCMAKE_C_COMPILER={compiler}"]
     if build_type:
         arguments.append(f"-DCMAKE_BUILD_TYPE={build_type}")
-    with _locked(path):
+    with locked(path):
         command.output_of(arguments, cwd=top)
     return path
 
@@ -46,13 +46,13 @@ def configure(preset: str, compiler: str, build_type: str = "", top: Path = tree
 def make(path: Path, *targets: str) -> Path:
     """Builds these targets there, everything unless told; gives the directory."""
     wanted = ["--target", *targets] if targets else []
-    with _locked(path):
+    with locked(path):
         command.output_of(["cmake", "--build", path, *wanted])
     return path
 
 
 @contextlib.contextmanager
-def _locked(path: Path):
+def locked(path: Path):
     """One process builds there at a time, others wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_name(f".{path.name}.lock"), "w") as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -13,6 +14,9 @@ from . import tree
 
 PASSED, FAILED, USAGE, CANNOT_RUN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
+
+# What a program gets to end by itself.
+GRACE_S = 5
 
 
 class CannotRun(Exception):
@@ -39,8 +43,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(run, parser: Parser):
     """Runs a verb: `run(options)` returns true or None if all holds, false if not, or a status."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _interrupt)
+    end_at_signals()
     options = parser.parse_args()
     options.error = parser.error
     try:
@@ -55,7 +58,15 @@ def main(run, parser: Parser):
     sys.exit(FAILED if result is False else result)
 
 
-def _interrupt(*_):
+def end_at_signals(handler=None):
+    """SIGTERM and SIGINT end us, by KeyboardInterrupt, and all that run() has started."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler or end_all)
+
+
+def end_all(*_):
+    for each in list(_children):
+        _signal_group(each, signal.SIGTERM)
     raise KeyboardInterrupt
 
 
@@ -104,22 +115,62 @@ def require(what: str):
         raise CannotRun(f"ci/deps {what} failed with status {done.returncode}")
 
 
+def in_venv(what: str):
+    """Goes on in .venv's Python, beside the packages that a verb imports."""
+    require(what)
+    venv = tree.TOP / ".venv"
+    if not os.path.samefile(sys.prefix, venv):
+        python = str(venv / "bin" / "python")
+        os.execv(python, [python, *sys.argv])
+
+
 def environment(**more) -> dict:
     """Ours, less what an outer run wants of its own results."""
     kept = {name: value for name, value in os.environ.items() if name != "JUNIT"}
     return {**kept, **{name: str(value) for name, value in more.items()}}
 
 
-def run(arguments, cwd=None, **options) -> subprocess.CompletedProcess:
-    """Runs a program to its end, with its output, stdout and stderr in one, as text."""
-    options = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
+# What run() has started and not seen the end of: each leads a process group.
+_children: set[subprocess.Popen] = set()
+
+
+def _end_group(process: subprocess.Popen):
+    """Ends a process and what it started; one that catches SIGTERM has a while to end its own."""
+    if process.poll() is None:
+        _signal_group(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    _signal_group(process, signal.SIGKILL)
+
+
+def _signal_group(process: subprocess.Popen, number: int):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.CompletedProcess:
+    """Runs a program to its end; its output is text, stdout and stderr in one unless told. What it
+    started ends with it; after `timeout` seconds, subprocess.TimeoutExpired."""
+    source = subprocess.DEVNULL if input is None else subprocess.PIPE
+    options = {"env": environment(), "stdin": source, "text": True, **options}
+    if options["text"]:
+        options["errors"] = "replace"
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, **options}
+    arguments = [str(each) for each in arguments]
     try:
-        return subprocess.run(
-            [str(each) for each in arguments], cwd=cwd or tree.TOP, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", **options,
+        process = subprocess.Popen(
+            arguments, cwd=cwd or tree.TOP, start_new_session=True, **options
         )
     except FileNotFoundError as error:
         raise CannotRun(f"cannot start {arguments[0]}: {error.strerror}") from None
+    with process:
+        _children.add(process)
+        try:
+            outputs = process.communicate(input, timeout)
+        finally:
+            _end_group(process)
+            _children.discard(process)
+    return subprocess.CompletedProcess(arguments, process.returncode, *outputs)
 
 
 def output_of(arguments, cwd=None, **options) -> str:
@@ -127,7 +178,8 @@ def output_of(arguments, cwd=None, **options) -> str:
     done = run(arguments, cwd, **options)
     if done.returncode != 0:
         shown = " ".join(map(str, arguments))
-        raise CannotRun(f"status {done.returncode}: {shown}\n{done.stdout}")
+        output = [each for each in (done.stdout, done.stderr) if each and isinstance(each, str)]
+        raise CannotRun("\n".join([f"status {done.returncode}: {shown}", *output]))
     return done.stdout
 
 
@@ -137,4 +189,4 @@ def pytest(folder: str, *options) -> int:
     junit = [f"--junitxml={os.environ['JUNIT']}"] if os.environ.get("JUNIT") else []
     python = tree.TOP / ".venv" / "bin" / "python"
     arguments = [python, "-m", "pytest", folder, *junit, *options]
-    return subprocess.run(list(map(str, arguments)), cwd=tree.TOP, env=environment()).returncode
+    return run(arguments, stdout=None, stderr=None).returncode

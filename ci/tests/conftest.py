@@ -7,10 +7,11 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lib import defects, tree  # noqa: E402
+from lib import command, defects, tree  # noqa: E402
 
 
 def pytest_configure(config):
+    command.end_at_signals()
     config.addinivalue_line("markers", "slow: takes more than some seconds; may be sampled")
 
 
@@ -31,5 +32,6 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="module")
 def copy(request):
-    """A copy of the whole tree, one for each file of tests, to plant defects into."""
-    return defects.Copy(tree.BUILD / "defects" / request.module.__name__)
+    """A copy of the whole tree, one for each file of tests, to plant defects into; at a path that
+    not every tool takes."""
+    return defects.Copy(tree.BUILD / "seeded defects ü" / request.module.__name__)

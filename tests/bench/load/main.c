@@ -191,7 +191,7 @@ static void take_messages(struct client *client, uint64_t before) {
 /* FIN shows that the server has closed its socket. */
 static void take_end(struct client *client) {
     if (command.workload != CHURN || client->got < command.size)
-        fail(client, "the server closed the connection");
+        fail(client, "the server closed the connection [closed-early]");
     close(client->descriptor);
     client->descriptor = -1;
     messages++;
@@ -200,9 +200,9 @@ static void take_end(struct client *client) {
 
 static void take(struct client *client, const uint8_t *received, size_t length) {
     uint64_t before = client->got;
-    if (length > client->sent - before) fail(client, "more came back than was sent");
+    if (length > client->sent - before) fail(client, "more bytes than were sent [unasked-data]");
     if (!pattern_answers(client->number, before, received, length))
-        fail(client, "another byte came back than has to");
+        fail(client, "a wrong byte [wrong-byte]");
     client->got += length;
     bytes += length;
     if (command.workload == CHURN && !client->idle) {
@@ -222,7 +222,7 @@ static void receive(struct client *client) {
     else if (received == 0)
         take_end(client);
     else if (errno != EAGAIN)
-        fail(client, strerror(errno));
+        fail(client, errno == ECONNRESET ? "the connection was reset [reset]" : strerror(errno));
 }
 
 /* The loop */
@@ -240,7 +240,7 @@ static void step(void) {
     if (ready > 0) last_ns = now;
     if (now - last_ns > command.timeout * 1000000000u && outstanding > 0 &&
         command.workload != STALL)
-        fail(waiting_client(), "no answer came in time");
+        fail(waiting_client(), "no answer in time [no-answer]");
     for (int i = 0; i < ready; i++) {
         struct client *client = events[i].data.ptr;
         if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) receive(client);
