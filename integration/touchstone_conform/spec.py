@@ -87,8 +87,8 @@ def for_transform(spec: Spec, name: str, table: bytes) -> Spec:
     """The specification of a service with another mapping: ECHO-1 alone says which it is."""
     if table == transform.UPPER:
         return spec
-    mapped = "as it came" if table == transform.ALL_BYTES else f"as {name} maps it"
-    sentence = f"A server MUST send back each byte {mapped}."
+    mapped = "unchanged" if table == transform.ALL_BYTES else f"as {name} maps them"
+    sentence = f"A server MUST send back all bytes {mapped}."
     changed = dataclasses.replace(spec.requirements["ECHO-1"], sentence=sentence)
     return dataclasses.replace(spec, requirements={**spec.requirements, "ECHO-1": changed})
 

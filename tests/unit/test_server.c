@@ -96,8 +96,9 @@ static struct result begin(struct server_options options) {
     options.connections_max = SLOTS;
     options.buffer_bytes = 16;
     event_log = (struct log){.kernel = poller.kernel, .level = LOG_QUIET};
-    size_t needed = server_memory_needed(&options);
-    size_t whole = (needed + KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT * KERNEL_MEMORY_UNIT;
+    uint64_t needed = server_memory_needed(&options);
+    size_t whole =
+        (size_t)(needed + KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT * KERNEL_MEMORY_UNIT;
     memory = aligned_alloc(KERNEL_MEMORY_UNIT, whole);
     assert_non_null(memory);
     memset(memory, 0, whole);
@@ -214,13 +215,14 @@ static void endless_eintr_from_accept_does_not_prevent_the_stop(void **state) {
     assert_int_equal(fake.closed[LISTENER], 1);
 }
 
-/* A wait that was interrupted, or that is full, may have left out a record of a client that is not
- * idle. With an idle timeout of 300:
+/* After an interrupted wait a client may be ready that no record names. But a deadline does not
+ * depend on quiet: every wait may be full (see connection_with_unreported_input_is_not_idle). With
+ * an idle timeout of 300:
  *
- *     0          500                       500                     500
- *     connect    wait(301), interrupted    wait(0), full:          wait(0), complete:
- *                no sweep                  no sweep                sweep closes CLIENT */
-static void idle_clients_are_closed_only_after_a_complete_wait(void **state) {
+ *     0          500                       500
+ *     connect    wait(301), interrupted    wait(0), full:
+ *                no sweep                  sweep closes CLIENT */
+static void idle_clients_are_closed_after_a_full_wait_but_not_an_interrupted_one(void **state) {
     static struct token unissued[POLLER_EVENTS_MAX];
     for (size_t i = 0; i < POLLER_EVENTS_MAX; i++)
         unissued[i] = (struct token){.slot = 2, .generation = 0};
@@ -234,9 +236,6 @@ static void idle_clients_are_closed_only_after_a_complete_wait(void **state) {
 
     assert_int_equal(step(unissued, POLLER_EVENTS_MAX), SERVER_RUNNING);
     assert_int_equal(fake.timeout_ms, 0);
-    assert_int_equal(fake.closed[CLIENT], 0);
-
-    assert_int_equal(step(unissued, POLLER_EVENTS_MAX - 1), SERVER_RUNNING);
     assert_int_equal(fake.closed[CLIENT], 1);
 }
 
@@ -286,7 +285,7 @@ int main(void) {
         TEST(descriptor_without_a_slot_is_closed_and_accept_pauses),
         TEST(repeated_stop_does_not_restart_the_drain),
         TEST(endless_eintr_from_accept_does_not_prevent_the_stop),
-        TEST(idle_clients_are_closed_only_after_a_complete_wait),
+        TEST(idle_clients_are_closed_after_a_full_wait_but_not_an_interrupted_one),
         TEST(next_sweep_is_due_when_the_longest_idle_connection_is),
         TEST(long_timeouts_are_clamped_not_wrapped),
     };

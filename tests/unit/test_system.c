@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -39,6 +40,7 @@ static void memory_is_aligned_and_zeroed(void **state) {
 }
 
 static void impossible_sizes_are_refused(void **state) {
+    assert_null(system_reserve(UINT64_MAX));
     assert_null(system_reserve(SIZE_MAX));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT));
@@ -175,6 +177,63 @@ static void blocked_stop_signal_is_unblocked(void **state) {
     signal(SIGINT, SIG_DFL);
 }
 
+static int option_of(int descriptor, int level, int option) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    assert_int_equal(getsockopt(descriptor, level, option, &value, &length), 0);
+    return value;
+}
+
+/* A listening socket of loopback on a free port, without any option set. */
+static int listen_plainly(struct sockaddr_in *address) {
+    socklen_t length = sizeof *address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    *address = (struct sockaddr_in){.sin_family = AF_INET};
+    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listener, (struct sockaddr *)address, length), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)address, &length), 0);
+    return listener;
+}
+
+static int connect_to(const struct sockaddr_in *address) {
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(client, (const struct sockaddr *)address, sizeof *address), 0);
+    return client;
+}
+
+/* Socket activation: the first client connects before the server starts. */
+static void client_that_waits_in_a_passed_listener_has_all_options(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    char process[24];
+    struct sockaddr_in address;
+    struct endpoint peer;
+    int listener = listen_plainly(&address);
+    int client = connect_to(&address);
+    int before = dup(3); /* -1 if 3 is free */
+    if (listener != 3) assert_int_equal(dup2(listener, 3), 3);
+    snprintf(process, sizeof process, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", process, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", "1", 1), 0);
+    assert_int_equal(system_activated(complaint).value, 3);
+    struct result accepted = system_kernel.accept(NULL, 3, &peer);
+    assert_int_equal(accepted.fault, FAULT_NONE);
+    int descriptor = (int)accepted.value;
+    assert_int_not_equal(option_of(descriptor, SOL_SOCKET, SO_KEEPALIVE), 0);
+    assert_int_not_equal(option_of(descriptor, SOL_SOCKET, SO_OOBINLINE), 0);
+    assert_int_not_equal(option_of(descriptor, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_equal(fcntl(descriptor, F_GETFD), FD_CLOEXEC);
+    assert_true((fcntl(descriptor, F_GETFL) & O_NONBLOCK) != 0);
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    close(descriptor);
+    close(client);
+    close(3);
+    if (listener != 3) close(listener);
+    if (before >= 0) dup2(before, 3);
+    if (before >= 0) close(before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -186,6 +245,7 @@ int main(void) {
         cmocka_unit_test(full_log_sink_would_block),
         cmocka_unit_test(endpoints_keep_the_whole_address),
         cmocka_unit_test(blocked_stop_signal_is_unblocked),
+        cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
