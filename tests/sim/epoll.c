@@ -55,7 +55,7 @@ static uint32_t vary_events(struct sim_kernel *sim, uint32_t events) {
     return vary_one_in(sim, VARY_HINTS, 2) ? other : events | other;
 }
 
-static uint32_t gather(struct sim_kernel *sim, void *events, size_t max) {
+static uint32_t gather_epoll(struct sim_kernel *sim, void *events, size_t max) {
     struct epoll_record *records = events;
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = queue_order(sim, order);
@@ -87,5 +87,5 @@ static uint32_t gather(struct sim_kernel *sim, void *events, size_t max) {
 
 struct result sim_epoll_wait(void *self, int32_t queue, struct epoll_record *records, size_t max,
                              int32_t timeout_ms) {
-    return queue_wait(self, gather, records, max, timeout_ms);
+    return queue_wait(self, gather_epoll, records, max, timeout_ms);
 }

@@ -59,7 +59,7 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
     return found;
 }
 
-static uint32_t gather(struct sim_kernel *sim, void *records, size_t max) {
+static uint32_t gather_kqueue(struct sim_kernel *sim, void *records, size_t max) {
     struct kqueue_record *events = records;
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = queue_order(sim, order);
@@ -131,7 +131,7 @@ struct result sim_kevent(void *self, int32_t queue, const struct kqueue_record *
         events[found++].fault = result.fault;
         refused |= result.fault != FAULT_NONE;
     }
-    if (found == 0) return queue_wait(sim, gather, events, max, timeout_ms);
+    if (found == 0) return queue_wait(sim, gather_kqueue, events, max, timeout_ms);
     /* An interrupted call has still applied the changes; it returns no receipts (kqueue(2)). */
     if (!refused && vary_one_in(sim, VARY_EINTR, 16)) return fault_result(FAULT_INTERRUPTED, 4);
     return (struct result){.value = (int64_t)found};

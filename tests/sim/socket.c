@@ -85,7 +85,7 @@ static uint64_t shortened(struct sim_kernel *sim, uint32_t client, enum step_kin
 }
 
 /* The result of a read once all bytes are read. An RST after the peer's FIN fails only a write. */
-static struct result take_end(struct sim_link *link) {
+static struct result read_end(struct sim_link *link) {
     enum fault fault = link->error;
     if (link->fin_arrived) return (struct result){.value = 0};
     if (fault == FAULT_NONE)
@@ -96,9 +96,9 @@ static struct result take_end(struct sim_link *link) {
 }
 
 /* Data first, then the error, once, then 0 (Linux, tcp_recvmsg). */
-static struct result take_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
+static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                 uint8_t *bytes, size_t length) {
-    if (tcp_unread(link) == 0) return take_end(link);
+    if (tcp_unread(link) == 0) return read_end(link);
     uint64_t count = tcp_unread(link) < length ? tcp_unread(link) : length;
     /* A read stops before the urgent byte; the next one begins with it. */
     if (link->urgent > link->taken && link->urgent < link->taken + count)
@@ -122,12 +122,12 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
         oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
     if (result.fault == FAULT_NONE)
-        result = take_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
+        result = read_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
     return trace_call(sim, CALL_RECEIVE, descriptor, length, result);
 }
 
-static struct result put_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
-                               const uint8_t *bytes, size_t length) {
+static struct result write_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
+                                 const uint8_t *bytes, size_t length) {
     uint64_t room = tcp_send_room(sim, link);
     if (link->error != FAULT_NONE) {
         enum fault fault = link->error;
@@ -152,7 +152,7 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     if (length == 0) oracle_fail(sim->oracle, "send of 0 bytes");
     struct result result = fault_inject(sim, CALL_SEND, descriptor);
     if (result.fault == FAULT_NONE)
-        result = put_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
+        result = write_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
     return trace_call(sim, CALL_SEND, descriptor, length, result);
 }
 
