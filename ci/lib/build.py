@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,12 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
     "MSAN_OPTIONS": "abort_on_error=1",
 }
+
+
+def presets() -> list[str]:
+    """Those that have tests."""
+    listed = json.loads((tree.TOP / "CMakePresets.json").read_text())
+    return [each["name"] for each in listed["testPresets"] if not each.get("hidden")]
 
 
 def directory(preset: str, compiler: str, top: Path = tree.TOP) -> Path:

@@ -42,20 +42,32 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(run, parser: Parser):
-    """Runs a verb: `run(options)` returns true or None if all holds, false if not, or a status."""
-    end_at_signals()
+    """Runs a verb with its options: `run(options)` as `guarded` takes it."""
     options = parser.parse_args()
     options.error = parser.error
+    guarded(parser.prog, lambda: run(options))
+
+
+def guarded(prog: str, run):
+    """Ends us as `run()` says: true or None if all holds, false if not, or a status."""
+    end_at_signals()
     try:
-        result = run(options)
+        result = run()
     except CannotRun as problem:
-        sys.stderr.write(f"{parser.prog}: {problem}\n")
+        sys.stderr.write(f"{prog}: {problem}\n")
         sys.exit(CANNOT_RUN)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if result is None or result is True:
         result = PASSED
     sys.exit(FAILED if result is False else result)
+
+
+def refuse(prog: str, argument: str, expected: str):
+    """Bad usage of a verb that hands its arguments on."""
+    sys.stderr.write(f"{prog}: unknown argument '{argument}', expected {expected}"
+                     f" (see {prog} --help)\n")
+    sys.exit(USAGE)
 
 
 def end_at_signals(handler=None):

@@ -13,20 +13,18 @@ KIT_TESTS = "integration/tests/kit"
 PAGE_TESTS = "integration/tests/page"
 
 
-def run(arguments, parser) -> int:
+def run(arguments) -> int:
     verbs = {
         "reference": reference, "ports": ports, "third-party": third_party, "broken": broken,
         "self-test": self_test, "page": page, "pictures": pictures,
     }
-    if not arguments:
-        parser.error("no arguments, expected a command to judge, or one of " + ", ".join(verbs))
-    if arguments[0] in verbs:
-        return verbs[arguments[0]](arguments[1:])
-    if not arguments[0].startswith("-"):
-        expected = ", ".join(verbs)
-        parser.error(f"unknown argument '{arguments[0]}', expected an option or {expected}")
+    first = arguments[0] if arguments else ""
+    if first in verbs:
+        return verbs[first](arguments[1:])
+    if not first.startswith("-"):
+        command.refuse("ci/conform", first, f"an option, -- or {', '.join(verbs)}")
     command.require("venv")
-    return _become("touchstone-conform", *arguments)
+    return _run(PROGRAMS / "touchstone-conform", *arguments)
 
 
 def reference(arguments) -> int:
@@ -35,19 +33,21 @@ def reference(arguments) -> int:
     folder = build.make(build.configure(preset, compiler), "touchstone")
     junit = ["--junit", os.environ["JUNIT"]] if os.environ.get("JUNIT") else []
     server = [folder / "touchstone", "--listen", "127.0.0.1:{port}"]
-    return _become(
-        "touchstone-conform", "--profile", "reference", *junit, *options, "--", *server
-    )
+    kit = [PROGRAMS / "touchstone-conform", "--profile", "reference", *junit, *options]
+    return _run(*kit, "--", *server)
 
 
 def ports(arguments) -> int:
-    command.require("venv")
-    return _become("python", JUDGE, "ports", *arguments)
+    return _judge("ports", arguments)
 
 
 def broken(arguments) -> int:
+    return _judge("broken", arguments)
+
+
+def _judge(servers, arguments) -> int:
     command.require("venv")
-    return _become("python", JUDGE, "broken", *arguments)
+    return _run(PROGRAMS / "python", JUDGE, servers, *arguments)
 
 
 def third_party(arguments) -> int:
@@ -76,11 +76,7 @@ def page(arguments) -> int:
 def pictures(arguments) -> int:
     command.require("page")
     (tree.BUILD / "page").mkdir(parents=True, exist_ok=True)
-    return _become("python", f"{PAGE_TESTS}/pictures.py", "build/page", *arguments)
-
-
-def _become(program, *arguments) -> int:
-    return _run(PROGRAMS / program, *arguments)
+    return _run(PROGRAMS / "python", f"{PAGE_TESTS}/pictures.py", "build/page", *arguments)
 
 
 def _run(*arguments) -> int:

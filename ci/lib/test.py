@@ -8,22 +8,23 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lib import clean_root, command, evidence, plan, suite, units  # noqa: E402
 
 
-def run(arguments):
-    if arguments[:1] == ["units"]:
-        return units.run(*(arguments[1:] or ["dev"]))
-    if arguments[:1] == ["self-test"]:
+PROG = "ci/test"
+
+
+def run(verb="", *arguments):
+    """What ci/test does with arguments that it has looked at already."""
+    if verb == "units":
+        return units.run(*arguments)
+    if verb == "self-test":
         command.require("venv")
-        return command.pytest("ci/tests", *arguments[1:])
-    if arguments[:1] == ["evidence"]:
-        if arguments[1:] not in ([], ["--print"]):
-            parser.error(f"unknown argument '{arguments[1]}', expected --print")
-        return evidence.run(print_only=bool(arguments[1:]))
-    if arguments[:1] == ["clean-root"]:
-        return clean_root.run(arguments[1])
-    mode = arguments[0].lstrip("-") if arguments else plan.MODES[0]
-    return suite.run(mode)
+        return command.pytest("ci/tests", *arguments)
+    if verb == "evidence":
+        if arguments not in ((), ("--print",)):
+            command.refuse(PROG, arguments[0], "--print")
+        return evidence.run(print_only=bool(arguments))
+    if verb == "clean-root":
+        return clean_root.run(*arguments)
+    return suite.run(verb.lstrip("-") or plan.MODES[0])
 
 
-parser = command.Parser("ci/test")
-parser.add_argument("arguments", nargs="...")
-command.main(lambda _: run(sys.argv[1:]), parser)
+command.guarded(PROG, lambda: run(*sys.argv[1:]))

@@ -14,8 +14,10 @@ TIMEOUT_S = 120
 OUTPUT_BYTES = 4_000_000
 
 
-def run(preset: str, compiler: str = "gcc", *options: str) -> int:
+def run(preset: str = "dev", compiler: str = "gcc", *options: str) -> int:
     """CTest's status. With JUNIT set, the results are also written there."""
+    if preset not in build.presets():
+        command.refuse("ci/test units", preset, f"one of {', '.join(build.presets())}")
     folder = build.make(build.configure(preset, compiler))
     arguments = [
         "ctest", "--test-dir", folder, "--label-regex", LABELS, "--no-tests=error",

@@ -27,7 +27,7 @@ def call(top, verb, *arguments):
     )
 
 
-@pytest.mark.parametrize("verb", OWN_ARGUMENTS)
+@pytest.mark.parametrize("verb", VERBS)
 def test_help_is_printed_and_nothing_started(bare, verb):
     before = set(tree.files(bare))
     done = call(bare, verb, "--help")
