@@ -1,4 +1,4 @@
-"""The broken servers: each overrides one habit of the conforming one in server.py.
+"""The broken servers: each is a class that changes one behaviour of conforming.py.
 
 The class name, in lower case with dashes, is the defect's name on the command line. Many do it
 under a condition that the tests of one requirement alone meet: see kills.
@@ -22,7 +22,7 @@ import tempfile
 import termios
 import time
 
-from server import BUFFER, LOWER_TO_UPPER, NEVER, TURNS, Server, unread
+from conforming import BUFFER, LOWER_TO_UPPER, NEVER, TURNS, Server, unread
 
 SIOCATMARK = 0x8905  # asm-generic/sockios.h
 READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -393,8 +393,8 @@ class StaysWithFlood(Server):
         super().serve(client)
         turns = 1
         while not client.closed and not client.pending:
-            patience_s = 0.02 if turns > 4 else 0
-            if not select.select([client.connection], [], [], patience_s)[0]:
+            moment_s = 0.02 if turns > 4 else 0
+            if not select.select([client.connection], [], [], moment_s)[0]:
                 break
             super().serve(client)
             turns += 1
@@ -422,7 +422,7 @@ class AcceptsBeforeAllElse(Server):
 
 @defect
 class AcceptsOncePerEdge(Server):
-    """Is told of newcomers once (edge-triggered), and accepts one."""
+    """Is told of new connections once (edge-triggered), and accepts one."""
 
     def __init__(self, host, port):
         super().__init__(host, port)
@@ -532,8 +532,8 @@ class HintDropsOutput(Server):
 
 
 @defect
-class DropsGoneNewcomers(Server):
-    """When it has many clients, takes a newcomer who ended its direction for gone."""
+class DropsGoneConnections(Server):
+    """When it has many clients, takes a new connection who ended its direction for gone."""
 
     def accept_clients(self):
         before = set(self.clients)
@@ -943,7 +943,7 @@ class DiesOfInterruption(InterruptedIsBroken):
 
 @defect
 class LogBlocks(Server):
-    """Logs each newcomer and waits until that is written."""
+    """Logs each new connection and waits until that is written."""
 
     def welcome(self, connection):
         super().welcome(connection)
@@ -1121,7 +1121,7 @@ class DoesNotLinger(Server):
 
 @defect
 class ListensToTheEnd(Server):
-    """Lets newcomers connect whom nobody will serve."""
+    """Lets new connections connect whom nobody will serve."""
 
     def drain(self):
         with contextlib.suppress(OSError):

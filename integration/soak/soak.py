@@ -9,7 +9,7 @@ descriptors for; whoever leaves comes again as a new client:
     resetting      the same, but resets the connection at some moment, whatever is on its way
     stalled        sends until nothing is taken, rests, then reads it all
     half-closed    the same, but sends FIN before it rests
-    impatient      resets at once: most of them before they were accepted
+    hasty      resets at once: most of them before they were accepted
     silent         says nothing for some seconds; by far the most, to hold descriptors
 
 Every other moment the descriptor limit is lowered below what is in use. A short round of all this
@@ -37,20 +37,20 @@ import subprocess
 import sys
 import time
 
-from touchstone_conform import listeners
-from touchstone_conform.missing import Missing
-from touchstone_conform.process import Process, prlimit
-from touchstone_conform.samples import sample
-from touchstone_conform.server import fill_in
+from touchstone_conform.harness import listeners
+from touchstone_conform.harness.process import Process, prlimit
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.server import fill_in
+from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.waiting import Deadline, wait_until
 from touchstone_conform.transform import answer
-from touchstone_conform.waiting import Deadline, wait_until
 
 HOST = "127.0.0.1"
 WARM_UP_S = 3
 LOOK_S = 0.5  # how often the descriptors are counted
 SQUEEZE_EVERY = 3  # so many looks with the whole limit, then so many with the lower one
 PROGRESS_EVERY = 10
-PATIENCE_S = 60  # for one client, from its connecting to its end; nobody plans to stay longer
+TIMEOUT_S = 60  # for one client, from its connecting to its end; nobody plans to stay longer
 START_S = 10
 BASELINE_S = 5
 DRAIN_S = 30
@@ -218,7 +218,7 @@ KINDS = {
     "resetting": (30, 1.0, reset_sometime),
     "stalled": (10, 1.0, stall),
     "half-closed": (10, 1.0, half_close),
-    "impatient": (5, 0.5, reset_at_once),
+    "hasty": (5, 0.5, reset_at_once),
 }
 SILENT = "silent"  # as many as it takes to be too many
 
@@ -259,9 +259,9 @@ class Crowd:
     async def visit(self, kind, act):
         visitor = Visitor(self.server.address)
         try:
-            await asyncio.wait_for(act(visitor), PATIENCE_S)
+            await asyncio.wait_for(act(visitor), TIMEOUT_S)
         except asyncio.TimeoutError:
-            self._blame(kind, visitor, f"not done after {PATIENCE_S} s")
+            self._blame(kind, visitor, f"not done after {TIMEOUT_S} s")
         except OSError as error:
             self._blame(kind, visitor, error.strerror)
         except Failed as failed:
@@ -275,7 +275,7 @@ class Crowd:
 
     async def _watch(self, seconds):
         """Ends the round, but not before the limit was reached; squeezes, and tells of progress."""
-        end, late = Deadline(seconds), Deadline(seconds + PATIENCE_S)
+        end, late = Deadline(seconds), Deadline(seconds + TIMEOUT_S)
         looks = most = 0
         while not end.passed() or most < self.server.limit * REACHED:
             most = max(most, self.server.count_descriptors())
@@ -344,7 +344,7 @@ class Server:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def squeeze(self, squeezed):
-        """Its soft limit, now: with less than is in use it finds no descriptor for a newcomer."""
+        """Its soft limit, now: with less than is in use it finds no descriptor for a new connection."""
         soft = round(self.limit * SQUEEZED) if squeezed else self.limit
         prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, self.limit))
 
@@ -442,7 +442,7 @@ def main():
         asyncio.run(soak(server, arguments.seconds))
     except Failed as failed:
         failure = failed
-    except Missing as missing:
+    except SkipReason as missing:
         failure = f"there is no {missing}"
     finally:
         ending = server.end()
