@@ -37,7 +37,6 @@ LIMIT_S = 1800  # for one run of the kit
 
 sys.path.insert(0, str(INTEGRATION / "broken"))
 import kill_matrix  # noqa: E402
-
 from touchstone_conform import spec  # noqa: E402
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -305,7 +304,7 @@ class NotJudged(Exception):
 class KillMatrix:
     """Judges broken servers, and compares with the kill matrix."""
 
-    SHORT_TIMEOUT_S = 1.5  # clients of a broken server wait in vain
+    SHORT_TIMEOUT_S = 1.5  # many tests of a broken server wait until their timeout
     LIMIT_S = 500  # for one server
 
     def __init__(self):

@@ -17,7 +17,7 @@ import time
 
 BUFFER = 65536
 TURNS = 16  # reads of one client, and accepts, before the others get their turn
-ACCEPT_AGAIN_S = 0.1  # no event tells that descriptors came back
+ACCEPT_AGAIN_S = 0.1  # no event reports that descriptors are available
 DRAIN_S = 5
 NEVER = float("inf")
 LOWER_TO_UPPER = bytes(byte - 32 if 97 <= byte <= 122 else byte for byte in range(256))
@@ -76,7 +76,7 @@ class Server:
             self.resume_accepting()
 
     def log(self, line):
-        """A log that cannot be written neither stops nor kills us."""
+        """A log that cannot be written does not end the server."""
         with contextlib.suppress(OSError, AttributeError):
             print(line, flush=True)
 
@@ -96,7 +96,7 @@ class Server:
             self.welcome(connection)
 
     def accept_failed(self, error):
-        """Out of descriptors, perhaps: stop asking for a moment, or the listener would spin."""
+        """Descriptors may be exhausted: pause, because the listener stays readable."""
         self.selector.unregister(self.listener)
         self.accept_again = time.monotonic() + ACCEPT_AGAIN_S
 
@@ -143,7 +143,7 @@ class Server:
                 return
 
     def receive(self, client):
-        """Bytes; none of them at the peer's end; None if there is nothing now."""
+        """Bytes; empty at the peer's end; None if there is nothing now."""
         try:
             return client.connection.recv(min(BUFFER, client.owed or BUFFER))
         except (BlockingIOError, InterruptedError):
@@ -154,7 +154,7 @@ class Server:
 
     def answer(self, client, data):
         if client.owed == 0:
-            return  # our FIN is sent: no answer is possible any more
+            return  # after our FIN no answer is possible
         if client.owed:
             client.owed -= len(data)
         client.pending += self.transform(data)
@@ -181,7 +181,7 @@ class Server:
         self.close(client)
 
     def failed(self, client, error):
-        """The peer reset the connection, or it broke."""
+        """The peer reset the connection, or it failed."""
         self.close(client)
 
     def close(self, client):
@@ -195,7 +195,7 @@ class Server:
         return selectors.EVENT_WRITE if client.pending else selectors.EVENT_READ
 
     def settle(self, client):
-        """Tell the selector what a client waits for, if that changed."""
+        """Register what a client waits for, if that changed."""
         if client.closed:
             return
         if client.owed == 0 and not client.pending:
@@ -220,7 +220,7 @@ class Server:
         return reader
 
     def drain(self):
-        """Accept who waits already; answer what arrived already; then end."""
+        """Accept the backlog; answer what has arrived; then end."""
         self.selector.unregister(self.stop_pipe)
         if self.accept_again == NEVER:
             self.empty_backlog()

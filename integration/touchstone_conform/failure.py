@@ -30,7 +30,7 @@ CODES = {
     "socket-option": "a socket option is not as required",
     # The process.
     "not-listening": "the server does not listen where it must",
-    "still-listening": "the server lets clients in after it was told to stop",
+    "still-listening": "the server accepts connections after its stop signal",
     "server-died": "the server ended, or its sanitizer reported, while it must serve",
     "server-stuck": "the process does not end in time",
     "exit-status": "the process ended with another status than required",

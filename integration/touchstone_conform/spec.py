@@ -1,4 +1,4 @@
-"""Reads SPEC.md, the only place that says what a server must do."""
+"""Reads SPEC.md, which defines what a server must do."""
 
 from __future__ import annotations
 

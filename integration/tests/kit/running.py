@@ -5,7 +5,6 @@ import shlex
 import sys
 
 import pytest
-
 from touchstone_conform.cli import judging
 from touchstone_conform.report.results import FAILED, SKIPPED
 from touchstone_conform.timeline import lines_of
@@ -13,7 +12,7 @@ from touchstone_conform.timeline import lines_of
 INTEGRATION = pathlib.Path(__file__).parents[2]
 ROOT = INTEGRATION.parent
 SERVER = INTEGRATION / "broken" / "server.py"
-SHORT_TIMEOUT_S = 1.5  # clients of a broken server wait in vain
+SHORT_TIMEOUT_S = 1.5  # many tests of a broken server wait until their timeout
 
 sys.path[:0] = [str(INTEGRATION), str(INTEGRATION / "broken")]  # for judge and kill_matrix
 

@@ -3,10 +3,9 @@
 A test that fails with another code, for example because the machine is busy, proves nothing.
 """
 
+import judge
 import pytest
 from running import expect_failures, output_of, run_tests, server_command
-
-import judge
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.report.results import FAILED
 

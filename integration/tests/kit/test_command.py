@@ -12,7 +12,6 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from running import INTEGRATION
-
 from touchstone_conform import spec
 from touchstone_conform.cli import command, printing
 from touchstone_conform.harness import listeners

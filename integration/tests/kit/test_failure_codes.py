@@ -5,7 +5,6 @@ import re
 
 import pytest
 from running import INTEGRATION, run_tests, server_command
-
 from touchstone_conform.cli import expected
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import CODES, Failure

@@ -16,7 +16,6 @@ import sys
 import types
 
 import pytest
-
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness import listeners

@@ -1,4 +1,4 @@
-"""judge.py: it finds what it must, and says which server was not judged and why."""
+"""judge.py: unexpected results, servers that cannot be judged, and usage."""
 
 import argparse
 import os
@@ -7,10 +7,9 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import judge
 import pytest
 from running import INTEGRATION, ROOT, server_command
-
-import judge
 
 OPTIONS = argparse.Namespace(jobs=1, repeat=1, smoke=False, fix=False)
 

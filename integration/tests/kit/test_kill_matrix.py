@@ -2,10 +2,9 @@
 
 import argparse
 
+import judge
 import kill_matrix
 import pytest
-
-import judge
 from touchstone_conform import spec
 
 REQUIREMENTS = spec.read().requirements

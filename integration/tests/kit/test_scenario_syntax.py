@@ -2,7 +2,6 @@
 
 import pytest
 from running import INTEGRATION
-
 from touchstone_conform.scenario import language
 
 SYNTAX = INTEGRATION.parent / "tests" / "scenarios" / "syntax"

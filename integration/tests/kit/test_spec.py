@@ -3,7 +3,6 @@
 import re
 
 import pytest
-
 from touchstone_conform import spec
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.plugin import requirements_of

@@ -12,7 +12,6 @@ import sys
 
 import browsing
 import pytest
-
 from touchstone_conform.cli import command
 
 INTEGRATION = pathlib.Path(__file__).parents[2]

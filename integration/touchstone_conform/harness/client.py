@@ -86,13 +86,13 @@ class Client:
 
     @property
     def address(self):
-        """Our own end, by which the server knows this client."""
+        """The address of this end of the connection."""
         return self._socket.getsockname()
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    # What a client does.
+    # Actions.
 
     def send(self, data: bytes) -> None:
         """Send all of `data` without reading; for what fits the kernel's buffers."""
@@ -106,14 +106,14 @@ class Client:
                 self.fail("closed-early", ended)
 
     def send_what_fits(self, data: bytes) -> int:
-        """Send what the kernel takes at once; return how much that was."""
+        """Send what the kernel accepts at once; return the count."""
         sent = 0
         while sent < len(data) and self._ready(_WRITE, 0) and not self.end:
             sent += self._send_some(data[sent:])
         return sent
 
     def send_urgent(self, byte: bytes) -> int:
-        """Send one byte as urgent data; return how many were taken at once."""
+        """Send one byte as urgent data; return how many were sent."""
         return self._send_some(byte, socket.MSG_OOB)
 
     def send_until_blocked(self, data: bytes, quiet: float) -> int:
@@ -125,11 +125,11 @@ class Client:
         return sent
 
     def unacknowledged(self) -> int:
-        """How many of the bytes sent have not reached the peer's kernel, as far as ours knows."""
+        """How many of the bytes sent the peer's kernel has not acknowledged."""
         return struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
 
     def send_past_the_end(self, data: bytes) -> CloseKind | None:
-        """Send although the peer ended its direction; RST if it refuses the bytes, else None."""
+        """Send after the peer ended its direction; RST if it refuses the bytes, else None."""
         end, self.end = self.end, None
         sent = 0
         while sent < len(data) and not self.end and self._ready(_WRITE, self.timeout):
@@ -138,12 +138,12 @@ class Client:
         return refused
 
     def acknowledge_late(self) -> None:
-        """Let the kernel hold acknowledgements back for a moment, as it does in a dialogue."""
+        """Let the kernel delay acknowledgements, as it does in a dialogue."""
         if hasattr(socket, "TCP_QUICKACK"):  # Linux
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
 
     def shutdown(self) -> None:
-        """Send FIN; reading goes on."""
+        """Send FIN; the client can still read."""
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -160,7 +160,7 @@ class Client:
         self._socket.close()
 
     def close(self) -> None:
-        """Close as a program that ends does: the kernel sends RST if bytes lie unread, else FIN."""
+        """Close: the kernel sends RST if unread bytes are left, else FIN."""
         if not self._left and not self.end:
             self._leave("close")
         self._socket.close()
@@ -178,7 +178,7 @@ class Client:
         self._reads = True
         self._note(what, count=count)
 
-    # What a client must see.
+    # Expectations.
 
     def receive(self, count: int) -> bytes:
         """The next `count` bytes; fewer if the connection ended or nothing came for `timeout`."""
@@ -260,7 +260,7 @@ class Client:
                 self.fail("closed-early", f"unexpected {self.end.value}")
             self.fail("unasked-data", f"unexpected data: {shown(received)}")
 
-    # What is made of it.
+    # Failures.
 
     def judge_bytes(self, expected: bytes, received: bytes) -> None:
         """Fail unless both are the same; say where they differ first."""

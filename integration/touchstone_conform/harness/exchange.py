@@ -44,7 +44,7 @@ _TEXTS = {
     "stall": "stops reading",
     "freeze": "server stopped (SIGSTOP)",
     "thaw": "server continued (SIGCONT)",
-    "stop": "server told to stop",
+    "stop": "stop signal (SIGTERM)",
 }
 
 

@@ -228,7 +228,7 @@ class Server(Reachable):
         expect(found, "log-line", f"no log line matches {pattern!r}{self._last_output()}")
         return found
 
-    # A server that is told to end.
+    # The end of the server.
 
     def signal(self, number: int) -> None:
         """Send a signal to the process that listens."""
@@ -268,7 +268,7 @@ class Server(Reachable):
         expect(found == status, "exit-status", message + self.last_errors())
 
     def terminate(self) -> None:
-        """Tell it to stop (SIGTERM)."""
+        """Send the stop signal (SIGTERM)."""
         self.signal(signal.SIGTERM)
 
     def wait_for_exit(self, seconds: float) -> int | None:
@@ -375,7 +375,7 @@ def _preparation(without_stdio: bool):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            # Yama (ptrace_scope 1) lets nobody but ancestors attach unless the process allows it.
+            # Yama (ptrace_scope 1) lets only ancestors attach unless the process allows others.
             libc.prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)
         if without_stdio:
             for number in (0, 1, 2):

@@ -10,7 +10,7 @@ _LAST_EVENTS = ("RST", "close", "receive FIN", "receive RST")
 
 
 def scenario_of(exchange: Exchange) -> bytes | None:
-    """The exchange as a scenario; None where `inexpressible` says what the language cannot."""
+    """The exchange as a scenario; None where `inexpressible` names what it cannot express."""
     if exchange.replayed is not None:
         return exchange.replayed
     if exchange.inexpressible or not exchange.has_clients():

@@ -29,7 +29,7 @@ def activated(start_server, reference_program):
 
 @pytest.mark.requirement("REF-4")
 def test_passed_socket(activated):
-    """The socket is served, and the first line tells its port."""
+    """The socket is served, and the first line of the log has its port."""
     server = activated()
     server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{server.port}\n")
     with server.connect() as first, server.connect() as second:
