@@ -1,4 +1,4 @@
-"""Puts SPEC.md, the scenarios and the licence into the package: in a checkout they lie outside it."""
+"""Adds SPEC.md, the scenarios and the licence to the package: in a checkout they lie outside it."""
 
 import pathlib
 

@@ -138,7 +138,7 @@ def ports():
 
 # The servers: third-party.
 
-DEBIAN = BUILT / "foreign"  # where ci/deps unpacks packages that it does not install
+DEBIAN = BUILT / "third-party"  # where ci/deps unpacks packages that it does not install
 SOCAT = "TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=128"
 
 

@@ -4,19 +4,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What one connection has received and not yet sent: two positions over storage that the caller
- * owns.
+/* The bytes that one connection has received and not yet sent: two positions in storage that the
+ * caller owns.
  *
  *      0            read              write          capacity
- *      |   gone     |    pending      |    unused    |
+ *      |   sent     |    pending      |    unused    |
  *
- * A buffer is filled once, by one receive, and consumed from the front; when it is empty both
- * positions rewind to 0. So it never wraps, never compacts and never appends: the server does
- * not read from a client that still has bytes pending.
+ * A buffer is filled by one receive and consumed from the front; when it is empty, both positions
+ * return to 0. It never wraps, compacts or appends, because the server does not read from a client
+ * that still has bytes pending.
  *
- * The positions do not name their storage. The same buffer first describes bytes in the scratch
- * area that all connections share and then, when a send falls short, the same bytes at the same
- * positions in the connection's own area (`buffer_move`).
+ * The positions do not refer to one storage. They first describe bytes in the scratch area that
+ * all connections share and, after a partial send, the same bytes at the same positions in the
+ * connection's own area (`buffer_move`).
  */
 struct buffer {
     uint32_t read;  /* bytes from the start to the first pending one */
@@ -27,8 +27,8 @@ struct buffer {
 #include "core/acsl/buffer.acsl"
 */
 
-/* True if read <= write <= capacity, and an empty buffer is rewound. Every function below
- * requires it and keeps it.
+/* True if read <= write <= capacity, and both are 0 in an empty buffer. Every function below
+ * requires and preserves it.
  * carries   FLOW-3 */
 /*@ requires readable: \valid_read(buffer);
   @ assigns  \nothing;
@@ -53,7 +53,7 @@ void buffer_init(struct buffer *buffer);
   @*/
 size_t buffer_pending(const struct buffer *buffer);
 
-/* Notes that `count` bytes were received at the start of the storage.
+/* Records that `count` bytes were received at the start of the storage.
  *
  * requires  nothing is pending; `count` is at most the capacity and fits 32 bits
  * ensures   `count` bytes are pending, storage[0] first
@@ -68,10 +68,10 @@ size_t buffer_pending(const struct buffer *buffer);
   @*/
 void buffer_commit(struct buffer *buffer, size_t count);
 
-/* Notes that the first `count` pending bytes were sent.
+/* Records that the first `count` pending bytes were sent.
  *
- * requires  `count` is at most what is pending
- * ensures   the rest stays pending, in order; an empty buffer is rewound
+ * requires  at least `count` bytes are pending
+ * ensures   the others stay pending, in order; in an empty buffer both positions are 0
  * carries   ECHO-3, FLOW-2
  */
 /*@ requires valid: \valid(buffer) && BufferValid(buffer, UINT32_MAX);
@@ -82,10 +82,10 @@ void buffer_commit(struct buffer *buffer, size_t count);
   @*/
 void buffer_consume(struct buffer *buffer, size_t count);
 
-/* Copies what is pending from one storage to another, at the same positions.
+/* Copies the pending bytes from one storage to another, at the same positions.
  *
- * requires  both storages hold at least buffer->write bytes; neither overlaps the other, or the
- *           buffer itself
+ * requires  both storages hold at least buffer->write bytes; they overlap neither each other nor
+ *           the buffer
  * ensures   the pending bytes in `to` are those in `from`; no other byte of `to` changed
  * carries   ECHO-3, FLOW-2
  */

@@ -8,7 +8,7 @@
 #include "core/readiness.h"
 #include "core/token.h"
 
-/* The life of a connection.
+/* The states of a connection.
  *
  *   CLOSED --open--> OPEN --------- END, RESET, FAILED ----------> DONE --close--> CLOSED
  *                     |                                             ^
@@ -17,9 +17,9 @@
  *                  STOPPING --shut--> LINGERING -- END, RESET ... --+
  *
  * OPEN       echoes: reads while nothing is pending, writes while something is
- * STOPPING   the server is told to stop: echoes what the kernel had already received
- * LINGERING  our FIN is sent: what still arrives is discarded until the peer's end
- * DONE       nothing more can or need be done
+ * STOPPING   the server is stopping: echoes what the kernel had already received
+ * LINGERING  our FIN is sent: input is discarded until the peer's FIN
+ * DONE       to be closed
  */
 enum connection_state {
     CONNECTION_CLOSED,
@@ -29,7 +29,7 @@ enum connection_state {
     CONNECTION_DONE
 };
 
-/* The one thing to do next. */
+/* The one action to take next. */
 enum connection_want {
     CONNECTION_WANTS_NOTHING,
     CONNECTION_WANTS_READ,
@@ -40,26 +40,26 @@ enum connection_want {
 
 /* Why a connection is DONE. */
 enum connection_reason {
-    CONNECTION_REASON_NONE, /* it is not */
-    CONNECTION_ENDED, /* the peer's FIN; what came before it, and before our own, was answered */
+    CONNECTION_REASON_NONE, /* not DONE */
+    CONNECTION_ENDED, /* the peer's FIN; all input before it, and before our own, was answered */
     CONNECTION_RESET,
     CONNECTION_FAILED,
-    CONNECTION_IDLE,   /* no progress for the idle time-out */
-    CONNECTION_EXPIRED /* still there at the end of the drain time-out */
+    CONNECTION_IDLE,   /* no progress for the idle timeout */
+    CONNECTION_EXPIRED /* still open at the end of the drain timeout */
 };
 
-/* One cache line. The descriptor is not here: it is the number of the slot. */
+/* One cache line. The descriptor is not stored: it is the slot number. */
 struct connection {
-    uint64_t received;     /* bytes taken in to be echoed; less what is pending, bytes sent */
-    struct buffer pending; /* in the scratch area while being served, else in its own area */
+    uint64_t received;     /* bytes received to be echoed; minus those pending: bytes sent */
+    struct buffer pending; /* in the scratch area while it is served, otherwise in its own area */
     struct token_slot slot;
-    uint32_t owed; /* STOPPING: bytes that the kernel had received at the stop, still unread */
-    uint32_t progress_ms; /* when bytes last moved; of a clock that wraps after 49 days */
-    struct endpoint peer; /* kept from accept: after a reset the kernel no longer tells */
+    uint32_t owed;        /* STOPPING: bytes that were unread in the kernel at the stop */
+    uint32_t progress_ms; /* when bytes were last transferred; wraps after 49 days */
+    struct endpoint peer; /* from accept: after a reset the kernel no longer knows it */
     uint8_t state;        /* enum connection_state */
-    uint8_t interest;     /* enum interest: what the poller was last told */
+    uint8_t interest;     /* enum interest: as last set in the poller */
     uint8_t reason;       /* enum connection_reason */
-    int32_t error;        /* errno behind the reason, for the log alone; 0 if there is none */
+    int32_t error;        /* errno of the reason, for the log only; 0 if there is none */
 };
 
 static_assert(sizeof(struct connection) == 64, "an idle connection costs one cache line");
@@ -68,8 +68,9 @@ static_assert(sizeof(struct connection) == 64, "an idle connection costs one cac
 #include "core/acsl/connection.acsl"
 */
 
-/* True if every field agrees with the state, for a connection whose areas hold `capacity` bytes.
- * All zeroes is a valid closed connection. Every function below requires it and keeps it.
+/* True if every field is consistent with the state, for a connection whose areas hold `capacity`
+ * bytes. Zeroed memory is a valid closed connection. Every function below requires and preserves
+ * it.
  * carries   CLOSE-3, FLOW-3 */
 /*@ requires readable: \valid_read(c);
   @ assigns  \nothing;
@@ -78,10 +79,10 @@ static_assert(sizeof(struct connection) == 64, "an idle connection costs one cac
   @*/
 bool connection_is_valid(const struct connection *c, size_t capacity);
 
-/* Begins a connection that was accepted on descriptor `descriptor`.
+/* Opens a connection that was accepted as `descriptor`.
  *
- * requires  CLOSED; `peer` lies outside the connection
- * ensures   OPEN, nothing pending, nothing told to the poller; it has a new token
+ * requires  CLOSED; `peer` is not part of the connection
+ * ensures   OPEN, nothing pending, not in the poller; it has a new token
  * carries   FAIR-1
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
@@ -106,7 +107,7 @@ void connection_open(struct connection *c, uint32_t descriptor, const struct end
   @*/
 struct token connection_token(const struct connection *c, uint32_t descriptor);
 
-/* What is to be done next: a function of the state, and never two things at once.
+/* The next action: a function of the state, and never two actions at once.
  *
  * ensures   READ only with nothing pending; WRITE only with something pending; SHUTDOWN never with
  *           something pending; CLOSE exactly when DONE; NOTHING exactly when CLOSED
@@ -124,8 +125,8 @@ struct token connection_token(const struct connection *c, uint32_t descriptor);
   @*/
 enum connection_want connection_wants(const struct connection *c);
 
-/* What the poller must watch for until then.
- * ensures   READ or WRITE in every state from which only the peer can lead on; NONE otherwise
+/* What the poller must watch for before that action.
+ * ensures   READ or WRITE in every state that only the peer can end; NONE otherwise
  * carries   COST-2, COST-3, COST-4, FLOW-2 */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
   @ assigns  \nothing;
@@ -135,10 +136,10 @@ enum connection_want connection_wants(const struct connection *c);
   @*/
 enum interest connection_interest(const struct connection *c);
 
-/* How many bytes to receive at the most, given room for `capacity`.
+/* The most bytes to receive into `capacity` bytes of space.
  *
  * requires  it wants READ; 1 <= capacity <= UINT32_MAX
- * ensures   the capacity; while STOPPING, no more than is owed
+ * ensures   the capacity; while STOPPING, at most the bytes owed
  * carries   FLOW-3, STOP-2
  */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
@@ -149,11 +150,11 @@ enum interest connection_interest(const struct connection *c);
   @*/
 size_t connection_receive_max(const struct connection *c, size_t capacity);
 
-/* Takes note of what a receive did.
+/* Applies the outcome of a receive.
  *
- * requires  it wants READ; MOVED counts at most connection_receive_max; 2^64 bytes never come
- * ensures   MOVED: the bytes are pending, and no more owed (LINGERING: forgotten); END, RESET,
- *           FAILED: DONE; INTERRUPTED, WOULD_BLOCK: nothing changed
+ * requires  it wants READ; MOVED counts at most connection_receive_max; no more than 2^64 bytes
+ * ensures   MOVED: the bytes are pending and no longer owed (LINGERING: discarded); END, RESET,
+ *           FAILED: DONE; INTERRUPTED, WOULD_BLOCK: unchanged
  * carries   CLOSE-1, CLOSE-2, CLOSE-5, ECHO-3, FAULT-1, STOP-2
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
@@ -168,10 +169,10 @@ size_t connection_receive_max(const struct connection *c, size_t capacity);
   @*/
 void connection_received(struct connection *c, struct outcome outcome);
 
-/* Takes note of what a send of all pending bytes did.
+/* Applies the outcome of a send of all pending bytes.
  *
- * requires  it wants WRITE; MOVED counts at most what is pending
- * ensures   MOVED: so many fewer are pending; RESET, FAILED: DONE; otherwise nothing changed
+ * requires  it wants WRITE; MOVED counts at most the pending bytes
+ * ensures   MOVED: that many fewer are pending; RESET, FAILED: DONE; otherwise unchanged
  * carries   CLOSE-3, CLOSE-5, FAULT-1, FLOW-2
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
@@ -186,7 +187,7 @@ void connection_received(struct connection *c, struct outcome outcome);
   @*/
 void connection_sent(struct connection *c, struct outcome outcome);
 
-/* Tells the connection that the server stops, while the kernel holds `unread` bytes for it.
+/* Stops the connection, while the kernel holds `unread` bytes for it.
  *
  * requires  OPEN
  * ensures   STOPPING, and owed is `unread`
@@ -200,7 +201,7 @@ void connection_sent(struct connection *c, struct outcome outcome);
   @*/
 void connection_stop(struct connection *c, uint32_t unread);
 
-/* Takes note that our FIN was sent.
+/* Records that our FIN was sent.
  *
  * requires  it wants SHUTDOWN
  * ensures   LINGERING
@@ -214,10 +215,10 @@ void connection_stop(struct connection *c, uint32_t unread);
   @*/
 void connection_shut(struct connection *c);
 
-/* Gives the connection up: the poller refused it, or its time is over.
+/* Marks the connection as lost: the poller refused it, or a timeout expired.
  *
- * requires  not CLOSED; `reason` is not STAYS, and ENDED only with nothing pending
- * ensures   DONE; the first reason given is kept
+ * requires  not CLOSED; `reason` is not NONE, and ENDED only with nothing pending
+ * ensures   DONE; the first reason is kept
  * carries   CLOSE-3, REF-7, REF-8, REF-14
  */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
@@ -230,9 +231,9 @@ void connection_shut(struct connection *c);
   @*/
 void connection_lose(struct connection *c, enum connection_reason reason);
 
-/* Takes note that the descriptor was closed.
+/* Records that the descriptor was closed.
  *
- * requires  DONE, and the poller was told NONE
+ * requires  DONE, and not in the poller
  * ensures   CLOSED; its token resolves to nothing
  * carries   CLOSE-9, FAIR-1
  */

@@ -2,14 +2,14 @@
 
 #include "core/readiness.h"
 
-/* epoll's language, as plain data: this compiles and is tested on every system, and the real
- * kernel's table translates field by field (struct epoll_event is packed on x86-64 only).
+/* The epoll interface as plain data: it compiles and is tested on every system, and the real
+ * kernel's table converts each field (struct epoll_event is packed on x86-64 only).
  * source    epoll_ctl(2); the numbers are those of linux/eventpoll.h */
 #define EPOLL_CODEC_IN 0x001u
 #define EPOLL_CODEC_OUT 0x004u
 #define EPOLL_CODEC_ERR 0x008u    /* always reported, cannot be masked */
 #define EPOLL_CODEC_HUP 0x010u    /* likewise */
-#define EPOLL_CODEC_RDHUP 0x2000u /* never asked for: it spins on a half-closed peer */
+#define EPOLL_CODEC_RDHUP 0x2000u /* never requested: it spins on a half-closed peer */
 
 enum epoll_operation { EPOLL_ADD, EPOLL_DELETE, EPOLL_MODIFY };
 
@@ -27,9 +27,9 @@ struct epoll_record {
 #include "core/acsl/epoll_codec.acsl"
 */
 
-/* The one epoll_ctl that leads from one interest to another; level-triggered.
+/* The epoll_ctl call that changes one interest to another; level-triggered.
  * requires  from != to
- * ensures   only IN or OUT is asked for, and NONE leaves the set
+ * ensures   only IN or OUT is requested; NONE removes the descriptor
  * carries   COST-1, COST-3, COST-4, COST-5 */
 /*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
   @ assigns  \nothing;
@@ -41,9 +41,9 @@ struct epoll_record {
   @*/
 struct epoll_change epoll_encode(enum interest from, enum interest to);
 
-/* Reads a record. Total: unknown bits are ignored.
- * ensures   each flag of the result depends on its own bits alone
- * carries   CLOSE-1: a hang-up is a hint, and never the end; FAIR-1 */
+/* Decodes a record. Unknown bits are ignored.
+ * ensures   each flag of the result depends on its own bits only
+ * carries   CLOSE-1: a hang-up is a hint, never the end of the stream; FAIR-1 */
 /*@ requires readable: \valid_read(record);
   @ assigns  \nothing;
   @ ensures  token: TokenPacked(\result.token) == record->token;

@@ -3,14 +3,14 @@
 #include "core/outcome.h"
 #include "core/readiness.h"
 
-/* kqueue's language, as plain data. The flags have the same numbers on every BSD; the filters do
- * not (NetBSD), so those are translated by the real kernel's table.
+/* The kqueue interface as plain data. The flags have the same values on every BSD; the filters do
+ * not (NetBSD), so the real kernel's table converts them.
  * source    kqueue(2), sys/event.h of FreeBSD and macOS */
 #define KQUEUE_CODEC_ADD 0x0001u
 #define KQUEUE_CODEC_DELETE 0x0002u
-#define KQUEUE_CODEC_RECEIPT 0x0040u /* report each change, also one that succeeded */
+#define KQUEUE_CODEC_RECEIPT 0x0040u /* report every change, even a successful one */
 #define KQUEUE_CODEC_ERROR 0x4000u
-#define KQUEUE_CODEC_EOF 0x8000u /* may come while data are still unread */
+#define KQUEUE_CODEC_EOF 0x8000u /* may be set while data are unread */
 
 enum kqueue_filter { KQUEUE_OTHER, KQUEUE_READ, KQUEUE_WRITE };
 
@@ -31,10 +31,10 @@ struct kqueue_record {
 #include "core/acsl/kqueue_codec.acsl"
 */
 
-/* The changes that lead from one interest to another: the old filter goes, the new one comes.
+/* The changes from one interest to another: delete the old filter, add the new one.
  *
  * requires  from != to
- * ensures   the result is how many changes stand in `changes`, 1 or 2, each asking for a receipt
+ * ensures   the result is the number of changes in `changes`, 1 or 2; each requests a receipt
  * carries   COST-1, COST-3, COST-4
  */
 /*@ requires known: from != to && from <= INTEREST_WRITE && to <= INTEREST_WRITE;
@@ -49,8 +49,8 @@ struct kqueue_record {
 size_t kqueue_encode(int32_t descriptor, struct token token, enum interest from, enum interest to,
                      struct kqueue_record changes[KQUEUE_CHANGES_MAX]);
 
-/* What the receipt says of its change.
- * ensures   FAULT_NONE also if a filter to be deleted was already gone
+/* The result of a change, from its receipt.
+ * ensures   FAULT_NONE also if the filter to delete did not exist
  * carries   CLOSE-7, REF-14 */
 /*@ requires readable: \valid_read(change) && \valid_read(receipt);
   @ assigns  \nothing;
@@ -61,9 +61,9 @@ size_t kqueue_encode(int32_t descriptor, struct token token, enum interest from,
   @*/
 enum fault kqueue_receipt(const struct kqueue_record *change, const struct kqueue_record *receipt);
 
-/* Reads an event. Total: unknown filters and flags are ignored.
+/* Decodes an event. Unknown filters and flags are ignored.
  * ensures   readable, writable: by the filter; hangup: EOF; error: ERROR, or EOF with an errno
- * carries   CLOSE-1: a hang-up is a hint, and never the end; FAIR-1 */
+ * carries   CLOSE-1: a hang-up is a hint, never the end of the stream; FAIR-1 */
 /*@ requires readable: \valid_read(record);
   @ assigns  \nothing;
   @ ensures  token: TokenPacked(\result.token) == record->token;

@@ -3,14 +3,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What went wrong in a system call, without errno: its numbers differ between systems. */
+/* The error of a system call. errno is not used: its numbers differ between systems. */
 enum fault {
     FAULT_NONE,
     FAULT_WOULD_BLOCK, /* EAGAIN, EWOULDBLOCK */
     FAULT_INTERRUPTED, /* EINTR */
     FAULT_RESET,       /* ECONNRESET */
     FAULT_PIPE,        /* EPIPE */
-    FAULT_ABORTED,     /* ECONNABORTED, EPROTO: gone before it was accepted */
+    FAULT_ABORTED,     /* ECONNABORTED, EPROTO: closed before it was accepted */
     FAULT_DESCRIPTORS, /* EMFILE, ENFILE */
     FAULT_MEMORY,      /* ENOMEM, ENOBUFS */
     FAULT_NOT_FOUND,   /* ENOENT */
@@ -19,27 +19,27 @@ enum fault {
     FAULT_OTHER        /* any other error */
 };
 
-/* What a system call returned. */
+/* The result of a system call. */
 struct result {
-    int64_t value;    /* its value; without meaning if there is a fault */
+    int64_t value;    /* the return value; undefined if there is a fault */
     enum fault fault; /* FAULT_NONE if it succeeded */
-    int32_t raw;      /* errno, for the log alone */
+    int32_t raw;      /* errno, for the log only */
 };
 
-/* What a result means for a connection. This is close detection: END and RESET come from here and
- * from nowhere else, whatever hints a poller gave. */
+/* What a result means for a connection. Close detection happens here and nowhere else: END and
+ * RESET never come from a poller's flags. */
 enum outcome_kind {
-    OUTCOME_MOVED,       /* `count` bytes passed, at least one (of accept: one connection) */
-    OUTCOME_INTERRUPTED, /* a signal came first: nothing passed, ask again at once */
-    OUTCOME_WOULD_BLOCK, /* nothing passed: wait */
-    OUTCOME_END,         /* the peer will send no more, and all that it sent was received */
-    OUTCOME_RESET,       /* the connection is gone: FAULT_RESET, _PIPE or _ABORTED */
-    OUTCOME_FAILED       /* so is this one, for the reason that `fault` tells */
+    OUTCOME_MOVED,       /* `count` bytes were transferred, at least one (accept: one connection) */
+    OUTCOME_INTERRUPTED, /* by a signal: nothing was transferred, retry at once */
+    OUTCOME_WOULD_BLOCK, /* nothing was transferred: wait */
+    OUTCOME_END,         /* the peer's FIN: all that it sent was received */
+    OUTCOME_RESET,       /* the connection no longer exists: FAULT_RESET, _PIPE or _ABORTED */
+    OUTCOME_FAILED       /* any other error: `fault` */
 };
 
 struct outcome {
     enum outcome_kind kind;
-    enum fault fault; /* the call's own; FAULT_OTHER for a value that no kernel may return */
+    enum fault fault; /* of the call; FAULT_OTHER for a value that no kernel may return */
     size_t count;     /* 0 unless MOVED */
 };
 
@@ -47,11 +47,11 @@ struct outcome {
 #include "core/acsl/outcome.acsl"
 */
 
-/* Classifies what receive returned when it was asked for up to `asked` bytes.
+/* Classifies the result of a receive of up to `asked` bytes.
  *
- * ensures   MOVED only with 1 <= count <= asked; END only for 0 of more than 0 asked (0 of 0 says
- *           nothing and is WOULD_BLOCK); a value that no kernel may return is FAILED
- * source    recv(2): 0 is the peer's orderly shutdown, unless 0 bytes were asked for
+ * ensures   MOVED only with 1 <= count <= asked; END only for 0 if `asked` is not 0 (otherwise it
+ *           means nothing: WOULD_BLOCK); FAILED for a value that no kernel may return
+ * source    recv(2): 0 is the peer's orderly shutdown, unless 0 bytes were requested
  * carries   CLOSE-1, CLOSE-2, CLOSE-5, FAULT-1
  */
 /*@ assigns  \nothing;
@@ -67,10 +67,10 @@ struct outcome {
   @*/
 struct outcome outcome_of_receive(struct result result, size_t asked);
 
-/* Classifies what send returned when it was given `asked` bytes.
+/* Classifies the result of a send of `asked` bytes.
  *
- * ensures   MOVED only with 1 <= count <= asked; never END: 0 is WOULD_BLOCK; EPIPE is RESET, for
- *           we never send after our own shutdown
+ * ensures   MOVED only with 1 <= count <= asked; never END: 0 is WOULD_BLOCK; EPIPE is RESET,
+ *           because the server never sends after its own shutdown
  * carries   CLOSE-5, FAULT-1, FLOW-2
  */
 /*@ assigns  \nothing;
@@ -84,11 +84,11 @@ struct outcome outcome_of_receive(struct result result, size_t asked);
   @*/
 struct outcome outcome_of_send(struct result result, size_t asked);
 
-/* Classifies what accept returned.
+/* Classifies the result of an accept.
  *
  * ensures   MOVED with count 1 for a new descriptor, 0 to INT32_MAX; RESET for a client that was
- *           gone before it was accepted, so that the next may be tried at once; FAILED for a
- *           fault of another kind, as of descriptors or memory; never END
+ *           closed before it was accepted: the next can be tried at once; FAILED for any other
+ *           fault, such as descriptors or memory; never END
  * carries   FAULT-2, FAULT-3
  */
 /*@ assigns  \nothing;

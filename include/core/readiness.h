@@ -4,13 +4,13 @@
 
 #include "core/token.h"
 
-/* What a descriptor waits for. One at a time: a set of bits could wait for both, and then a FIN
- * could arrive with output pending. NONE means that the poller does not know the descriptor. */
+/* What to watch a descriptor for. Never both: a FIN could then be read while output is pending.
+ * NONE means that the descriptor is not in the poller. */
 enum interest { INTEREST_NONE, INTEREST_READ, INTEREST_WRITE };
 
-/* One event, whatever the poller. The token selects the connection; what is then done follows from
- * its state. All four flags are hints, which a kernel may give too often or leave out: they tell a
- * port's own tests what the kernel said, and the system call that follows decides. */
+/* One event of either poller. The token selects the connection; its state determines the action.
+ * All four flags are hints that a kernel may set or omit: the next system call decides. They exist
+ * for the tests of ports, which compare what the kernel reported. */
 struct readiness {
     struct token token;
     bool readable;

@@ -3,22 +3,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A token names one connection for the poller, and no later one in the same place.
+/* A token identifies one connection in the poller, and no later one in the same slot.
  *
- * The slot is the descriptor's number: the kernel hands out the lowest free one, so it does the
- * allocation, and no free list is needed. What the kernel reuses the generation tells apart: an
- * event that was queued for a closed connection carries an old generation and resolves to nothing.
+ * The slot is the descriptor number: the kernel assigns the lowest free one, so no free list is
+ * needed. The generation distinguishes uses of one slot: an event that was queued for a closed
+ * connection has an old generation and resolves to nothing.
  */
 struct token {
     uint32_t slot;
     uint32_t generation;
 };
 
-/* Generation 0 is never issued. Tokens with it are for the server's own descriptors. */
+/* Generation 0 is never issued: it marks the server's own descriptors. */
 #define TOKEN_LISTENER ((struct token){.slot = 0, .generation = 0})
 #define TOKEN_STOP ((struct token){.slot = 1, .generation = 0})
 
-/* What a slot remembers: the generation of its newest token, and whether that is in use. */
+/* The generation of a slot's newest token, and whether that is in use. */
 struct token_slot {
     uint32_t generation;
     bool live;
@@ -28,11 +28,11 @@ struct token_slot {
 #include "core/acsl/token.acsl"
 */
 
-/* Issues the next token of a slot that has none in use.
+/* Issues the next token of a slot.
  *
- * requires  the slot is not live; it began as all zeroes, and `number` was always the same
- * ensures   the slot is live; the token resolves to it and differs from the 2^32 - 2 issued before
- *           it here; its generation is not 0
+ * requires  the slot is not live; it was initially zeroed, and `number` was always the same
+ * ensures   the slot is live; the token resolves to it and differs from the previous 2^32 - 2
+ *           tokens of the slot; its generation is not 0
  * carries   FAIR-1
  */
 /*@ requires idle: \valid(slot) && !slot->live;
@@ -43,7 +43,7 @@ struct token_slot {
   @*/
 struct token token_issue(struct token_slot *slot, uint32_t number);
 
-/* Takes back the slot's token.
+/* Releases the slot's token.
  *
  * requires  the slot is live
  * ensures   no token resolves to the slot until the next is issued
@@ -55,8 +55,7 @@ struct token token_issue(struct token_slot *slot, uint32_t number);
   @*/
 void token_release(struct token_slot *slot);
 
-/* True if the slot is live and the token is its newest. The caller has looked the slot up by
- * token.slot.
+/* True if the slot is live and the token is its newest. The caller found the slot by token.slot.
  * carries   FAIR-1 */
 /*@ requires readable: \valid_read(slot);
   @ assigns  \nothing;
@@ -64,7 +63,7 @@ void token_release(struct token_slot *slot);
   @*/
 bool token_resolves(struct token token, const struct token_slot *slot);
 
-/* A token as the 64 bits that epoll and kqueue carry for us.
+/* A token as the 64 bits of user data in epoll and kqueue.
  * ensures   only TOKEN_LISTENER packs to 0
  * carries   FAIR-1 */
 /*@ assigns  \nothing;
@@ -73,7 +72,7 @@ bool token_resolves(struct token token, const struct token_slot *slot);
   @*/
 uint64_t token_pack(struct token token);
 
-/* The token that was packed so.
+/* The inverse of token_pack.
  * ensures   token_unpack(token_pack(t)) is t
  * carries   FAIR-1 */
 /*@ assigns  \nothing;

@@ -7,12 +7,12 @@
 #include "core/acsl/upper.acsl"
 */
 
-/* Turns ASCII a-z (0x61-0x7A) into A-Z in place; every other byte stays as it is.
- * No locale and no encoding: bytes from 0x80 up are not letters here.
+/* Maps ASCII a-z (0x61-0x7A) to A-Z in place; all other bytes are unchanged. It depends on no
+ * locale or encoding: bytes above 0x7F are never letters.
  *
- * requires  `bytes` points to `length` writable bytes, at any alignment; it may be null if
- *           `length` is 0
- * ensures   each byte b in 0x61-0x7A became b - 0x20, and each other byte is unchanged
+ * requires  `bytes` points to `length` writable bytes, at any alignment; may be null if `length`
+ *           is 0
+ * ensures   bytes 0x61-0x7A are decreased by 0x20, all others unchanged
  * carries   ECHO-1, ECHO-2, ECHO-4
  */
 /*@ requires writable: \valid(bytes + (0 .. length - 1));

@@ -5,46 +5,48 @@
 #include "core/kqueue_codec.h"
 #include "core/outcome.h"
 
-/* Memory is given back in multiples of this: the largest page size in use. */
+/* Memory is released in multiples of this: the largest page size in use. */
 #define KERNEL_MEMORY_UNIT 65536u
 
-/* The port: all that the server asks of an operating system while it serves, at the line of system
- * calls. The real kernels and the simulated one fill in this table; the server never knows which it
- * has. No entry blocks but epoll_wait and kevent.
+/* The longest line of the log: what any pipe takes whole (source: POSIX, PIPE_BUF). */
+#define KERNEL_LINE_BYTES 512
+
+/* The porting interface: all system calls that the server makes while it serves. The real kernels
+ * and the simulated one implement this table. Only epoll_wait and kevent may block.
  *
  * A system has one of the two pollers; the entries of the other are null.
  */
 struct kernel_ops {
-    /* A new descriptor: non-blocking, close-on-exec, no Nagle delay, urgent data in line. On
-     * success `peer` says who it is. */
+    /* value: a new descriptor: non-blocking, close-on-exec, no Nagle delay, urgent data in line.
+     * On success `peer` is its address. */
     struct result (*accept)(void *self, int32_t listener, struct endpoint *peer);
     struct result (*receive)(void *self, int32_t descriptor, uint8_t *bytes, size_t length);
     struct result (*send)(void *self, int32_t descriptor, const uint8_t *bytes, size_t length);
-    /* Sends FIN; receiving goes on. */
+    /* Sends FIN; receiving remains possible. */
     struct result (*shutdown)(void *self, int32_t descriptor);
     struct result (*close)(void *self, int32_t descriptor);
-    /* value: how many received bytes the kernel holds, at most UINT32_MAX. */
+    /* value: the number of unread bytes in the kernel, at most UINT32_MAX. */
     struct result (*unread)(void *self, int32_t descriptor);
 
-    /* Gives memory back; it reads as anything until it is written again. `memory` and `length` are
-     * multiples of KERNEL_MEMORY_UNIT. */
+    /* Returns memory to the system; its contents are undefined until it is written again. `memory`
+     * and `length` are multiples of KERNEL_MEMORY_UNIT. */
     void (*release)(void *self, uint8_t *memory, size_t length);
 
     struct result (*epoll_control)(void *self, int32_t queue, int32_t descriptor,
                                    struct epoll_change change, uint64_t token);
-    /* value: how many records were filled in. `timeout_ms` -1: for ever. */
+    /* value: the number of records filled in. `timeout_ms` -1: no limit. */
     struct result (*epoll_wait)(void *self, int32_t queue, struct epoll_record *records, size_t max,
                                 int32_t timeout_ms);
-    /* value: how many receipts or events were filled in. */
+    /* value: the number of receipts or events filled in. */
     struct result (*kevent)(void *self, int32_t queue, const struct kqueue_record *changes,
                             size_t count, struct kqueue_record *events, size_t max,
                             int32_t timeout_ms);
 
-    /* Milliseconds of a clock that never goes back. */
+    /* Milliseconds of a monotonic clock. */
     uint64_t (*clock_ms)(void *self);
 
-    /* Writes one line, of at most PIPE_BUF bytes, to the log. A fault, at once, if it would block;
-     * a value below `length` if there was no room for the rest. */
+    /* Writes one line, of at most KERNEL_LINE_BYTES, to the log without blocking: a fault if it
+     * would block; a value below `length` after a partial write. */
     struct result (*log_write)(void *self, const char *line, size_t length);
 };
 

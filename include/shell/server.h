@@ -5,34 +5,34 @@
 #include "shell/log.h"
 #include "shell/poller.h"
 
-/* The loop: waits, and serves each connection that the poller selects as far as it can be served
- * without waiting. Everything is bounded, and reserved at the start; serving allocates nothing.
+/* The event loop: waits, and serves each ready connection as far as possible without blocking.
+ * All memory is bounded and reserved at the start; serving allocates nothing.
  *
- * Stopping loses nothing that the kernel had received by then, and ends in a bounded time:
+ * Stopping loses no byte that the kernel had received by then, and ends in bounded time:
  *
  *    the stop descriptor is readable
  *        |
  *        |  accept the backlog, then close the listener
- *        |  ask how many bytes each connection has unread: so many are owed
+ *        |  count the unread bytes of each connection: they are owed an answer
  *        v
- *    STOPPING  --- owed bytes echoed, all is sent --->  LINGERING  --- the peer's end --->  closed
- *        |                                              (our FIN is sent; what still arrives
- *        |                                               is discarded)
- *        |                                                  |
- *        +------ the drain time-out is over: close ---------+
+ *    STOPPING  --- owed bytes echoed and sent --->  LINGERING  --- the peer's FIN --->  closed
+ *        |                                          (our FIN is sent; input is discarded)
+ *        |                                              |
+ *        +------ the drain timeout expires: close ------+
  *
- * To close with unread input would send RST, and destroy what the peer has not read yet: hence FIN
- * first, and then reading on until the peer's own. A peer that ignores our FIN holds us for the
- * whole time-out. STOPPED_SHORT if a connection was still STOPPING then: it lost what it was owed.
- * Two things are not promised. Who waits in the backlog beyond connections_max, or for want of
- * descriptors, is refused. And who at the time-out still sends, and has not read, may lose from the
- * kernel's send buffer what was already sent.
+ * To close with unread input would send RST and destroy data that the peer has not read yet: so the
+ * server sends FIN first, and reads until the peer's FIN. A peer that ignores our FIN delays the
+ * exit until the timeout. STOPPED_SHORT means that a connection was still STOPPING then, and lost
+ * bytes that it was owed.
+ * Two cases are not covered. Clients in the backlog beyond connections_max, or beyond the available
+ * descriptors, are refused. A peer that is still sending at the timeout, without reading, may lose
+ * data from the kernel's send buffer.
  */
 
 struct server_options {
-    uint32_t slot_count;       /* descriptors that can be served are below this number */
+    uint32_t slot_count;       /* only descriptors below this number can be served */
     uint32_t connections_max;  /* further clients wait in the backlog */
-    uint32_t buffer_bytes;     /* what one connection may have pending; at most one receive */
+    uint32_t buffer_bytes;     /* the most pending bytes per connection, and per receive */
     uint32_t idle_timeout_ms;  /* at most 2^31; 0: never */
     uint32_t drain_timeout_ms; /* at most 2^31 */
 };
@@ -44,35 +44,37 @@ struct server {
     struct server_options options;
     int32_t listener;
     int32_t stop;
-    enum interest listener_interest; /* NONE while no client is accepted */
+    enum interest listener_interest; /* NONE while accepting is paused */
     uint32_t connected;
-    uint32_t slots_used;   /* no connection ever had a slot from here on */
-    bool lossy;            /* the drain lost bytes that were owed */
-    struct result failure; /* SERVER_FAILED: of the wait */
+    uint32_t slots_used;   /* all slots ever used are below this number */
+    bool lossy;            /* the drain lost owed bytes */
+    struct result failure; /* SERVER_FAILED: the result of the wait */
 
     /* Times; UINT64_MAX: never. */
     uint64_t now_ms;   /* when the clock was last read */
-    uint64_t retry_ms; /* when to try to accept again, while that is paused after a fault */
-    uint64_t sweep_ms; /* when to look for idle connections */
-    uint64_t drain_ms; /* when the drain ends; so long as it is never, we are not stopping */
+    uint64_t retry_ms; /* when to resume accepting, after a fault */
+    uint64_t sweep_ms; /* when to scan for idle connections */
+    uint64_t drain_ms; /* when the drain ends; never: not stopping */
 
     struct connection *connections; /* by slot */
-    uint8_t *areas;                 /* by slot: what a short send left */
+    uint8_t *areas;                 /* by slot: bytes pending after a partial send */
     size_t area_bytes;
-    uint8_t *scratch; /* where every receive goes */
+    uint8_t *scratch; /* the target of every receive */
     struct readiness ready[POLLER_EVENTS_MAX];
 };
 
-/* Bytes of zeroed memory that server_init takes. It is address space: a page that no client ever
- * needed is never touched. */
-size_t server_memory_needed(const struct server_options *options);
+/* Bytes of zeroed memory that server_init requires. It is address space: pages that no client
+ * needs are never touched. On a 32-bit system the result may be more than it can address.
+ *
+ * requires  slot_count <= INT32_MAX: then the result does not wrap */
+uint64_t server_memory_needed(const struct server_options *options);
 
-/* Prepares to serve clients of `listener`, a non-blocking listening socket, until `stop` becomes
- * readable.
+/* Initialises a server for `listener`, a non-blocking listening socket, that runs until `stop`
+ * becomes readable.
  *
  * requires  1 <= connections_max <= slot_count; 1 <= buffer_bytes; `memory` holds
  *           server_memory_needed(options) zeroed bytes, aligned to KERNEL_MEMORY_UNIT; it and `log`
- *           stay the server's as long as it is stepped
+ *           outlive the server
  * errors    the fault of adding a descriptor to the poller
  */
 struct result server_init(struct server *s, struct poller poller, struct log *log,
@@ -81,10 +83,10 @@ struct result server_init(struct server *s, struct poller poller, struct log *lo
 
 enum server_status {
     SERVER_RUNNING,
-    SERVER_STOPPED,       /* drained; nothing is open but `stop` and the poller */
-    SERVER_STOPPED_SHORT, /* likewise, but at the time-out bytes were still owed */
-    SERVER_FAILED         /* the poller cannot wait; `failure` says why */
+    SERVER_STOPPED,       /* drained; only `stop` and the poller are still open */
+    SERVER_STOPPED_SHORT, /* likewise, but bytes were still owed at the timeout */
+    SERVER_FAILED         /* the poller cannot wait: `failure` */
 };
 
-/* Waits once and serves what is ready. To be called as long as it returns RUNNING. */
+/* Waits once and serves what is ready. Call it while it returns RUNNING. */
 enum server_status server_step(struct server *s);

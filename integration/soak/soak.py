@@ -111,7 +111,7 @@ class Visitor:
         right = _ANSWER.startswith(data, self._begin + self.received)
         self.received += len(data)
         if not right or self.received > self.sent:
-            raise Failed("received a wrong byte")
+            raise Failed("other bytes than the answer [wrong-byte]")
         return len(data) > 0
 
     async def receive_to_end(self):
@@ -119,7 +119,7 @@ class Visitor:
         while await self.receive():
             pass
         if self.received != self.sent:
-            raise Failed("got FIN before all bytes")
+            raise Failed("FIN before all bytes [short-answer]")
 
     def set_receive_buffer(self, count):
         """Bound the window: with a small one the server soon has to wait."""
@@ -146,7 +146,7 @@ async def exchange(visitor, total):
     async def read():
         while visitor.received < total:
             if not await visitor.receive():
-                raise Failed("unexpected FIN")
+                raise Failed("unexpected FIN [closed-early]")
 
     await visitor.connect()
     await asyncio.gather(write(), read())
@@ -188,7 +188,7 @@ async def rest_and_read(visitor):
     visitor.set_receive_buffer(1 << 20)
     while visitor.received < visitor.sent:
         if not await visitor.receive():
-            raise Failed("unexpected FIN")
+            raise Failed("unexpected FIN [closed-early]")
 
 
 async def stall(visitor):
@@ -261,9 +261,9 @@ class Crowd:
         try:
             await asyncio.wait_for(act(visitor), TIMEOUT_S)
         except asyncio.TimeoutError:
-            self._blame(kind, visitor, f"not done after {TIMEOUT_S} s")
+            self._blame(kind, visitor, f"not done after {TIMEOUT_S} s [no-answer]")
         except OSError as error:
-            self._blame(kind, visitor, error.strerror)
+            self._blame(kind, visitor, f"{error.strerror} [socket-error]")
         except Failed as failed:
             self._blame(kind, visitor, str(failed))
         finally:
@@ -280,7 +280,7 @@ class Crowd:
         while not end.passed() or most < self.server.limit * REACHED:
             most = max(most, self.server.count_descriptors())
             if late.passed():
-                raise Failed(f"never more than {most} descriptors: the limit was not reached")
+                raise Failed(f"at most {most} descriptors: the limit was not reached [limit]")
             looks += 1
             self.server.squeeze(looks // SQUEEZE_EVERY % 2 == 1)
             if looks % PROGRESS_EVERY == 0:
@@ -334,13 +334,13 @@ class Server:
 
         self.pid = wait_until(look, START_S)
         if not self.pid or self._child.poll() is not None:
-            raise Failed("the server does not listen")
+            raise Failed("the server does not listen [not-listening]")
         self._process = Process(self.pid)
         self._at_start = self.count_descriptors()
 
     def count_descriptors(self):
         if self._child.poll() is not None:
-            raise Failed("the server has ended")
+            raise Failed("the server is gone [server-died]")
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def squeeze(self, squeezed):
@@ -353,7 +353,7 @@ class Server:
         while self.count_descriptors() != self._at_start:
             if end.passed():
                 count = self.count_descriptors()
-                raise Failed(f"{count} descriptors are open, expected {self._at_start}")
+                raise Failed(f"{count} descriptors, expected {self._at_start} [descriptors]")
             await asyncio.sleep(0.02)
 
     def private_bytes(self):
@@ -375,17 +375,20 @@ class Server:
         end = Deadline(DRAIN_S)
         while self._child.poll() is None:
             if end.passed():
-                raise Failed(f"the server has not ended {DRAIN_S} s after SIGTERM")
+                raise Failed(f"the server still runs {DRAIN_S} s after SIGTERM [server-stuck]")
             await asyncio.sleep(0.02)
         if self._child.returncode != 0:
-            raise Failed(f"after SIGTERM: expected status 0, got {self._child.returncode}")
+            status = self._child.returncode
+            raise Failed(f"status {status} after SIGTERM, expected 0 [exit-status]")
 
     def end(self):
         """End it; return how it ended, if it had ended by itself."""
         of_itself = wait_until(lambda: self._child.poll() is not None, 0.5)
         self._child.kill()
         self._child.wait()
-        return f"; the server ended with status {self._child.returncode}" if of_itself else ""
+        status = self._child.returncode
+        died = " [server-died]" if status < 0 else ""
+        return f"; the server ended with status {status}{died}" if of_itself else ""
 
 
 async def drain(crowd):
@@ -416,7 +419,7 @@ async def soak(server, seconds):
     crowd.print_progress()
     print(f"private memory: {before >> 10} KiB after the warm-up, {growth >> 10:+} KiB since")
     if growth > NOISE_BYTES:
-        raise Failed(f"private memory grew by {growth} bytes since the warm-up")
+        raise Failed(f"private memory grew by {growth} bytes since the warm-up [memory]")
     await drain(crowd)
     resting.cancel()
 

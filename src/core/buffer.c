@@ -18,7 +18,7 @@ size_t buffer_pending(const struct buffer *buffer) { return buffer->write - buff
 void buffer_commit(struct buffer *buffer, size_t count) {
     assert(buffer_pending(buffer) == 0);
     assert(count <= UINT32_MAX);
-    buffer->write = (uint32_t)count; /* read is 0: it is empty, so it is rewound */
+    buffer->write = (uint32_t)count; /* read is 0, because the buffer is empty */
 }
 
 void buffer_consume(struct buffer *buffer, size_t count) {

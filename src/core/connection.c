@@ -1,6 +1,6 @@
 #include "core/connection.h"
 
-/* A closed connection has only its slot's history; a live one has a token. */
+/* A closed connection keeps only the generation of its slot; any other has a live token. */
 /*@ requires readable: \valid_read(c);
   @ assigns  \nothing;
   @ ensures  twin: \result <==> ConnectionSlotValid(c);
@@ -72,14 +72,14 @@ size_t connection_receive_max(const struct connection *c, size_t capacity) {
   @ ensures  took: ConnectionTook{Pre, Post}(c, count);
   @*/
 static void take(struct connection *c, size_t count) {
-    /* Once our FIN is sent no answer is possible any more. */
+    /* After our FIN no answer can be sent. */
     if (c->state == CONNECTION_LINGERING) return;
     if (c->state == CONNECTION_STOPPING) c->owed -= (uint32_t)count;
     c->received += count;
     buffer_commit(&c->pending, count);
 }
 
-/* What loses a connection, whichever call noticed it. */
+/* Applies a failure, whichever call reported it. */
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
   @ requires open: c->state != CONNECTION_CLOSED && c->state != CONNECTION_DONE;
   @ assigns  c->state, c->reason;

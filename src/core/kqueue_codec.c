@@ -9,8 +9,8 @@ static enum kqueue_filter filter_of(enum interest interest) {
     return interest == INTEREST_READ ? KQUEUE_READ : KQUEUE_WRITE;
 }
 
-/* A change is the sum of one verb and RECEIPT: without it a change that fails and one that
- * succeeds cannot be told apart by position. */
+/* A change is one verb plus RECEIPT: without it a successful change has no record, and a failure
+ * cannot be matched with its change by position. */
 /*@ requires verb: verb == KQUEUE_CODEC_ADD || verb == KQUEUE_CODEC_DELETE;
   @ assigns  \nothing;
   @ ensures  change: KqueueChange(\result, descriptor, token, interest, verb);

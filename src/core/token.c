@@ -2,7 +2,7 @@
 
 #include <assert.h>
 
-/* By arithmetic rather than by shifts: it says the same, and provers know it. */
+/* Arithmetic instead of shifts: equivalent, and easier for provers. */
 #define GENERATION_UNIT 4294967296u /* 2^32 */
 
 struct token token_issue(struct token_slot *slot, uint32_t number) {

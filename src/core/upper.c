@@ -1,6 +1,6 @@
 #include "core/upper.h"
 
-/* Without a branch or a table the loop becomes vector code (gcc -O3, clang -O2). */
+/* Without branches and tables the compiler vectorises the loop (gcc -O3, clang -O2). */
 void upper(uint8_t *bytes, size_t length) {
     /*@ loop invariant range: 0 <= i <= length;
       @ loop invariant done: \forall integer k; 0 <= k < i ==>

@@ -1,19 +1,18 @@
 #include "shell/log.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "shell/text.h"
 
-/* More than a line with the longest numbers needs beside its text. */
+/* More than the longest data line needs besides its text. */
 #define DATA_FRAME_BYTES 192
 
 struct line {
     bool json;
     size_t length;
-    char bytes[PIPE_BUF];
+    char bytes[KERNEL_LINE_BYTES];
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...) {
@@ -48,7 +47,7 @@ static void add_peer(struct line *line, const struct endpoint *peer) {
     add_word(line, "peer", text);
 }
 
-/* Writes a line whole, or says that it could not. */
+/* Writes a line; false unless all of it was written. */
 static bool put(struct log *log, struct line *line) {
     add(line, line->json ? "}\n" : "\n");
     struct result result = log->kernel.ops->log_write(log->kernel.self, line->bytes, line->length);
@@ -57,11 +56,11 @@ static bool put(struct log *log, struct line *line) {
     return whole;
 }
 
-static bool put_notice(struct log *log) {
+static bool put_dropped(struct log *log) {
     struct line line;
     begin(&line, log, "dropped");
     add_number(&line, "lines", log->dropped);
-    if (log->torn) { /* what was left behind becomes a line of its own */
+    if (log->torn) { /* ends the partial line */
         memmove(line.bytes + 1, line.bytes, line.length++);
         line.bytes[0] = '\n';
     }
@@ -71,7 +70,7 @@ static bool put_notice(struct log *log) {
 }
 
 static void finish(struct log *log, struct line *line) {
-    bool caught_up = log->dropped == 0 || put_notice(log);
+    bool caught_up = log->dropped == 0 || put_dropped(log);
     if (!caught_up || !put(log, line)) log->dropped++;
 }
 
@@ -101,11 +100,11 @@ void log_stop(struct log *log, uint32_t connections) {
     finish(log, &line);
 }
 
-/* The longest escape, \u001b, and the final 0. */
+/* The longest escape, \u001b, and the terminating null. */
 #define ESCAPE_BYTES 7
 
 static size_t escape_byte(enum log_format format, uint8_t byte, char text[ESCAPE_BYTES]) {
-    static const char letters[] = "\"\"\\\\\nn\rr\tt"; /* pairs: a byte and its letter */
+    static const char letters[] = "\"\"\\\\\nn\rr\tt"; /* pairs of a byte and its letter */
     for (size_t i = 0; letters[i] != '\0'; i += 2) {
         if (byte == (uint8_t)letters[i])
             return (size_t)snprintf(text, ESCAPE_BYTES, "\\%c", letters[i + 1]);
@@ -131,7 +130,7 @@ size_t log_escape(enum log_format format, const uint8_t *bytes, size_t length, c
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length) {
     if (log->level < LOG_CHUNKS) return;
     struct line line;
-    char text[PIPE_BUF - DATA_FRAME_BYTES];
+    char text[KERNEL_LINE_BYTES - DATA_FRAME_BYTES];
     size_t shown = log_escape(log->format, bytes, length, text, sizeof text);
     begin(&line, log, "data");
     add_token(&line, token);

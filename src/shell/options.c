@@ -7,32 +7,32 @@
 struct option {
     char letter;
     const char *name;
-    const char *value; /* what its value is called; null if it takes none */
-    uint32_t min, max; /* of a number */
+    const char *value; /* the name of its value; null if it takes none */
+    uint32_t min, max; /* for numbers */
     const char *help;
 };
 
 static const struct option table[] = {
     {'l', "listen", "ADDRESS:PORT", 0, UINT16_MAX,
-     "IPv4, [IPv6] or a name; port 0: any free (127.0.0.1:4444)"},
+     "IPv4, [IPv6] or name; port 0: any free port (127.0.0.1:4444)"},
     {'c', "max-connections", "N", 1, 1u << 24,
-     "more clients wait (descriptor limit less 32, up to 65536)"},
-    {'b', "buffer", "BYTES", 1, 1u << 30, "what one connection may have pending (65536)"},
+     "further clients wait (descriptor limit - 32, at most 65536)"},
+    {'b', "buffer", "BYTES", 1, 1u << 30, "pending output per connection (65536)"},
     {'i', "idle-timeout", "SECONDS", 0, 1u << 20,
-     "close after so long without progress; 0: never (0)"},
+     "close connections idle for this long; 0: never (0)"},
     {'d', "drain-timeout", "SECONDS", 0, 1u << 20,
-     "when told to stop, wait so long for clients (5)"},
-    {'p', "poller", "epoll|kqueue", 0, 0, "those that this system has"},
-    {'f', "log-format", "text|json", 0, 0, "json: one object a line (text)"},
+     "wait at most this long for clients when stopping (5)"},
+    {'p', "poller", "epoll|kqueue", 0, 0, "the one that this system has"},
+    {'f', "log-format", "text|json", 0, 0, "json: one object per line (text)"},
     {'v', "verbose", NULL, 0, 0, "also log each chunk received"},
-    {'q', "quiet", NULL, 0, 0, "log nothing but where the server listens"},
-    {'h', "help", NULL, 0, 0, "print this and exit"},
+    {'q', "quiet", NULL, 0, 0, "log only the listening address"},
+    {'h', "help", NULL, 0, 0, "print this help and exit"},
     {'V', "version", NULL, 0, 0, "print the version and exit"},
 };
 
 #define ROWS (sizeof table / sizeof table[0])
 
-/* Reads a decimal number in a range: digits alone, neither sign nor space. */
+/* Parses a decimal number in a range: digits only, no sign or space. */
 static bool read_number(const char *text, uint32_t min, uint32_t max, uint32_t *number) {
     uint64_t value = 0;
     const char *digit = text;
@@ -42,7 +42,7 @@ static bool read_number(const char *text, uint32_t min, uint32_t max, uint32_t *
     return digit != text && *digit == '\0' && value >= min && value <= max;
 }
 
-/* Says what is wrong; false, for the caller to return. */
+/* Writes the error message; returns false, for the caller to return. */
 __attribute__((format(printf, 2, 3))) static bool complain(char *complaint, const char *format,
                                                            ...) {
     va_list arguments;
@@ -59,9 +59,9 @@ static bool take_number(const struct option *option, const char *value, uint32_t
                     option->min, option->max);
 }
 
-/* Takes one of the two words in option->value, "first|second". */
-static bool take_word(const struct option *option, const char *value, bool *second,
-                      char *complaint) {
+/* Parses one of the two choices in option->value, "first|second". */
+static bool take_choice(const struct option *option, const char *value, bool *second,
+                        char *complaint) {
     size_t length = strcspn(option->value, "|");
     bool first = strlen(value) == length && memcmp(value, option->value, length) == 0;
     *second = strcmp(value, option->value + length + 1) == 0;
@@ -80,7 +80,7 @@ static bool take_listen(struct options *options, const struct option *option, co
         host++;
         length -= 2;
     } else if (length > 0 && memchr(host, ':', length) != NULL) {
-        length = 0; /* without brackets a colon of the host cannot be told from the port's */
+        length = 0; /* without brackets the port is ambiguous */
     }
     if (length == 0 || length >= OPTIONS_HOST_BYTES)
         return complain(complaint,
@@ -106,21 +106,20 @@ static bool take(struct options *options, const struct option *option, const cha
     case 'i': return take_number(option, value, &options->idle_timeout_s, complaint);
     case 'd': return take_number(option, value, &options->drain_timeout_s, complaint);
     case 'p':
-        if (!take_word(option, value, &second, complaint)) return false;
+        if (!take_choice(option, value, &second, complaint)) return false;
         options->poller = second ? "kqueue" : "epoll";
         return true;
     case 'f':
-        if (!take_word(option, value, &second, complaint)) return false;
+        if (!take_choice(option, value, &second, complaint)) return false;
         options->log_format = second ? LOG_JSON : LOG_TEXT;
         return true;
-    default: /* v or q: the others never come here */
+    default: /* v or q */
         options->log_level = option->letter == 'v' ? LOG_CHUNKS : LOG_QUIET;
         return true;
     }
 }
 
-/* Finds the option of --name, --name=VALUE, -n or -nVALUE, and the value that is attached to it,
- * or null. */
+/* Finds the option of --name, --name=VALUE, -n or -nVALUE, and the attached value, or null. */
 static const struct option *find(const char *argument, const char **attached) {
     bool is_long = strncmp(argument, "--", 2) == 0;
     const char *name = argument + (is_long ? 2 : argument[0] == '-' ? 1 : 0);
@@ -134,7 +133,7 @@ static const struct option *find(const char *argument, const char **attached) {
     return NULL;
 }
 
-/* Reads the option in argv[*i], and its value from there or from the next; null if it is bad. */
+/* Parses the option in argv[*i], and its value from there or from the next; null if invalid. */
 static const struct option *read_option(const char *const argv[], int *i, const char **value,
                                         char *complaint) {
     const char *argument = argv[*i];

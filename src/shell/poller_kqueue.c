@@ -1,7 +1,7 @@
 #include "shell/poller.h"
 
-/* One call makes the changes and brings their receipts: asked for with RECEIPT, each change has
- * one, in order, and no event comes between. */
+/* One call makes the changes and returns their receipts: with RECEIPT, each change has one, in
+ * order, and no event comes between. */
 static struct result change(const struct poller *poller, int32_t descriptor, struct token token,
                             enum interest from, enum interest to) {
     struct kqueue_record changes[KQUEUE_CHANGES_MAX];

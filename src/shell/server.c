@@ -4,26 +4,26 @@
 
 #include "core/upper.h"
 
-/* How often one connection is served before the others have their turn. What is left over is
- * reported again by the next wait. */
+/* Rounds of a connection before the next one is served; the next wait reports the rest. */
 #define TURNS_MAX 32
 
-/* No event tells that descriptors came back, so a failed accept is also tried again in time. */
+/* No event reports that descriptors are available again, so a failed accept is retried. */
 #define RETRY_MS 100
 
-/* Idle connections are looked for at most this often, so one may be found so much late. */
+/* The shortest time between scans for idle connections, and so the most that one is late. */
 #define SWEEP_MS 100
 
 #define NEVER UINT64_MAX
 
-static size_t area_bytes(const struct server_options *options) {
-    size_t units = (options->buffer_bytes + (size_t)KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT;
+static uint64_t area_bytes(const struct server_options *options) {
+    uint64_t units =
+        (options->buffer_bytes + (uint64_t)KERNEL_MEMORY_UNIT - 1) / KERNEL_MEMORY_UNIT;
     return units * KERNEL_MEMORY_UNIT;
 }
 
 /* An area and a connection for each slot, and the scratch area. */
-size_t server_memory_needed(const struct server_options *options) {
-    size_t slot_bytes = area_bytes(options) + sizeof(struct connection);
+uint64_t server_memory_needed(const struct server_options *options) {
+    uint64_t slot_bytes = area_bytes(options) + sizeof(struct connection);
     return options->slot_count * slot_bytes + area_bytes(options);
 }
 
@@ -39,20 +39,20 @@ static uint8_t *area_of(const struct server *s, const struct connection *c) {
     return s->areas + (size_t)descriptor_of(s, c) * s->area_bytes;
 }
 
-/* True if the token names a connection that is still there. */
+/* True if the token identifies an open connection. */
 static bool resolves(const struct server *s, struct token token) {
     return token.slot < s->options.slot_count &&
            token_resolves(token, &s->connections[token.slot].slot);
 }
 
-/* Time: it is asked for only while something is to happen at some time. */
+/* Time: the clock is read only while a deadline is set. */
 
 static uint64_t read_clock(struct server *s) {
     s->now_ms = s->kernel.ops->clock_ms(s->kernel.self);
     return s->now_ms;
 }
 
-/* The clock is cut to whole milliseconds, so a deadline is one later: never early. */
+/* The clock truncates to milliseconds, so a deadline is one later: never early. */
 static uint64_t in_future(struct server *s, uint32_t ms) { return read_clock(s) + ms + 1; }
 
 static uint64_t next_deadline(const struct server *s) {
@@ -68,8 +68,8 @@ static int32_t timeout_ms(struct server *s) {
     return left < INT32_MAX ? (int32_t)left : INT32_MAX;
 }
 
-/* Accepting: while a new client could not be served the listener is not watched, and clients wait
- * in its backlog. */
+/* Accepting: while no new connection can be served the listener is not watched, and clients wait in
+ * its backlog. */
 
 static struct result watch_listener(struct server *s, enum interest to) {
     struct result result = {.fault = FAULT_NONE};
@@ -82,7 +82,7 @@ static struct result watch_listener(struct server *s, enum interest to) {
 
 static void pause_accepting(struct server *s, uint64_t retry_ms) {
     watch_listener(s, INTEREST_NONE);
-    s->listener_interest = INTEREST_NONE; /* if that failed, it was not watched any more */
+    s->listener_interest = INTEREST_NONE; /* even if that failed: then it was no longer watched */
     s->retry_ms = retry_ms;
 }
 
@@ -91,7 +91,7 @@ static void resume_accepting(struct server *s) {
     s->retry_ms = watched ? NEVER : in_future(s, RETRY_MS);
 }
 
-/* Settling: here, and nowhere else, the poller learns what a connection wants. */
+/* Settling: the only place where the interest in a connection is set. */
 
 static void fail(struct connection *c, struct result result) {
     c->error = result.raw;
@@ -113,9 +113,9 @@ static struct result watch(struct server *s, struct connection *c, enum interest
     return result;
 }
 
-/* Deregisters before it closes: were the socket held open elsewhere (fork, pidfd_getfd), its events
- * would go on for ever. If that fails, it was not registered any more. */
-static void leave(struct server *s, struct connection *c) {
+/* Removes the descriptor from the poller before closing it: a duplicate elsewhere (fork,
+ * pidfd_getfd) would otherwise cause events for ever. If that fails, it was no longer there. */
+static void disconnect(struct server *s, struct connection *c) {
     log_disconnect(s->log, token_of(s, c), c);
     if (c->interest != INTEREST_NONE) watch(s, c, INTEREST_NONE);
     c->interest = INTEREST_NONE;
@@ -134,40 +134,40 @@ static void settle(struct server *s, struct connection *c) {
         struct result result = watch(s, c, to);
         if (result.fault != FAULT_NONE) fail(c, result);
     }
-    if (connection_wants(c) == CONNECTION_WANTS_CLOSE) leave(s, c);
+    if (connection_wants(c) == CONNECTION_WANTS_CLOSE) disconnect(s, c);
 }
 
 /* Serving */
 
-/* Keeps what the idle time-out and the log want to know of a call. */
-static void note(struct server *s, struct connection *c, struct outcome outcome,
-                 struct result result) {
+/* Records progress for the idle timeout, and an error for the log. */
+static void record_progress(struct server *s, struct connection *c, struct outcome outcome,
+                            struct result result) {
     if (outcome.kind == OUTCOME_MOVED)
         c->progress_ms = (uint32_t)s->now_ms;
     else if (connection_wants(c) == CONNECTION_WANTS_CLOSE)
         c->error = result.raw;
 }
 
-/* Sends what is pending in `storage`; true if it pays to go on at once. */
+/* Sends what is pending in `storage`; true if more can be done at once. */
 static bool flush(struct server *s, struct connection *c, const uint8_t *storage) {
     size_t asked = buffer_pending(&c->pending);
     struct result result =
         s->kernel.ops->send(s->kernel.self, descriptor_of(s, c), storage + c->pending.read, asked);
     struct outcome outcome = outcome_of_send(result, asked);
     connection_sent(c, outcome);
-    note(s, c, outcome, result);
+    record_progress(s, c, outcome, result);
     return outcome.kind == OUTCOME_INTERRUPTED || outcome.count == asked;
 }
 
-/* Receives once, and sends the answer at once; true if it pays to go on. A read that was not full
- * emptied the socket but for what came since, and that the next wait reports. */
+/* Receives once, and sends the answer; true if more can be done at once. A partial receive emptied
+ * the socket; the next wait reports what arrives later. */
 static bool echo(struct server *s, struct connection *c) {
     size_t asked = connection_receive_max(c, s->options.buffer_bytes);
     struct result result =
         s->kernel.ops->receive(s->kernel.self, descriptor_of(s, c), s->scratch, asked);
     struct outcome outcome = outcome_of_receive(result, asked);
     connection_received(c, outcome);
-    note(s, c, outcome, result);
+    record_progress(s, c, outcome, result);
     bool again = outcome.kind == OUTCOME_INTERRUPTED || outcome.count == asked;
     if (connection_wants(c) != CONNECTION_WANTS_WRITE) return again;
 
@@ -179,7 +179,7 @@ static bool echo(struct server *s, struct connection *c) {
     return sent;
 }
 
-/* Does what the connection wants, once; true if it pays to go on. */
+/* Takes the connection's next action; true if more can be done at once. */
 static bool advance(struct server *s, struct connection *c) {
     switch (connection_wants(c)) {
     case CONNECTION_WANTS_READ: return echo(s, c);
@@ -194,9 +194,9 @@ static void serve(struct server *s, struct connection *c) {
     settle(s, c);
 }
 
-/* Arriving */
+/* Opening */
 
-static void welcome(struct server *s, uint32_t descriptor, const struct endpoint *peer) {
+static void open_connection(struct server *s, uint32_t descriptor, const struct endpoint *peer) {
     struct connection *c = &s->connections[descriptor];
     connection_open(c, descriptor, peer);
     if (s->options.idle_timeout_ms > 0 && s->sweep_ms == NEVER)
@@ -205,10 +205,10 @@ static void welcome(struct server *s, uint32_t descriptor, const struct endpoint
     s->connected++;
     if (descriptor >= s->slots_used) s->slots_used = descriptor + 1;
     log_connect(s->log, token_of(s, c), peer);
-    serve(s, c); /* its first bytes are often there, or its end */
+    serve(s, c); /* its first bytes, or its FIN, have often arrived */
 }
 
-/* Accepts one client; true if it pays to try the next at once. */
+/* Accepts one client; true if the next can be tried at once. */
 static bool accept_one(struct server *s) {
     if (s->connected == s->options.connections_max) {
         pause_accepting(s, NEVER);
@@ -218,13 +218,13 @@ static bool accept_one(struct server *s) {
     struct result result = s->kernel.ops->accept(s->kernel.self, s->listener, &peer);
     struct outcome outcome = outcome_of_accept(result);
     bool no_slot = outcome.kind == OUTCOME_MOVED && result.value >= s->options.slot_count;
-    if (no_slot) /* the descriptor limit was raised while we run */
+    if (no_slot) /* the descriptor limit was raised at run time */
         s->kernel.ops->close(s->kernel.self, (int32_t)result.value);
     if (no_slot || outcome.kind == OUTCOME_FAILED) {
         pause_accepting(s, in_future(s, RETRY_MS));
         return false;
     }
-    if (outcome.kind == OUTCOME_MOVED) welcome(s, (uint32_t)result.value, &peer);
+    if (outcome.kind == OUTCOME_MOVED) open_connection(s, (uint32_t)result.value, &peer);
     return outcome.kind != OUTCOME_WOULD_BLOCK;
 }
 
@@ -233,7 +233,7 @@ static void accept_all(struct server *s) {
     }
 }
 
-/* Stopping, as server.h tells it */
+/* Stopping: see server.h */
 
 static void stop(struct server *s, struct connection *c) {
     struct result unread = s->kernel.ops->unread(s->kernel.self, descriptor_of(s, c));
@@ -245,7 +245,7 @@ static void begin_drain(struct server *s) {
     log_stop(s->log, s->connected);
     s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
     accept_all(s);
-    if (s->retry_ms != NEVER) /* a fault may have been one client's own: try those behind it */
+    if (s->retry_ms != NEVER) /* the fault may concern one client only: try the next ones */
         accept_all(s);
     pause_accepting(s, NEVER);
     s->kernel.ops->close(s->kernel.self, s->listener);
@@ -256,7 +256,7 @@ static void begin_drain(struct server *s) {
     }
 }
 
-/* Giving up */
+/* Timeouts */
 
 static void expire(struct server *s, struct connection *c, enum connection_reason reason) {
     if (c->state == CONNECTION_STOPPING) s->lossy = true;
@@ -271,14 +271,20 @@ static void end_drain(struct server *s) {
     }
 }
 
-/* Finds idle connections by looking at all: so a message costs no more than a note of its time. */
-static void sweep(struct server *s) {
+static uint32_t idle_ms(const struct server *s, const struct connection *c) {
+    return (uint32_t)s->now_ms - c->progress_ms;
+}
+
+/* Scans all connections for idle ones, so that a message costs only the store of its time. After a
+ * full wait one that seems idle may be ready without a report, and is served first. */
+static void sweep(struct server *s, bool full) {
     uint32_t limit = s->options.idle_timeout_ms;
     uint32_t longest = 0;
     for (uint32_t i = 0; i < s->slots_used; i++) {
         struct connection *c = &s->connections[i];
-        uint32_t idle = (uint32_t)s->now_ms - c->progress_ms;
+        if (full && c->state == CONNECTION_OPEN && idle_ms(s, c) > limit) serve(s, c);
         if (c->state == CONNECTION_CLOSED) continue;
+        uint32_t idle = idle_ms(s, c);
         if (idle > limit)
             expire(s, c, CONNECTION_IDLE);
         else if (idle > longest)
@@ -295,16 +301,16 @@ static void dispatch(struct server *s, struct token token) {
     if (resolves(s, token))
         serve(s, &s->connections[token.slot]);
     else if (packed == token_pack(TOKEN_LISTENER) && s->listener_interest == INTEREST_READ)
-        accept_one(s); /* a try in vain costs as much as a client: the next wait tells of more */
+        accept_one(s); /* a failing accept is expensive: the next wait reports further clients */
     else if (packed == token_pack(TOKEN_STOP) && s->drain_ms == NEVER)
         begin_drain(s);
 }
 
-/* Nobody is idle before the wait has told of all who are ready: after a pause of the process it may
- * first be interrupted, and then more may be ready than it tells of at a time. */
-static void check_deadlines(struct server *s, bool all_told) {
+/* After an interrupted wait no connection is known to be idle: the process may have been paused. */
+static void check_deadlines(struct server *s, struct result waited) {
+    bool full = waited.value == POLLER_EVENTS_MAX;
     if (s->now_ms >= s->retry_ms) resume_accepting(s);
-    if (s->now_ms >= s->sweep_ms && all_told) sweep(s);
+    if (s->now_ms >= s->sweep_ms && waited.fault == FAULT_NONE) sweep(s, full);
     if (s->now_ms >= s->drain_ms) end_drain(s);
 }
 
@@ -317,7 +323,7 @@ enum server_status server_step(struct server *s) {
     if (next_deadline(s) != NEVER) read_clock(s);
     for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
         dispatch(s, s->ready[i].token);
-    check_deadlines(s, waited.fault == FAULT_NONE && waited.value < POLLER_EVENTS_MAX);
+    check_deadlines(s, waited);
     if (s->drain_ms == NEVER || s->connected > 0) return SERVER_RUNNING;
     return s->lossy ? SERVER_STOPPED_SHORT : SERVER_STOPPED;
 }
@@ -337,7 +343,7 @@ struct result server_init(struct server *s, struct poller poller, struct log *lo
                          .sweep_ms = NEVER,
                          .drain_ms = NEVER,
                          .areas = memory,
-                         .area_bytes = area_bytes(options)};
+                         .area_bytes = (size_t)area_bytes(options)};
     s->scratch = memory + options->slot_count * s->area_bytes;
     s->connections = (struct connection *)(void *)(s->scratch + s->area_bytes);
     struct result result =

@@ -14,13 +14,13 @@ static_assert(KQUEUE_CODEC_ERROR == EV_ERROR && KQUEUE_CODEC_EOF == EV_EOF, "as 
 
 static_assert(sizeof(((struct kevent *)0)->udata) >= sizeof(uint64_t), "udata holds a token");
 
-/* Their numbers, and even their sign, differ between the BSDs. */
+/* The values, and even the sign, differ between the BSDs. */
 static enum kqueue_filter filter_of(const struct kevent *event) {
     if (event->filter == EVFILT_READ) return KQUEUE_READ;
     return event->filter == EVFILT_WRITE ? KQUEUE_WRITE : KQUEUE_OTHER;
 }
 
-/* EV_SET and not an initializer: the types of the fields differ too. */
+/* EV_SET instead of an initializer: the types of the fields differ too. */
 static struct kevent event_of(const struct kqueue_record *record) {
     struct kevent event;
     EV_SET(&event, (uintptr_t)record->descriptor,
@@ -48,7 +48,7 @@ static struct result control(void *self, int32_t queue, const struct kqueue_reco
     struct kevent in[KQUEUE_CHANGES_MAX];
     struct kevent out[POLLER_EVENTS_MAX];
     assert(count <= KQUEUE_CHANGES_MAX && max <= POLLER_EVENTS_MAX);
-    /* Counts are int here and size_t there (NetBSD); this converts to both. */
+    /* Counts are int on some systems and size_t on others (NetBSD); this converts to both. */
     unsigned short in_count = (unsigned short)count;
     unsigned short out_max = (unsigned short)max;
     for (size_t i = 0; i < count; i++)

@@ -9,13 +9,13 @@
 #include "shell/text.h"
 #include "system/system.h"
 
-/* Exit statuses; 0 is for --help and --version, and for a drain that lost nothing. */
+/* Exit statuses; 0: --help, --version, or a drain that lost nothing. */
 #define STATUS_CANNOT_RUN 1
 #define STATUS_USAGE 2
 #define STATUS_DRAIN_SHORT 3
 
 /* Descriptors that are not clients: the standard three, the listener, the poller, the stop pipe,
- * and a few that whoever started us may have left open. */
+ * and a few that the parent process may have left open. */
 #define DESCRIPTORS_RESERVED 32
 
 #define CONNECTIONS_DEFAULT_MAX 65536u
@@ -34,7 +34,7 @@ __attribute__((format(printf, 2, 3))) static _Noreturn void fail(int status, con
     exit(status);
 }
 
-/* The value of a call, or the end of the program if it failed. */
+/* The value of a call; exits with an error message if it failed. */
 static int64_t need(struct result result, const char *what) {
     char name[TEXT_ERROR_BYTES];
     text_of_error(result.raw, name);
@@ -93,7 +93,7 @@ static struct server_options size_server(const struct options *options) {
 }
 
 static uint8_t *reserve(const struct server_options *options) {
-    size_t length = server_memory_needed(options);
+    uint64_t length = server_memory_needed(options);
     uint8_t *memory = system_reserve(length);
     if (memory == NULL)
         fail(STATUS_CANNOT_RUN,
@@ -110,10 +110,10 @@ static void start(const struct options *options) {
     int32_t listener = listen_on(options);
     struct endpoint address;
     struct poller poller;
-    need(system_local_endpoint(listener, &address), "cannot tell the port");
+    need(system_local_endpoint(listener, &address), "cannot determine the listening address");
     need(system_open_poller(&poller), "cannot open a poller");
     int32_t stop = (int32_t)need(system_catch_stop(), "cannot catch signals");
-    if (stop + 2 > DESCRIPTORS_RESERVED) /* the last clients would have no slot */
+    if (stop + 2 > DESCRIPTORS_RESERVED) /* there would be too few slots for clients */
         fail(STATUS_CANNOT_RUN, "%d descriptors are open already (expected: at most %d)", stop + 2,
              DESCRIPTORS_RESERVED);
     event_log = (struct log){

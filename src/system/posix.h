@@ -5,26 +5,30 @@
 #include "core/endpoint.h"
 #include "core/outcome.h"
 
-/* What the real kernels have in common: entries for their tables (see shell/kernel.h), and errno
- * and addresses in our own terms. */
+/* Common to the real kernels: entries for their tables (see shell/kernel.h), and the conversion of
+ * errno and addresses. */
 
 struct sockaddr_storage;
 
-/* The flag for mmap that asks for address space only, where a system does not give it anyway. */
+/* The flag for mmap that reserves address space only; 0 where that is the default. */
 extern const int posix_reserve_flag;
 
 enum fault posix_fault(int error);
 
-/* The result of a call that returned `value`, which is negative if it failed with errno. */
+/* The result of a call that returned `value`; negative: it failed with errno. */
 struct result posix_result(int64_t value);
 
-/* Switches a socket's option on; false if it is refused. */
+/* Enables a socket option; false if it is refused. */
 bool posix_switch_on(int descriptor, int level, int option);
 
-/* What the listener and each connection must be: non-blocking, close-on-exec, without Nagle's
- * delay, with keep-alive and urgent data in line. On Linux connections have it from the listener.
- * False if anything is refused. */
+/* Makes a listener or connection non-blocking and close-on-exec, without Nagle delay, with
+ * keep-alive and urgent data in line. On Linux connections inherit it from the listener. False if
+ * anything is refused. */
 bool posix_prepare(int descriptor);
+
+/* Set if the listener was passed by another process: a client that connected before its options were
+ * set does not inherit them. */
+extern bool posix_listener_inherited;
 
 struct endpoint posix_endpoint(const struct sockaddr_storage *address);
 

@@ -1,12 +1,12 @@
-/* accept where a new socket does not reliably have the listener's options (macOS, the BSDs). */
+/* accept for systems where a new socket does not reliably inherit all options (macOS, the BSDs). */
 #include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "posix.h"
 
-/* A client that is already gone can have an address of length 0 and refuse options with EINVAL
- * (macOS): it counts as aborted, and the next one is not its concern. */
+/* A socket whose client has already disconnected may have an address of length 0 and refuse options
+ * with EINVAL (macOS): it counts as aborted. */
 struct result posix_accept(void *self, int32_t listener, struct endpoint *peer) {
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof address;

@@ -1,5 +1,7 @@
-/* accept where accept4 exists and a new socket has the listener's options (Linux). */
+/* accept for systems with accept4 where a new socket inherits the listener's options (Linux). */
+#include <errno.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "posix.h"
 
@@ -8,6 +10,11 @@ struct result posix_accept(void *self, int32_t listener, struct endpoint *peer) 
     socklen_t length = sizeof address;
     struct result result = posix_result(
         accept4(listener, (struct sockaddr *)&address, &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (posix_listener_inherited && result.fault == FAULT_NONE &&
+        !posix_prepare((int)result.value)) {
+        close((int)result.value);
+        return (struct result){.fault = FAULT_ABORTED, .raw = ECONNABORTED};
+    }
     *peer = posix_endpoint(&address);
     return result;
 }

@@ -1,5 +1,7 @@
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,11 +14,6 @@
 
 #include "posix.h"
 #include "system/system.h"
-
-struct result posix_result(int64_t value) {
-    if (value >= 0) return (struct result){.value = value, .fault = FAULT_NONE};
-    return (struct result){.fault = posix_fault(errno), .raw = errno};
-}
 
 bool posix_switch_on(int descriptor, int level, int option) {
     int on = 1;
@@ -61,7 +58,7 @@ struct result posix_shutdown(void *self, int32_t descriptor) {
     return posix_result(shutdown(descriptor, SHUT_WR));
 }
 
-/* Exact only because urgent data are in line (SO_OOBINLINE): else it counts up to their mark. */
+/* Exact only because urgent data are in line (SO_OOBINLINE): otherwise it counts up to the mark. */
 struct result posix_unread(void *self, int32_t descriptor) {
     int count = 0;
     struct result result = posix_result(ioctl(descriptor, FIONREAD, &count));
@@ -76,6 +73,8 @@ struct result posix_close_descriptor(void *self, int32_t descriptor) {
 void posix_release(void *self, uint8_t *memory, size_t length) {
     madvise(memory, length, MADV_DONTNEED);
 }
+
+static_assert(KERNEL_LINE_BYTES <= PIPE_BUF, "a pipe takes a line whole");
 
 uint64_t posix_clock_ms(void *self) {
     struct timespec now;
@@ -92,8 +91,8 @@ void system_open_log(void) {
     if (terminal >= 0) log_descriptor = terminal;
 }
 
-/* The descriptor may be shared with the shell that started us, so it is not made non-blocking. A
- * pipe that poll calls writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
+/* The open file description may be shared with the parent process, so it is not made non-blocking.
+ * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
 struct result posix_log_write(void *self, const char *line, size_t length) {
     struct pollfd sink = {.fd = log_descriptor, .events = POLLOUT};
     int ready = poll(&sink, 1, 0);

@@ -14,6 +14,13 @@ static bool prepare(int descriptor) {
     return posix_switch_on(descriptor, SOL_SOCKET, SO_REUSEADDR) && posix_prepare(descriptor);
 }
 
+bool posix_listener_inherited;
+
+static bool adopt(int descriptor) {
+    posix_listener_inherited = true;
+    return prepare(descriptor);
+}
+
 /* Opens a listening socket; -1 with errno if that fails. */
 static int open_listener(const struct addrinfo *address) {
     bool is_v6 = address->ai_family == AF_INET6;
@@ -23,7 +30,7 @@ static int open_listener(const struct addrinfo *address) {
         bind(descriptor, address->ai_addr, address->ai_addrlen) == 0 &&
         listen(descriptor, SOMAXCONN) == 0)
         return descriptor;
-    return -1; /* the process ends now, and so does the descriptor */
+    return -1; /* the process exits now, which closes the descriptor */
 }
 
 bool system_resolve(const char *host, uint16_t port, struct addrinfo **address,
@@ -43,7 +50,7 @@ struct result system_listen(struct addrinfo *address) {
     return result;
 }
 
-/* The first descriptor that is passed (source: sd_listen_fds(3)). */
+/* The first passed descriptor (source: sd_listen_fds(3)). */
 #define ACTIVATED 3
 
 struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
@@ -58,8 +65,8 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
     if (strcmp(count, "1") != 0)
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "LISTEN_FDS is '%.20s', expected 1", count);
     else if (getsockopt(ACTIVATED, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
-             !listening || !prepare(ACTIVATED))
-        snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is no listening TCP socket");
+             !listening || !adopt(ACTIVATED))
+        snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is not a listening TCP socket");
     else
         return posix_result(ACTIVATED);
     return (struct result){.fault = FAULT_OTHER};

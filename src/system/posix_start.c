@@ -17,13 +17,12 @@ struct result system_open_stdio(void) {
 }
 
 void system_ignore_signals(void) {
-    signal(SIGPIPE, SIG_IGN); /* a closed reader */
-    signal(SIGXFSZ, SIG_IGN); /* a log file that reached the limit (ulimit -f) */
-    signal(SIGTTOU, SIG_IGN); /* a terminal that we are in the background of (stty tostop) */
+    signal(SIGPIPE, SIG_IGN); /* the log's reader exited */
+    signal(SIGXFSZ, SIG_IGN); /* the log file reached its limit (ulimit -f) */
+    signal(SIGTTOU, SIG_IGN); /* we are in the background of the log's terminal (stty tostop) */
 }
 
-/* The stop signal arrives as a byte in a pipe: a wait that begins after it still sees it, which
- * could not be said of a flag. */
+/* The stop signal becomes a byte in a pipe: unlike a flag, a wait that begins later sees it. */
 static int stop_pipe[2];
 static volatile sig_atomic_t stopping;
 
@@ -36,12 +35,12 @@ static void on_stop(int number) {
 
 struct result system_catch_stop(void) {
     struct sigaction action = {.sa_handler = on_stop, .sa_flags = SA_RESTART};
-    sigfillset(&action.sa_mask); /* or the second signal could come before the first is noted */
+    sigfillset(&action.sa_mask); /* or a second signal could arrive before the first is recorded */
     if (pipe(stop_pipe) < 0 || fcntl(stop_pipe[0], F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(stop_pipe[1], F_SETFD, FD_CLOEXEC) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
         sigaction(SIGINT, &action, NULL) < 0)
         return posix_result(-1);
-    sigset_t none; /* whoever started us may have blocked them */
+    sigset_t none; /* the parent process may have blocked them */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     return posix_result(stop_pipe[0]);
@@ -53,15 +52,16 @@ uint32_t system_raise_descriptor_limit(void) {
     rlim_t soft = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        limit.rlim_cur = soft; /* macOS refuses more than it can give */
+        limit.rlim_cur = soft; /* macOS refuses more than its maximum */
     return limit.rlim_cur < UINT32_MAX ? (uint32_t)limit.rlim_cur : UINT32_MAX;
 }
 
-/* More is reserved than is needed, to find an aligned part in it: it is only address space. */
-uint8_t *system_reserve(size_t length) {
+/* Reserves more than `length`, for the alignment: it is only address space. */
+uint8_t *system_reserve(uint64_t length) {
     if (length > SIZE_MAX - KERNEL_MEMORY_UNIT) return NULL;
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | posix_reserve_flag;
-    void *memory = mmap(NULL, length + KERNEL_MEMORY_UNIT, PROT_READ | PROT_WRITE, flags, -1, 0);
+    size_t reserved = (size_t)length + KERNEL_MEMORY_UNIT;
+    void *memory = mmap(NULL, reserved, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
     size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
     return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -22,9 +23,9 @@
 
 #include "../src/system/posix.h"
 
-/* What of the operating-system files no socket test can bring about. */
+/* Behaviour of the operating-system files that no test over sockets can cause. */
 
-/* Of an odd number of pages, so that the system puts one to any page of a unit. */
+/* An odd number of pages, so that the system places mappings at every page of a unit. */
 #define RESERVED_BYTES ((size_t)4096)
 
 static void memory_is_aligned_and_zeroed(void **state) {
@@ -38,14 +39,15 @@ static void memory_is_aligned_and_zeroed(void **state) {
     }
 }
 
-static void memory_beyond_all_addresses_is_refused(void **state) {
+static void impossible_sizes_are_refused(void **state) {
+    assert_null(system_reserve(UINT64_MAX));
     assert_null(system_reserve(SIZE_MAX));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT));
 }
 
 /* sd_listen_fds(3): both variables belong to the protocol. */
-static void half_an_activation_is_none(void **state) {
+static void activation_needs_both_variables(void **state) {
     char complaint[SYSTEM_COMPLAINT_BYTES];
     char process[24];
     snprintf(process, sizeof process, "%ld", (long)getpid());
@@ -59,8 +61,8 @@ static void half_an_activation_is_none(void **state) {
     assert_int_equal(system_activated(complaint).value, 0);
 }
 
-/* The file is no socket. */
-static void an_error_that_nobody_foresaw_is_another(void **state) {
+/* A pipe is not a socket. */
+static void unexpected_errno_is_fault_other(void **state) {
     int ends[2];
     uint8_t byte;
     assert_int_equal(pipe(ends), 0);
@@ -72,7 +74,7 @@ static void an_error_that_nobody_foresaw_is_another(void **state) {
     assert_int_equal(system_kernel.close(NULL, ends[1]).raw, EBADF);
 }
 
-static void errors_have_their_names(void **state) {
+static void errno_values_are_printed_by_name(void **state) {
     char text[TEXT_ERROR_BYTES];
     text_of_error(ECONNRESET, text);
     assert_string_equal(text, "ECONNRESET");
@@ -82,8 +84,8 @@ static void errors_have_their_names(void **state) {
     assert_string_equal(text, "99999");
 }
 
-/* What the man pages of the calls list: each has a name, and is to the server what it has to do. */
-static void errors_are_told_apart(void **state) {
+/* The errors in the man pages of the calls: each has a name and its fault. */
+static void each_documented_errno_has_its_fault(void **state) {
     static const struct {
         enum fault fault;
         int errors[16]; /* up to 0 */
@@ -112,7 +114,7 @@ static void errors_are_told_apart(void **state) {
     }
 }
 
-/* Standard output while the log is asked to write to it: cmocka's is put back before any check. */
+/* Writes a log line with stdout replaced; cmocka's stdout is restored before any check. */
 static struct result log_write_to(int descriptor) {
     int before = dup(STDOUT_FILENO);
     fflush(stdout);
@@ -123,7 +125,7 @@ static struct result log_write_to(int descriptor) {
     return result;
 }
 
-static void a_full_log_would_block(void **state) {
+static void full_log_sink_would_block(void **state) {
     static const char page[4096];
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -139,13 +141,13 @@ static void a_full_log_would_block(void **state) {
     assert_int_equal(close(ends[1]), 0);
 }
 
-/* Where both families' records have their addresses, IPv6's is not to be taken for IPv4's. */
-static void endpoints_keep_all_of_an_address(void **state) {
+/* The address is at another offset in sockaddr_in6 than in sockaddr_in. */
+static void endpoints_keep_the_whole_address(void **state) {
     char text[TEXT_ENDPOINT_BYTES];
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4444)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(4444)};
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    in.sin_addr.s_addr = htonl(0xC0000201); /* the addresses that documents have for examples */
+    in.sin_addr.s_addr = htonl(0xC0000201); /* addresses for documentation (RFC 5737, RFC 3849) */
     memcpy(&address, &in, sizeof in);
     struct endpoint endpoint = posix_endpoint(&address);
     text_of_endpoint(&endpoint, text);
@@ -157,8 +159,8 @@ static void endpoints_keep_all_of_an_address(void **state) {
     assert_string_equal(text, "[2001:db8:1:2:3:4:5:6]:4444");
 }
 
-/* Whoever starts a server may have blocked what is to stop it. */
-static void a_blocked_stop_signal_is_seen(void **state) {
+/* The parent process may have blocked the stop signals. */
+static void blocked_stop_signal_is_unblocked(void **state) {
     sigset_t stop;
     uint8_t byte;
     sigemptyset(&stop);
@@ -175,17 +177,75 @@ static void a_blocked_stop_signal_is_seen(void **state) {
     signal(SIGINT, SIG_DFL);
 }
 
+static int option_of(int descriptor, int level, int option) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    assert_int_equal(getsockopt(descriptor, level, option, &value, &length), 0);
+    return value;
+}
+
+/* A listening socket of loopback on a free port, without any option set. */
+static int listen_plainly(struct sockaddr_in *address) {
+    socklen_t length = sizeof *address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    *address = (struct sockaddr_in){.sin_family = AF_INET};
+    address->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listener, (struct sockaddr *)address, length), 0);
+    assert_int_equal(listen(listener, 8), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)address, &length), 0);
+    return listener;
+}
+
+static int connect_to(const struct sockaddr_in *address) {
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(client, (const struct sockaddr *)address, sizeof *address), 0);
+    return client;
+}
+
+/* Socket activation: the first client connects before the server starts. */
+static void client_that_waits_in_a_passed_listener_has_all_options(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    char process[24];
+    struct sockaddr_in address;
+    struct endpoint peer;
+    int listener = listen_plainly(&address);
+    int client = connect_to(&address);
+    int before = dup(3); /* -1 if 3 is free */
+    if (listener != 3) assert_int_equal(dup2(listener, 3), 3);
+    snprintf(process, sizeof process, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", process, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", "1", 1), 0);
+    assert_int_equal(system_activated(complaint).value, 3);
+    struct result accepted = system_kernel.accept(NULL, 3, &peer);
+    assert_int_equal(accepted.fault, FAULT_NONE);
+    int descriptor = (int)accepted.value;
+    assert_int_not_equal(option_of(descriptor, SOL_SOCKET, SO_KEEPALIVE), 0);
+    assert_int_not_equal(option_of(descriptor, SOL_SOCKET, SO_OOBINLINE), 0);
+    assert_int_not_equal(option_of(descriptor, IPPROTO_TCP, TCP_NODELAY), 0);
+    assert_int_equal(fcntl(descriptor, F_GETFD), FD_CLOEXEC);
+    assert_true((fcntl(descriptor, F_GETFL) & O_NONBLOCK) != 0);
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    close(descriptor);
+    close(client);
+    close(3);
+    if (listener != 3) close(listener);
+    if (before >= 0) dup2(before, 3);
+    if (before >= 0) close(before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
-        cmocka_unit_test(memory_beyond_all_addresses_is_refused),
-        cmocka_unit_test(half_an_activation_is_none),
-        cmocka_unit_test(an_error_that_nobody_foresaw_is_another),
-        cmocka_unit_test(errors_have_their_names),
-        cmocka_unit_test(errors_are_told_apart),
-        cmocka_unit_test(a_full_log_would_block),
-        cmocka_unit_test(endpoints_keep_all_of_an_address),
-        cmocka_unit_test(a_blocked_stop_signal_is_seen),
+        cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(activation_needs_both_variables),
+        cmocka_unit_test(unexpected_errno_is_fault_other),
+        cmocka_unit_test(errno_values_are_printed_by_name),
+        cmocka_unit_test(each_documented_errno_has_its_fault),
+        cmocka_unit_test(full_log_sink_would_block),
+        cmocka_unit_test(endpoints_keep_the_whole_address),
+        cmocka_unit_test(blocked_stop_signal_is_unblocked),
+        cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }

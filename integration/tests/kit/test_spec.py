@@ -61,7 +61,7 @@ def test_every_requirement_is_judged(judged):
         ("### ECHO-2 (process)", "### ECHO-2 (proces)", r"SPEC.md:\d+: '### ECHO-2 \(proces\)'"),
         ("### ECHO-2 (process)", "### ECHO-1 (process)", r"ECHO-1"),
         ("MUST NOT depend on the locale", "must not depend on it", r"ECHO-2"),
-        ("Tested by: the server run under a", "Look: the server run", r"'Tested by: …'"),
+        ("Tested by: the server run under a", "Look: the server run", r"'Look: "),
         ("\nWhy: TCP has no messages.\n", "\n", r"ECHO-4 .*'Why: …'"),
         ("Version ", "Draft ", r"Version"),
     ],

@@ -76,7 +76,7 @@ def test_passed_to_another_process(start_server, reference_program, pid):
         client.ping()
 
 
-NO_LISTENER = "descriptor 3 is no listening TCP socket"
+NO_LISTENER = "descriptor 3 is not a listening TCP socket"
 BAD_ACTIVATION = {
     ("--fds", "2"): "LISTEN_FDS is '2', expected 1",
     ("--fds", "0"): "LISTEN_FDS is '0', expected 1",

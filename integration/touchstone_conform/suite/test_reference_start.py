@@ -93,7 +93,7 @@ FAULTS = {
     (r"fcntl\(\d+, F_SETFL, .*O_NONBLOCK",): LISTEN,
     (r"bind\(\d+, \{sa_family=AF_INET,",): LISTEN,
     (r"listen\(",): LISTEN,
-    (r"getsockname\(",): "cannot tell the port",
+    (r"getsockname\(",): "cannot determine the listening address",
     (r"epoll_create1\(",): "cannot open a poller",
     (r"pipe2?\(",): SIGNALS,
     (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 2): SIGNALS,

@@ -1,0 +1,36 @@
+"""ci/soak fails for each thing that it demands, for that reason."""
+
+import pytest
+
+from lib import command
+from lib.defects import Edit
+
+SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
+LOG = "    log_disconnect(s->log, token_of(s, c), c);"
+CLOSE = "    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));"
+IF_RESET = "    if (c->reason == CONNECTION_RESET)"
+IF_NOT_RESET = "    if (c->reason != CONNECTION_RESET)"
+RELEASE = "release(s->kernel.self, area_of(s, c), s->area_bytes"
+SECONDS = 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "code, path, old, new",
+    [
+        ("wrong-byte", UPPER, "b <= 'z'", "b <= 'y'"),
+        ("server-died", SERVER, LOG, f"{IF_RESET} __builtin_trap();\n{LOG}"),
+        ("descriptors", SERVER, CLOSE, f"{IF_NOT_RESET}\n    {CLOSE}"),
+        ("memory", SERVER, RELEASE, f"{RELEASE} * 0"),
+        ("exit-status", MAIN, "? EXIT_SUCCESS :", "? STATUS_DRAIN_SHORT :"),
+    ],
+)
+def test_a_seeded_defect_fails(copy, code, path, old, new):
+    with copy.planted(Edit(path, old, new)):
+        copy.expect(rf"\[{code}\]", ["ci/soak", SECONDS])
+
+
+@pytest.mark.parametrize("arguments", [["--prove"], ["soon"], ["0"]])
+def test_unknown_arguments_are_one_line(arguments):
+    done = command.run(["ci/soak", *arguments])
+    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1
