@@ -17,8 +17,8 @@ warms the server up, and a long one follows. After each, all clients leave, and 
 be those of the start; after the second, private memory must be what it was after the first. Then
 SIGTERM, with some clients there: they must see FIN, and the server must exit with status 0.
 
-The exit status is 0 if all of that holds, and 1, with the reason, at the first failure, or where the
-machine lacks something that is required.
+The exit status is 0 if all of that holds, and 1, with the reason, at the first failure, or where
+the machine lacks something that is required.
 """
 
 from __future__ import annotations

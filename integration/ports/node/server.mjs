@@ -25,7 +25,7 @@ function serve(socket) {
   clients.add(client)
   accepted++
   socket.on('data', (bytes) => {
-    if (client.ended) return // our FIN is sent: read on, because RST would destroy answers in flight
+    if (client.ended) return // our FIN is sent: read on, for RST destroys answers
     client.heard = true
     if (!socket.write(upper(bytes))) socket.pause()
   })

@@ -159,7 +159,7 @@ class Judgement:
 
     def _replay_command(self, verdict):
         """The command that shows the first failure of a requirement again."""
-        scenario = verdict.failures[0].scenario_path
+        scenario = verdict.failed_tests[0].scenario_path
         selection = ["--replay", scenario] if scenario else ["--only", verdict.requirement.id]
         return again.command(self._server(), _as_judged(self._options), *selection)
 

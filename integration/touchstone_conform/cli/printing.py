@@ -91,7 +91,7 @@ class Printer:
         self.line(f"{self._colour(verdict.verdict, title)} {requirement.sentence}")
         if verdict.verdict == FLAKY:
             self.line(f"  passed in {verdict.rounds_passed} of {verdict.rounds} rounds")
-        failures = list({each.name: each for each in verdict.failures}.values())
+        failures = verdict.failed_tests
         self._failure(failures[0], replay)
         for each in failures[1:_ALSO_MAX]:
             message = each.message.partition("\n")[0]

@@ -53,6 +53,11 @@ class Verdict:
         return list(dict.fromkeys(each.code for each in self.failures))
 
     @property
+    def failed_tests(self) -> list[Result]:
+        """The last failure of each test that failed."""
+        return list({each.name: each for each in self.failures}.values())
+
+    @property
     def failures(self) -> list[Result]:
         return [result for result in self.results if result.outcome == FAILED]
 

@@ -132,7 +132,7 @@ impl Client {
             Want::Write => {
                 let result = self.stream.write(&self.answer);
                 if let Ok(count) = result {
-                    self.answer = self.answer.split_off(count); // an idle connection takes no memory
+                    self.answer = self.answer.split_off(count); // no memory while idle
                 }
                 Outcome::of(result, Outcome::NotYet)
             }

@@ -62,7 +62,7 @@ fn outcome_says_what_the_reference_says() {
         let result = match text(vector, "fault") {
             "NONE" => match text(vector, "value").parse::<usize>() {
                 Ok(count) if count <= asked => Ok(count),
-                _ => return false, // a negative count, or more than requested: Rust cannot express it
+                _ => return false, // a negative count, or too many: Rust has none
             },
             fault => Err(io::Error::from(kind_of(fault))),
         };
