@@ -20,9 +20,9 @@ from .tree import TOP
 BUILD = TOP / "build" / "package"
 sys.path.insert(0, str(TOP / "integration"))
 
-from touchstone_conform import listeners  # noqa: E402
-from touchstone_conform.client import Client  # noqa: E402
-from touchstone_conform.samples import sample  # noqa: E402
+from touchstone_conform.harness import listeners  # noqa: E402
+from touchstone_conform.harness.client import Client  # noqa: E402
+from touchstone_conform.harness.samples import sample  # noqa: E402
 from touchstone_conform.transform import answer  # noqa: E402
 
 EXPECTED = {
