@@ -2,7 +2,6 @@
 
 import pytest
 
-from lib import command
 from lib.defects import Edit
 
 SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
@@ -28,9 +27,3 @@ DEFECTS = {
 def test_a_seeded_defect_fails(copy, code):
     with copy.planted(DEFECTS[code]):
         copy.expect(rf"\[{code}\]", ["ci/soak", SECONDS])
-
-
-@pytest.mark.parametrize("arguments", [["--prove"], ["soon"], ["0"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/soak", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1
