@@ -22,16 +22,16 @@ void judge_step(struct run *run) {
 static void judge_leaver(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
-        oracle_fail(&run->oracle, "client %c has left, but its connection is still open", 'a' + i);
+        oracle_fail(&run->oracle, "client %s has left, but its connection is still open", scenario_client_name(i));
 }
 
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->got < link->sent)
-        oracle_fail(&run->oracle, "client %c is owed %llu of %llu bytes", 'a' + i,
+        oracle_fail(&run->oracle, "client %s is owed %llu of %llu bytes", scenario_client_name(i),
                     (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
     if (link->fin_sent && !link->fin_seen)
-        oracle_fail(&run->oracle, "client %c is owed the answer to its FIN", 'a' + i);
+        oracle_fail(&run->oracle, "client %s is owed the answer to its FIN", scenario_client_name(i));
 }
 
 static void judge_owed(struct run *run, bool all_accepted) {
@@ -40,13 +40,14 @@ static void judge_owed(struct run *run, bool all_accepted) {
         bool judged = link->connected && !run->oracle.clients[i].excused && !run->oracle.stopping &&
                       (!link->waiting || all_accepted);
         if (!judged || run->oracle.clients[i].ended) continue;
+        if (!link->waiting) oracle_is_overdue(&run->oracle, i, run->sim.now_ms);
         if (link->gone)
             judge_leaver(run, i);
         else if (!link->paused)
             judge_reader(run, i);
         else if (link->written < link->sent && sim_writable(&run->sim, i))
-            oracle_fail(&run->oracle, "client %c is owed output, and there is room to send",
-                        'a' + i);
+            oracle_fail(&run->oracle, "client %s is owed output, and there is room to send",
+                        scenario_client_name(i));
     }
 }
 
@@ -90,6 +91,7 @@ static bool had_its_turn(const struct run *run, uint32_t client) {
 void judge_drain(struct run *run) {
     bool in_time = run->sim.now_ms < run->stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
+    if (run->sim.crowd > 0) late_ms += 2 * SIM_CROWD_PASS_MS;
     for (uint32_t i = 0; i < run->sim.link_count; i++) {
         const struct sim_link *link = &run->sim.links[i];
         const struct oracle_client *c = &run->oracle.clients[i];
@@ -98,7 +100,7 @@ void judge_drain(struct run *run) {
         /* After the timeout a client that goes on sending can still lose bytes that were sent. */
         bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
         if (judged && owed)
-            oracle_fail(&run->oracle, "client %c lost %llu bytes in the drain", 'a' + i,
+            oracle_fail(&run->oracle, "client %s lost %llu bytes in the drain", scenario_client_name(i),
                         (unsigned long long)(c->at_stop - link->got));
     }
     if (run->status == SERVER_STOPPED_SHORT && !has_unanswered(run))

@@ -15,14 +15,24 @@
  * nothing to report and nothing left to deliver means that the server is idle: the wait returns
  * EINTR and sets `idle`. */
 
-#define SIM_DESCRIPTORS 32
+/* A run has as many descriptors as its scenario needs: the least, and one for each client of a
+ * crowd. */
+#define SIM_DESCRIPTORS_MIN 32
+#define SIM_DESCRIPTORS (SIM_DESCRIPTORS_MIN + SCENARIO_CROWD_MAX)
 #define SIM_LISTENER 3
 #define SIM_QUEUE 4
 #define SIM_STOP 5
 #define SIM_CLIENT_FIRST 6
 
+/* What a client of a crowd sends ahead, and what the service of its waits takes. */
+#define SIM_CROWD_BYTES 4096
+#define SIM_CROWD_PASS_MS 50
+
 /* With VARY_DELAY, a wait ends at most this much later than requested. */
 #define SIM_LATE_MAX_MS 50
+
+/* By number: those with a name, then the crowd. */
+#define SIM_CLIENTS ORACLE_CLIENTS
 
 enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
 
@@ -57,6 +67,15 @@ struct sim_watch {
 
 #define SIM_STALE_MAX 8
 
+/* What one wait reported, and the calls since. */
+struct sim_pass {
+    uint32_t records, receives, accepts;
+    uint32_t backlog; /* at the wait */
+    bool full;        /* the wait had room for no further record */
+    bool listener;    /* was reported */
+    bool refused;     /* accept failed, or the listener could not be watched */
+};
+
 /* One kernel call, or one event of the environment. */
 struct sim_event {
     uint8_t call; /* enum sim_call, or SIM_ENVIRONMENT + ... */
@@ -89,13 +108,11 @@ struct sim_kernel {
     const struct sim_fault *faults;
     uint32_t fault_count;
 
-    struct sim_link links[SIM_DESCRIPTORS]; /* by client */
-    uint32_t link_count;
-    int8_t owner[SIM_DESCRIPTORS];      /* descriptor: client, or -1 if it is free */
-    bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
-    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
-    struct sim_watch watches[SIM_DESCRIPTORS];
-    uint32_t top;              /* one above the highest descriptor used */
+    uint32_t slot_count; /* descriptors, those of the server's own included */
+    uint32_t next;       /* the descriptor whose record comes first in the next wait */
+    uint32_t crowd;      /* clients without a name */
+    uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
+    struct sim_pass pass;
     uint32_t open, open_max;   /* clients' descriptors */
     uint32_t turns[WHO_KINDS]; /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
@@ -111,14 +128,25 @@ struct sim_kernel {
     uint64_t progress;       /* increases whenever anything changes */
     uint64_t hash;           /* of the trace */
     struct sim_trace *trace; /* null: not kept */
+
+    /* From here on sim_init clears only what the run before it used. */
+    uint32_t top; /* one above the highest descriptor used */
+    uint32_t link_count;
+    struct sim_link links[SIM_CLIENTS]; /* by client */
+    uint16_t backlog[SIM_CLIENTS];      /* clients in the order in which they connected */
+    uint16_t owner[SIM_DESCRIPTORS];    /* descriptor: 1 + client, or 0 if it is free */
+    bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
+    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
+    struct sim_watch watches[SIM_DESCRIPTORS];
 };
 
 /* The client whose connection has the descriptor; -1: none. */
 static inline int32_t sim_client_of(const struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor < SIM_CLIENT_FIRST || descriptor >= SIM_DESCRIPTORS) return -1;
-    return sim->owner[descriptor];
+    return (int32_t)sim->owner[descriptor] - 1;
 }
 
+/* `sim` is zero, or was initialised before. */
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
               enum sim_poller poller, struct sim_trace *trace);
 

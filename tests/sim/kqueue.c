@@ -14,7 +14,7 @@ static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
         record->data = descriptor == SIM_LISTENER ? tcp_backlog(sim) : sim->stop_pending;
         return record->data > 0 && filter == KQUEUE_READ;
     }
-    const struct sim_link *link = &sim->links[sim->owner[descriptor]];
+    const struct sim_link *link = &sim->links[sim_client_of(sim, descriptor)];
     bool end = filter == KQUEUE_READ ? tcp_at_end(link) : link->reset_arrived || link->server_shut;
     if (end) record->flags = KQUEUE_CODEC_EOF;
     if (link->reset_arrived && link->error != FAULT_NONE) record->filter_flags = 104;
@@ -49,10 +49,10 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
     for (int i = 0; i < 2 && found < max; i++) {
         int filter = (i == 0) != turned ? KQUEUE_READ : KQUEUE_WRITE;
         bool ready = filter_state(sim, descriptor, (enum kqueue_filter)filter, &events[found]);
-        bool client = descriptor >= SIM_CLIENT_FIRST;
-        if (!watch->filters[filter] || !(ready || (client && vary_one_in(sim, VARY_HINTS, 32))))
+        bool spurious = queue_may_be_spurious(sim, descriptor);
+        if (!watch->filters[filter] || !(ready || (spurious && vary_one_in(sim, VARY_HINTS, 32))))
             continue;
-        if (client) vary_record(sim, &events[found]);
+        if (descriptor >= SIM_CLIENT_FIRST) vary_record(sim, &events[found]);
         events[found++].token = watch->token;
         queue_report(sim, descriptor);
     }
@@ -64,9 +64,12 @@ static uint32_t gather_kqueue(struct sim_kernel *sim, void *records, size_t max)
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = queue_order(sim, order);
     uint32_t found = 0;
-    for (uint32_t i = 0; i < count && found < max; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         found += gather_filters(sim, order[i], events + found, max - found);
-        if (found > 0 && vary_one_in(sim, VARY_ORDER, 8)) break;
+        if (found == max || (found > 0 && vary_one_in(sim, VARY_ORDER, 8))) {
+            queue_ends_behind(sim, order[i]);
+            break;
+        }
     }
     uint64_t stale;
     if (queue_adds_stale(sim, found, max, &stale)) {

@@ -11,6 +11,9 @@
  * nothing that had arrived before the stop, including connections in the backlog. At the end
  * nothing is left open. An injected fault excuses only the connection of the call that fails. */
 
+/* By number: those with a name, then the crowd. */
+#define ORACLE_CLIENTS (SCENARIO_CLIENTS_MAX + SCENARIO_CROWD_MAX)
+
 struct oracle_client {
     uint64_t sent;    /* by the client */
     uint64_t taken;   /* of that, received by the server */
@@ -33,7 +36,6 @@ enum oracle_due {
 
 struct oracle {
     const struct stream *stream;
-    struct oracle_client clients[SCENARIO_CLIENTS_MAX];
     bool stopping;
     bool turned_away;         /* accept failed after the stop while the backlog was not empty */
     uint64_t idle_timeout_ms; /* 0: never */
@@ -41,11 +43,15 @@ struct oracle {
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
     bool failed;
     char failure[200];
+    /* oracle_init clears the clients of the run before. */
+    uint32_t client_count;
+    struct oracle_client clients[ORACLE_CLIENTS];
 };
 
 /* The answer to a byte. */
 uint8_t oracle_mapped(uint8_t byte);
 
+/* `oracle` is zero, or was initialised before. */
 void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms);
 
@@ -53,10 +59,17 @@ void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t id
 __attribute__((format(printf, 2, 3))) void oracle_fail(struct oracle *oracle, const char *format,
                                                        ...);
 
+void oracle_connected(struct oracle *oracle, uint32_t client);
 void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms);
 void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms);
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms);
+
+/* True if the client has made no progress for the idle timeout. */
+bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_ms);
+
+/* The client has been idle for so long that the server must have closed it: fails if not. */
+void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms);
 
 /* The server shut down or closed the connection; `reset`: with RST. */
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms);

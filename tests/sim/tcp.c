@@ -121,23 +121,31 @@ bool sim_writable(const struct sim_kernel *sim, uint32_t client) {
     return tcp_is_writable(sim, &sim->links[client]);
 }
 
-uint32_t tcp_backlog(const struct sim_kernel *sim) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < sim->link_count; i++)
-        count += sim->links[i].waiting ? 1 : 0;
-    return count;
+void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window) {
+    sim->links[client] = (struct sim_link){
+        .connected = true, .waiting = true, .window = window > 0 ? window : UINT32_MAX};
+    if (sim->link_count <= client) sim->link_count = client + 1;
+    sim->backlog[sim->backlog_end++] = (uint16_t)client;
+    oracle_connected(sim->oracle, client);
+}
+
+/* Those that saw the server's FIN answer it with theirs. */
+void tcp_crowd_sends(struct sim_kernel *sim) {
+    for (uint32_t i = 0; i < sim->crowd; i++) {
+        uint32_t client = SCENARIO_CLIENTS_MAX + i;
+        struct sim_link *link = &sim->links[client];
+        if (link->fin_seen) link->fin_sent = sim->oracle->clients[client].shut = true;
+        if (link->fin_sent || link->gone || link->reset_seen) continue;
+        uint64_t sent = link->taken + SIM_CROWD_BYTES;
+        if (link->sent < sent) sim->oracle->clients[client].sent = link->sent = sent;
+    }
 }
 
 void tcp_act(struct sim_kernel *sim, const struct step *step) {
     struct sim_link *link = &sim->links[step->client];
     struct oracle_client *judged = &sim->oracle->clients[step->client];
     switch (step->kind) {
-    case STEP_CONNECT:
-        *link = (struct sim_link){.connected = true, .waiting = true};
-        link->window = step->count > 0 ? step->count : UINT32_MAX;
-        if (sim->link_count <= step->client) sim->link_count = step->client + 1;
-        judged->connected = true;
-        break;
+    case STEP_CONNECT: tcp_connect(sim, step->client, step->count); break;
     case STEP_SEND: link->sent += step->count; break;
     case STEP_URGENT: link->urgent = link->sent++; break;
     case STEP_SHUTDOWN: link->fin_sent = judged->shut = true; break;

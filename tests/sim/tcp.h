@@ -8,6 +8,12 @@
  * or 0, perhaps only part of it. */
 void tcp_deliver(struct sim_kernel *sim, uint32_t vary);
 
+/* A client connects; `window`: its receive buffer, or 0. */
+void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window);
+
+/* Every client of the crowd sends, unless much of what it sent is unread. */
+void tcp_crowd_sends(struct sim_kernel *sim);
+
 /* A client's step. */
 void tcp_act(struct sim_kernel *sim, const struct step *step);
 
@@ -15,7 +21,9 @@ void tcp_act(struct sim_kernel *sim, const struct step *step);
 void tcp_server_resets(struct sim_link *link);
 
 /* How many connections wait to be accepted. */
-uint32_t tcp_backlog(const struct sim_kernel *sim);
+static inline uint32_t tcp_backlog(const struct sim_kernel *sim) {
+    return sim->backlog_end - sim->backlog_taken;
+}
 
 /* Not `room > 0`: a kernel reports a socket writable only once a good part of its buffer is free
  * (Linux: a third). A server that waits for a smaller part would wait for ever. */
