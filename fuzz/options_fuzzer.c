@@ -136,9 +136,7 @@ static void read_all(struct reading *r, int count, const char *const arguments[]
             refuse(r, "argument '");
         else if (option == NULL)
             refuse(r, "option '");
-        else if (option->alone && value != NULL)
-            refuse(r, name);
-        else if (!option->alone && value == NULL && i + 1 == count)
+        else if (option->alone ? value != NULL : value == NULL && i + 1 == count)
             refuse(r, name);
         else {
             if (option->alone) value = "";
