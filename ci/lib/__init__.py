@@ -6,4 +6,6 @@
     build       CMake presets and where they build
     defects     plants a defect into a copy, runs a check there, expects its complaint
     junit       results as JUnit, and the summary of them
+    coverage, cross, fuzz, mutate, bench
+                what the verb of that name is made of
 """

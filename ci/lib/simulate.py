@@ -33,9 +33,9 @@ def scenario_files(top=tree.TOP) -> list:
 
 
 def scenario_command(preset="release", compiler="gcc", build_type=""):
-    """The scenario command of a build, built."""
+    """The scenario command of a build, built; as one types it at the top of the tree."""
     folder = build.configure(preset, compiler, build_type)
-    return build.make(folder, "scenario") / "tests" / "scenario"
+    return tree.shown(build.make(folder, "scenario") / "tests" / "scenario")
 
 
 def relative(paths):

@@ -111,12 +111,6 @@ def test_a_wrong_answer_is_noticed(bench, defect, workload, options, codes):
                 loading.run()
 
 
-@pytest.mark.parametrize("arguments", [["--prove"], ["nosuch"], ["--seconds", "0"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/bench", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1
-
-
 def test_a_server_that_answers_wrongly_is_no_measurement():
     extra = f"wrong={BROKEN} --defect z-forgotten"
     done = command.run(["ci/bench", "ping-1", "--rounds", 1, "--seconds", MOMENT_S, "--extra",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lib import command, tree
+from lib import command
 from lib.defects import Edit
 
 SUITE = ["ci/coverage", "unit"]
@@ -55,9 +55,3 @@ def complaints(copy):
 @pytest.mark.parametrize("pattern", COMPLAINTS)
 def test_what_is_missed_is_complained_of(complaints, pattern):
     assert re.search(f"^{pattern}$", complaints, re.MULTILINE), complaints
-
-
-@pytest.mark.parametrize("arguments", [["--prove"], ["nosuch"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run([tree.TOP / "ci" / "coverage", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1

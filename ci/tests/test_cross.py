@@ -47,9 +47,3 @@ def test_a_program_for_another_system_fails(monkeypatch, capsys):
     monkeypatch.setitem(cross.SYSTEMS, target, (cross.SYSTEMS[target][0], "a.out"))
     assert not cross.compile_for(target)
     assert "[file-type]" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("arguments", [["--prove"], ["x86_64-linux"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/cross", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1

@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 from lib import build, command, defects, tree
-from lib.fuzz import checks, corpora, engines, hunt, oss_fuzz, reached, targets
+from lib.fuzz import checks, corpora, engines, findings, hunt, oss_fuzz, reached, targets
 
 pytestmark = pytest.mark.slow
 
@@ -246,18 +246,10 @@ def test_a_spoilt_oss_fuzz_build_is_complained_of(out, suffix, spoil, code):
     assert len(found) == 1 and f"[{code}]" in found[0].splitlines()[0]
 
 
-# ---- The command line
-
-
-@pytest.mark.parametrize("arguments", [["smoke", "--prove"], ["libfuzzer", "nosuch", "3"], []])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/fuzz", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1
+# ---- What is printed
 
 
 def test_a_printed_command_can_be_pasted(tmp_path):
-    from lib.fuzz import findings
-
     assert shlex.split(findings.shown("run", tmp_path / "a b")) == [
         "run", tree.shown(tmp_path / "a b")
     ]

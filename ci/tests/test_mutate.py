@@ -97,9 +97,3 @@ def test_a_list_that_cannot_be_read_is_refused_with_its_line(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(command.CannotRun, match=r"survivors\.txt:\d+: "):
         survivors.read(path)
-
-
-@pytest.mark.parametrize("arguments", [["--prove"], ["core/nosuch"], ["--sample", "0"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/mutate", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1

@@ -2,7 +2,6 @@
 
 import pytest
 
-from lib import command
 from lib.defects import Edit
 
 SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
@@ -14,23 +13,17 @@ RELEASE = "release(s->kernel.self, area_of(s, c), s->area_bytes"
 SECONDS = 5
 
 
+DEFECTS = {
+    "wrong-byte": Edit(UPPER, "b <= 'z'", "b <= 'y'"),
+    "server-died": Edit(SERVER, LOG, f"{IF_RESET} __builtin_trap();\n{LOG}"),
+    "descriptors": Edit(SERVER, CLOSE, f"{IF_NOT_RESET}\n    {CLOSE}"),
+    "memory": Edit(SERVER, RELEASE, f"{RELEASE} * 0"),
+    "exit-status": Edit(MAIN, "? EXIT_SUCCESS :", "? STATUS_DRAIN_SHORT :"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "code, path, old, new",
-    [
-        ("wrong-byte", UPPER, "b <= 'z'", "b <= 'y'"),
-        ("server-died", SERVER, LOG, f"{IF_RESET} __builtin_trap();\n{LOG}"),
-        ("descriptors", SERVER, CLOSE, f"{IF_NOT_RESET}\n    {CLOSE}"),
-        ("memory", SERVER, RELEASE, f"{RELEASE} * 0"),
-        ("exit-status", MAIN, "? EXIT_SUCCESS :", "? STATUS_DRAIN_SHORT :"),
-    ],
-)
-def test_a_seeded_defect_fails(copy, code, path, old, new):
-    with copy.planted(Edit(path, old, new)):
+@pytest.mark.parametrize("code", DEFECTS)
+def test_a_seeded_defect_fails(copy, code):
+    with copy.planted(DEFECTS[code]):
         copy.expect(rf"\[{code}\]", ["ci/soak", SECONDS])
-
-
-@pytest.mark.parametrize("arguments", [["--prove"], ["soon"], ["0"]])
-def test_unknown_arguments_are_one_line(arguments):
-    done = command.run(["ci/soak", *arguments])
-    assert done.returncode == command.USAGE and done.stdout.count("\n") == 1

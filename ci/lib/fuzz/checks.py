@@ -28,6 +28,7 @@ def run_all(plan, at_a_time):
                 command.say(result)
                 if result.is_bad:
                     bad.append(result)
+    command.say(f"{len(plan)} runs, {len(bad)} with findings")
     return bad
 
 
@@ -61,4 +62,5 @@ def canary():
     for engine in engines.ENGINES:
         if engine not in found:
             command.say(f"{engine}: the bug of fuzz/{targets.CANARY}_fuzzer.c not found [canary]")
+    command.say(f"found by {len(found)} of {len(engines.ENGINES)} engines")
     return found == list(engines.ENGINES)

@@ -127,23 +127,24 @@ def run_both(copy, name, seconds):
 
 
 def show(name, target, results):
-    cells, code = [], ""
+    cells = []
     for result in results:
         found = f"{result.seconds:6.1f} s {result.stats.execs:>11,}"
         if result.stats.execs == 0:
             found = f"{'at once, by a seed':>20}"
         if not result.findings:
-            found, code = f"{'ESCAPED':8} {result.stats.execs:>11,}", " [escaped]"
+            found = f"{'ESCAPED':8} {result.stats.execs:>11,}"
         cells.append(found)
-    command.say(f"{target:13} {'  '.join(cells)}  {name}{code}")
+    command.say(f"{target:13} {'  '.join(cells)}  {name}")
 
 
 def is_found(copy, seeded, seconds):
     """By both engines."""
     with copy.planted(seeded.defect):
         results = run_both(copy, seeded.target, seconds)
-    show(seeded.name, seeded.target, results)
-    return all(result.findings for result in results)
+    found = all(result.findings for result in results)
+    show(seeded.name if found else f"{seeded.name} [escaped]", seeded.target, results)
+    return found
 
 
 def hunt(patches, mutant_count, seed, seconds):
