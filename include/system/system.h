@@ -24,8 +24,9 @@ uint32_t system_raise_descriptor_limit(void);
 
 #define SYSTEM_COMPLAINT_BYTES 128
 
-/* A descriptor that becomes readable at the first SIGTERM or SIGINT. A second one ends the process
- * at once, with status 128 + its number. */
+/* A descriptor that becomes readable at the first SIGTERM, SIGINT or SIGHUP (unless SIGHUP was
+ * ignored). A second one, half a second later or more, ends the process at once, with status 128 +
+ * its number. */
 struct result system_catch_stop(void);
 
 /* The listening socket that systemd passed (source: sd_listen_fds(3)).

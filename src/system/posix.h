@@ -26,8 +26,8 @@ bool posix_switch_on(int descriptor, int level, int option);
  * anything is refused. */
 bool posix_prepare(int descriptor);
 
-/* Set if the listener was passed by another process: a client that connected before its options were
- * set does not inherit them. */
+/* Set if the listener was passed by another process: a client that connected before its options
+ * were set does not inherit them. */
 extern bool posix_listener_inherited;
 
 struct endpoint posix_endpoint(const struct sockaddr_storage *address);

@@ -25,12 +25,26 @@ void system_ignore_signals(void) {
 /* The stop signal becomes a byte in a pipe: unlike a flag, a wait that begins later sees it. */
 static int stop_pipe[2];
 static volatile sig_atomic_t stopping;
+static uint64_t stopped_ms; /* when the first signal arrived; only the handler uses it */
+
+/* A launcher that forwards Ctrl-C delivers it twice: a second signal counts from this time on. */
+#define SECOND_STOP_MS 500
 
 static void on_stop(int number) {
     int saved = errno;
-    if (stopping || write(stop_pipe[1], "", 1) < 0) _exit(128 + number);
+    uint64_t now = posix_clock_ms(NULL);
+    bool at_once = stopping ? now - stopped_ms >= SECOND_STOP_MS : write(stop_pipe[1], "", 1) < 0;
+    if (at_once) _exit(128 + number);
+    if (!stopping) stopped_ms = now;
     stopping = 1;
     errno = saved;
+}
+
+/* A process that nohup started ignores SIGHUP, and goes on ignoring it. */
+static bool catch_hangup(const struct sigaction *action) {
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) < 0) return false;
+    return before.sa_handler == SIG_IGN || sigaction(SIGHUP, action, NULL) == 0;
 }
 
 struct result system_catch_stop(void) {
@@ -38,7 +52,7 @@ struct result system_catch_stop(void) {
     sigfillset(&action.sa_mask); /* or a second signal could arrive before the first is recorded */
     if (pipe(stop_pipe) < 0 || fcntl(stop_pipe[0], F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(stop_pipe[1], F_SETFD, FD_CLOEXEC) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
-        sigaction(SIGINT, &action, NULL) < 0)
+        sigaction(SIGINT, &action, NULL) < 0 || !catch_hangup(&action))
         return posix_result(-1);
     sigset_t none; /* the parent process may have blocked them */
     sigemptyset(&none);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -175,6 +176,7 @@ static void a_blocked_stop_signal_is_seen(void **state) {
     assert_int_equal(read(seen.fd, &byte, 1), 1);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
 }
 
 static int option_of(int descriptor, int level, int option) {
@@ -234,6 +236,50 @@ static void client_that_waits_in_a_passed_listener_has_all_options(void **state)
     if (before >= 0) close(before);
 }
 
+/* Raises a signal twice at once, reports that it survived, and raises it until it is ended. */
+static void stop_twice(int number, int report) {
+    if (system_catch_stop().fault != FAULT_NONE) _exit(1);
+    raise(number);
+    raise(number);
+    if (write(report, "", 1) != 1) _exit(2);
+    for (int i = 0; i < 1000; i++) {
+        raise(number);
+        poll(NULL, 0, 10);
+    }
+    _exit(3);
+}
+
+/* A launcher that forwards Ctrl-C delivers it twice within milliseconds. */
+static void second_stop_signal_counts_after_half_a_second(void **state) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        int ends[2], status;
+        uint8_t byte;
+        assert_int_equal(pipe(ends), 0);
+        uint64_t began = system_kernel.clock_ms(NULL);
+        pid_t child = fork();
+        if (child == 0) stop_twice(signals[i], ends[1]);
+        close(ends[1]);
+        assert_int_equal(read(ends[0], &byte, 1), 1);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 128 + signals[i]);
+        assert_true(system_kernel.clock_ms(NULL) - began >= 500);
+        close(ends[0]);
+    }
+}
+
+static void hangup_that_was_ignored_stays_ignored(void **state) {
+    struct sigaction action;
+    signal(SIGHUP, SIG_IGN);
+    assert_int_equal(system_catch_stop().fault, FAULT_NONE);
+    assert_int_equal(sigaction(SIGHUP, NULL, &action), 0);
+    assert_true(action.sa_handler == SIG_IGN);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -244,8 +290,10 @@ int main(void) {
         cmocka_unit_test(errors_are_told_apart),
         cmocka_unit_test(a_full_log_would_block),
         cmocka_unit_test(endpoints_keep_all_of_an_address),
+        cmocka_unit_test(second_stop_signal_counts_after_half_a_second), /* no stop before it */
         cmocka_unit_test(a_blocked_stop_signal_is_seen),
         cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
+        cmocka_unit_test(hangup_that_was_ignored_stays_ignored),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
