@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "shell/kernel.h"
@@ -36,17 +38,19 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]);
 
 struct addrinfo;
 
-/* Resolves a host: a name or an address.
+/* Resolves a host: a name, an address, or "*" for all addresses of both families.
  *
- * ensures   true: `address` is the list of results
- *           false: `complaint` says why it failed
+ * ensures   `address` is the list of results
+ * errors    FAULT_WOULD_BLOCK for a failure that may be temporary, FAULT_OTHER for any other;
+ *           `complaint` says why
  */
-bool system_resolve(const char *host, uint16_t port, struct addrinfo **address,
-                    char complaint[SYSTEM_COMPLAINT_BYTES]);
+struct result system_resolve(const char *host, uint16_t port, struct addrinfo **address,
+                             char complaint[SYSTEM_COMPLAINT_BYTES]);
 
-/* Opens a non-blocking socket that listens on the first address of the list, and frees the list.
+/* Opens a non-blocking socket that listens on the first address of the list, and frees the list. An
+ * IPv6 socket also accepts IPv4 clients if `dual_stack` is true.
  * ensures   value: the descriptor */
-struct result system_listen(struct addrinfo *address);
+struct result system_listen(struct addrinfo *address, bool dual_stack);
 
 /* The local address of a socket. */
 struct result system_local_endpoint(int32_t descriptor, struct endpoint *endpoint);

@@ -66,12 +66,14 @@ static int32_t listen_on(const struct options *options) {
     struct result activated = system_activated(why);
     if (activated.fault != FAULT_NONE) fail(STATUS_CANNOT_RUN, "socket activation: %s", why);
     if (activated.value > 0) return (int32_t)activated.value;
-    if (!system_resolve(options->host, options->port, &address, why))
-        fail(STATUS_USAGE, "--listen: '%s' cannot be resolved: %s", options->host, why);
+    struct result resolved = system_resolve(options->host, options->port, &address, why);
+    if (resolved.fault != FAULT_NONE)
+        fail(resolved.fault == FAULT_WOULD_BLOCK ? STATUS_CANNOT_RUN : STATUS_USAGE,
+             "--listen: '%s' cannot be resolved: %s", options->host, why);
     bool is_v6 = strchr(options->host, ':') != NULL;
     snprintf(what, sizeof what, is_v6 ? "cannot listen on [%s]:%u" : "cannot listen on %s:%u",
              options->host, options->port);
-    return (int32_t)need(system_listen(address), what);
+    return (int32_t)need(system_listen(address, strcmp(options->host, "*") == 0), what);
 }
 
 static struct server_options size_server(const struct options *options) {

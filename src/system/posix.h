@@ -30,6 +30,9 @@ bool posix_prepare(int descriptor);
  * were set does not inherit them. */
 extern bool posix_listener_inherited;
 
+/* The fault of a getaddrinfo that returned `status`, which is not 0. */
+enum fault posix_resolver_fault(int status);
+
 struct endpoint posix_endpoint(const struct sockaddr_storage *address);
 
 struct result posix_accept(void *self, int32_t listener, struct endpoint *peer);

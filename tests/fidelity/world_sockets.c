@@ -178,11 +178,11 @@ static void start(struct world *w) {
     struct endpoint endpoint = {.port = 0};
     system_ignore_signals();
     getrlimit(RLIMIT_NOFILE, &descriptor_limit);
-    if (!system_resolve("127.0.0.1", 0, &address, complaint)) {
+    if (system_resolve("127.0.0.1", 0, &address, complaint).fault != FAULT_NONE) {
         world_fail(w, "%s", complaint);
         return;
     }
-    w->listener = (int32_t)system_listen(address).value;
+    w->listener = (int32_t)system_listen(address, false).value;
     system_local_endpoint(w->listener, &endpoint);
     if (system_open_poller(&poller).fault != FAULT_NONE) world_fail(w, "no poller");
     sockets.port = endpoint.port;

@@ -244,7 +244,7 @@ static void test_help(void **state) {
         "usage: touchstone [OPTION]...\n"
         "A TCP server that echoes every byte, with ASCII a-z in upper case. Defaults in ().\n"
         "\n"
-        "  -l, --listen          ADDRESS:PORT  IPv4, [IPv6] or name; port 0: any free port "
+        "  -l, --listen          ADDRESS:PORT  IPv4, [IPv6], name, or * for all; port 0: any "
         "(127.0.0.1:4444)\n"
         "  -c, --max-connections N             further clients wait (descriptor limit - 32, at "
         "most 65536)\n"

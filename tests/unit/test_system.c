@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -280,6 +281,46 @@ static void hangup_that_was_ignored_stays_ignored(void **state) {
     signal(SIGINT, SIG_DFL);
 }
 
+/* A temporary failure must not look like bad usage, which no service manager retries. */
+static void temporary_resolver_failures_are_told_apart(void **state) {
+    static const int temporary[] = {EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM};
+    static const int permanent[] = {EAI_NONAME, EAI_FAIL, EAI_FAMILY, EAI_SERVICE, EAI_BADFLAGS};
+    for (size_t i = 0; i < sizeof temporary / sizeof temporary[0]; i++)
+        assert_int_equal(posix_resolver_fault(temporary[i]), FAULT_WOULD_BLOCK);
+    for (size_t i = 0; i < sizeof permanent / sizeof permanent[0]; i++)
+        assert_int_equal(posix_resolver_fault(permanent[i]), FAULT_OTHER);
+}
+
+static void link_local_address_needs_a_zone(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    struct addrinfo *address;
+    assert_int_equal(system_resolve("fe80::1", 0, &address, complaint).fault, FAULT_OTHER);
+    assert_non_null(strstr(complaint, "zone"));
+    assert_int_equal(system_resolve("fe80::1%lo", 0, &address, complaint).fault, FAULT_NONE);
+    freeaddrinfo(address);
+    assert_int_equal(system_resolve("::1", 0, &address, complaint).fault, FAULT_NONE);
+    freeaddrinfo(address);
+}
+
+/* One socket, which the listening line shows as [::]. */
+static void star_listens_on_all_addresses_of_both_families(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    char text[TEXT_ENDPOINT_BYTES];
+    struct addrinfo *address;
+    struct endpoint endpoint;
+    assert_int_equal(system_resolve("*", 0, &address, complaint).fault, FAULT_NONE);
+    struct result listener = system_listen(address, true);
+    if (listener.raw == EAFNOSUPPORT) skip();
+    assert_int_equal(listener.fault, FAULT_NONE);
+    assert_int_equal(system_local_endpoint((int32_t)listener.value, &endpoint).fault, FAULT_NONE);
+    text_of_endpoint(&endpoint, text);
+    assert_memory_equal(text, "[::]:", 5);
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_port = htons(endpoint.port)};
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    close(connect_to(&loopback));
+    close((int)listener.value);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -294,6 +335,9 @@ int main(void) {
         cmocka_unit_test(a_blocked_stop_signal_is_seen),
         cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
         cmocka_unit_test(hangup_that_was_ignored_stays_ignored),
+        cmocka_unit_test(temporary_resolver_failures_are_told_apart),
+        cmocka_unit_test(link_local_address_needs_a_zone),
+        cmocka_unit_test(star_listens_on_all_addresses_of_both_families),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
