@@ -11,7 +11,7 @@ enum log_level {
 
 enum log_format { LOG_TEXT, LOG_JSON };
 
-/* The log: one line per event, written in one call of at most KERNEL_LINE_BYTES, so that a line is
+/* The log: one line per event, written in one call of at most PIPE_BUF bytes, so that a line is
  * either complete or absent. A line that cannot be written without blocking is dropped; the next
  * line is preceded by the number of dropped ones. The log never blocks the service.
  *

@@ -12,7 +12,7 @@
 struct line {
     bool json;
     size_t length;
-    char bytes[KERNEL_LINE_BYTES];
+    char bytes[TOUCHSTONE_PIPE_BUF];
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...) {
@@ -130,7 +130,7 @@ size_t log_escape(enum log_format format, const uint8_t *bytes, size_t length, c
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length) {
     if (log->level < LOG_CHUNKS) return;
     struct line line;
-    char text[KERNEL_LINE_BYTES - DATA_FRAME_BYTES];
+    char text[TOUCHSTONE_PIPE_BUF - DATA_FRAME_BYTES];
     size_t shown = log_escape(log->format, bytes, length, text, sizeof text);
     begin(&line, log, "data");
     add_token(&line, token);

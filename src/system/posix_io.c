@@ -1,7 +1,5 @@
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -73,8 +71,6 @@ struct result posix_close_descriptor(void *self, int32_t descriptor) {
 void posix_release(void *self, uint8_t *memory, size_t length) {
     madvise(memory, length, MADV_DONTNEED);
 }
-
-static_assert(KERNEL_LINE_BYTES <= PIPE_BUF, "a pipe takes a line whole");
 
 uint64_t posix_clock_ms(void *self) {
     struct timespec now;
