@@ -39,6 +39,13 @@ void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t 
  * requires  the connection is DONE */
 void log_disconnect(struct log *log, struct token token, const struct connection *connection);
 
+/* wait reason=connections
+ * New connections have to wait: `why` is without a fault if the limit is reached. */
+void log_wait(struct log *log, struct result why);
+
+/* accept: new connections wait no longer */
+void log_accept(struct log *log);
+
 /* stop connections=3 */
 void log_stop(struct log *log, uint32_t connections);
 

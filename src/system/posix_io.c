@@ -53,7 +53,9 @@ struct result posix_send(void *self, int32_t descriptor, const uint8_t *bytes, s
 }
 
 struct result posix_shutdown(void *self, int32_t descriptor) {
-    return posix_result(shutdown(descriptor, SHUT_WR));
+    struct result result = posix_result(shutdown(descriptor, SHUT_WR));
+    if (result.raw == EINVAL) result.fault = FAULT_RESET; /* NetBSD: the connection was reset */
+    return result;
 }
 
 /* Exact only because urgent data are in line (SO_OOBINLINE): otherwise it counts up to the mark. */

@@ -9,11 +9,11 @@
 #include "system/system.h"
 
 struct result system_open_stdio(void) {
-    int descriptor;
-    do {
-        descriptor = open("/dev/null", O_RDWR);
-    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-    return posix_result(descriptor < 0 ? descriptor : close(descriptor));
+    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
+        bool closed = fcntl(descriptor, F_GETFD) < 0;
+        if (closed && open("/dev/null", O_RDWR) < 0) return posix_result(-1);
+    }
+    return posix_result(0);
 }
 
 void system_ignore_signals(void) {

@@ -254,14 +254,44 @@ static void test_torn(void **state) {
     expect_lines("\ndropped lines=3\nlistening on 127.0.0.1:51234\n");
 }
 
+static void waiting_is_logged_with_its_reason(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    log_wait(&log, (struct result){.fault = FAULT_NONE});
+    expect_lines("wait reason=connections\n");
+    log_wait(&log, (struct result){.fault = FAULT_DESCRIPTORS, .raw = 9999});
+    expect_lines("wait reason=descriptors errno=9999\n");
+    log_wait(&log, (struct result){.fault = FAULT_DESCRIPTORS});
+    expect_lines("wait reason=descriptors\n");
+    log_wait(&log, (struct result){.fault = FAULT_MEMORY, .raw = 9999});
+    expect_lines("wait reason=memory errno=9999\n");
+    log_accept(&log);
+    expect_lines("accept\n");
+    log.format = LOG_JSON;
+    log_wait(&log, (struct result){.fault = FAULT_OTHER, .raw = 9999});
+    expect_lines("{\"event\":\"wait\",\"reason\":\"error\",\"errno\":\"9999\"}\n");
+    log_accept(&log);
+    expect_lines("{\"event\":\"accept\"}\n");
+    log.level = LOG_QUIET;
+    log_wait(&log, (struct result){.fault = FAULT_NONE});
+    log_accept(&log);
+    expect_lines("");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),           cmocka_unit_test(test_json),
-        cmocka_unit_test(test_leave),          cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_stop),           cmocka_unit_test(test_escape_each),
-        cmocka_unit_test(test_escape_samples), cmocka_unit_test(test_escape_rooms),
-        cmocka_unit_test(test_long_chunk),     cmocka_unit_test(test_omitted),
-        cmocka_unit_test(test_dropped),        cmocka_unit_test(test_torn),
+        cmocka_unit_test(test_text),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_leave),
+        cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_escape_each),
+        cmocka_unit_test(test_escape_samples),
+        cmocka_unit_test(test_escape_rooms),
+        cmocka_unit_test(test_long_chunk),
+        cmocka_unit_test(test_omitted),
+        cmocka_unit_test(test_dropped),
+        cmocka_unit_test(test_torn),
+        cmocka_unit_test(waiting_is_logged_with_its_reason),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static void a_descriptor_beyond_the_slots_is_closed(void **state) {
     for (int32_t descriptor = SLOTS; descriptor <= SLOTS + 1; descriptor++) {
         admit_as(descriptor);
         assert_int_equal(world.closes, 1);
-        assert_string_equal(world.lines, "");
+        assert_null(strstr(world.lines, "connect "));
         world.now_ms += 101;
         step(client);
     }
@@ -573,6 +573,66 @@ static void connection_with_unreported_input_is_not_idle(void **state) {
     assert_non_null(strstr(world.lines, "reason=idle"));
 }
 
+/* One line when new connections have to wait, and one when a wait reports none any more. */
+static void waiting_is_logged_once_and_its_end(void **state) {
+    const struct result exhausted = {.fault = FAULT_DESCRIPTORS, .raw = 24};
+    admit();
+    world.accepted[0] = exhausted;
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.lines, "wait reason=descriptors errno=EMFILE\n");
+    step(client); /* the listener is not watched: a wait without it means nothing */
+    assert_string_equal(world.lines, "");
+    world.now_ms += 101;
+    step(client);
+    assert_string_equal(world.lines, "");
+    world.accepted[0] = exhausted;
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.lines, "");
+    world.now_ms += 101;
+    step(client);
+    world.waited.value = POLLER_EVENTS_MAX; /* full: it may have left the listener out */
+    server.ready[1] = server.ready[0];
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.lines, "");
+    world.waited = interrupted;
+    step(client);
+    assert_string_equal(world.lines, "");
+    world.waited = (struct result){.value = 1};
+    step(client);
+    assert_string_equal(world.lines, "accept\n");
+    step(client);
+    assert_string_equal(world.lines, "");
+}
+
+static void waiting_at_the_limit_is_logged(void **state) {
+    server.options.connections_max = 1;
+    admit();
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.lines, "wait reason=connections\n");
+    world.received[0] = none;
+    step(client);
+    assert_string_equal(world.lines,
+                        "disconnect token=6.1 peer=127.0.0.1:9 reason=end in=0 out=0\n");
+    admit();
+    assert_string_equal(world.lines, "connect token=6.2 peer=127.0.0.1:9\n");
+    step((struct token){.slot = CLIENT, .generation = 2});
+    assert_string_equal(world.lines, "accept\n");
+    step(TOKEN_LISTENER);
+    assert_string_equal(world.lines, "wait reason=connections\n");
+    step(TOKEN_STOP);
+    assert_string_equal(world.lines, "stop connections=1\n");
+    step(client);
+    assert_string_equal(world.lines, "");
+}
+
+static void shutdown_of_a_reset_connection_is_a_reset(void **state) {
+    admit();
+    world.shut = (struct result){.fault = FAULT_RESET, .raw = 107};
+    step(TOKEN_STOP);
+    assert_non_null(strstr(world.lines, "reason=reset in=0 out=0\n"));
+    assert_int_equal(world.closes, 2); /* the listener's, and its own */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void) {
@@ -608,6 +668,9 @@ int main(void) {
         TEST(the_log_has_what_came_as_it_came),
         TEST(who_cannot_be_shut_down_is_closed),
         TEST(connection_with_unreported_input_is_not_idle),
+        TEST(waiting_is_logged_once_and_its_end),
+        TEST(waiting_at_the_limit_is_logged),
+        TEST(shutdown_of_a_reset_connection_is_a_reset),
     };
     return cmocka_run_group_tests_name("server_calls", tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -94,7 +95,7 @@ static void errors_are_told_apart(void **state) {
     } kinds[] = {
         {FAULT_WOULD_BLOCK, {EAGAIN}},
         {FAULT_INTERRUPTED, {EINTR}},
-        {FAULT_RESET, {ECONNRESET}},
+        {FAULT_RESET, {ECONNRESET, ENOTCONN}},
         {FAULT_PIPE, {EPIPE}},
         {FAULT_ABORTED, {ECONNABORTED, EPROTO}},
         {FAULT_DESCRIPTORS, {EMFILE, ENFILE}},
@@ -104,7 +105,7 @@ static void errors_are_told_apart(void **state) {
         {FAULT_NO_SPACE, {ENOSPC}},
         {FAULT_OTHER,
          {EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EHOSTDOWN, EHOSTUNREACH, EINVAL,
-          EIO, ENETDOWN, ENETUNREACH, ENOTCONN, EPERM, ETIMEDOUT}},
+          EIO, ENETDOWN, ENETUNREACH, EPERM, ETIMEDOUT}},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         for (const int *error = kinds[i].errors; *error != 0; error++) {
@@ -321,6 +322,46 @@ static void star_listens_on_all_addresses_of_both_families(void **state) {
     close((int)listener.value);
 }
 
+/* A client that resets between the stop and the server's shutdown. */
+static void shutdown_after_a_reset_is_a_reset(void **state) {
+    struct sockaddr_in address;
+    struct endpoint peer;
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int listener = listen_plainly(&address);
+    int client = connect_to(&address);
+    int32_t descriptor = (int32_t)system_kernel.accept(NULL, listener, &peer).value;
+    assert_true(descriptor >= 0);
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    assert_int_equal(close(client), 0);
+    struct pollfd reset = {.fd = descriptor, .events = POLLIN};
+    assert_int_equal(poll(&reset, 1, 5000), 1);
+    struct result result = system_kernel.shutdown(NULL, descriptor);
+    assert_int_equal(result.fault, FAULT_RESET);
+    close(descriptor);
+    close(listener);
+}
+
+/* A chroot may lack /dev/null: it is needed only for a stream that is closed. */
+static void dev_null_is_opened_for_closed_streams_only(void **state) {
+    struct rlimit limit, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0; /* every open fails */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct result result = system_open_stdio();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(result.fault, FAULT_NONE);
+
+    int before = dup(STDIN_FILENO);
+    close(STDIN_FILENO);
+    result = system_open_stdio();
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    if (before >= 0) dup2(before, STDIN_FILENO);
+    if (before >= 0) close(before);
+    assert_int_equal(result.fault, FAULT_NONE);
+    assert_int_equal(flags & O_ACCMODE, O_RDWR);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -338,6 +379,8 @@ int main(void) {
         cmocka_unit_test(temporary_resolver_failures_are_told_apart),
         cmocka_unit_test(link_local_address_needs_a_zone),
         cmocka_unit_test(star_listens_on_all_addresses_of_both_families),
+        cmocka_unit_test(shutdown_after_a_reset_is_a_reset),
+        cmocka_unit_test(dev_null_is_opened_for_closed_streams_only),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
