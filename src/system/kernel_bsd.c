@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <sys/event.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 #include "posix.h"
@@ -76,6 +77,8 @@ const struct kernel_ops system_kernel = {
 };
 
 const int posix_reserve_flag = 0; /* these systems overcommit */
+const int posix_reserve_advice = MADV_NORMAL;
+const int posix_release_advice = MADV_FREE; /* here MADV_DONTNEED keeps the pages */
 
 const char system_poller[] = "kqueue";
 

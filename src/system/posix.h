@@ -13,6 +13,9 @@ struct sockaddr_storage;
 /* The flag for mmap that reserves address space only; 0 where that is the default. */
 extern const int posix_reserve_flag;
 
+/* Advice for madvise: for all memory, that single pages can be released; and to release memory. */
+extern const int posix_reserve_advice, posix_release_advice;
+
 enum fault posix_fault(int error);
 
 /* The result of a call that returned `value`; negative: it failed with errno. */

@@ -71,7 +71,7 @@ struct result posix_close_descriptor(void *self, int32_t descriptor) {
 }
 
 void posix_release(void *self, uint8_t *memory, size_t length) {
-    madvise(memory, length, MADV_DONTNEED);
+    madvise(memory, length, posix_release_advice);
 }
 
 uint64_t posix_clock_ms(void *self) {

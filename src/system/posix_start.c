@@ -77,6 +77,7 @@ uint8_t *system_reserve(uint64_t length) {
     size_t reserved = (size_t)length + KERNEL_MEMORY_UNIT;
     void *memory = mmap(NULL, reserved, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
+    madvise(memory, reserved, posix_reserve_advice); /* a kernel without huge pages refuses it */
     size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
     return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);
 }

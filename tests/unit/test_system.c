@@ -362,6 +362,25 @@ static void dev_null_is_opened_for_closed_streams_only(void **state) {
     assert_int_equal(flags & O_ACCMODE, O_RDWR);
 }
 
+/* With huge pages one touched byte costs 2 MiB, and releasing an area gives nothing back. */
+static void memory_has_no_huge_pages(void **state) {
+    if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) skip();
+    uint8_t *memory = system_reserve(64 * (size_t)KERNEL_MEMORY_UNIT);
+    unsigned long long begin, end;
+    char line[512];
+    bool within = false, found = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(memory);
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2)
+            within = begin <= (uintptr_t)memory && (uintptr_t)memory < end;
+        if (within && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, " nh") != NULL;
+    }
+    fclose(maps);
+    assert_true(found);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -381,6 +400,7 @@ int main(void) {
         cmocka_unit_test(star_listens_on_all_addresses_of_both_families),
         cmocka_unit_test(shutdown_after_a_reset_is_a_reset),
         cmocka_unit_test(dev_null_is_opened_for_closed_streams_only),
+        cmocka_unit_test(memory_has_no_huge_pages),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
