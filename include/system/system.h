@@ -13,12 +13,14 @@
  * gets its number and the log's output. To be called first. */
 struct result system_open_stdio(void);
 
-/* Makes a write that cannot succeed fail, instead of ending or stopping the process. */
+/* Makes a write that cannot succeed fail, instead of ending or stopping the process, and a write
+ * that blocks fail at SIGALRM. */
 void system_ignore_signals(void);
 
-/* Makes a write to a log that is a terminal fail instead of block: poll reports a terminal as
- * writable if one byte fits, and a line may need more. The terminal is reopened, because O_NONBLOCK
- * on the descriptor itself would also affect the shell that started us. */
+/* Makes a write to the log fail instead of block. It is not enough that poll reports a sink as
+ * writable: a terminal then has room for one byte, and another process may fill a shared pipe
+ * first. A terminal or pipe is reopened, because O_NONBLOCK on the descriptor itself would affect
+ * all that share it. A sink that cannot be reopened may delay a write by a millisecond. */
 void system_open_log(void);
 
 /* Raises the soft descriptor limit to the hard one; returns the limit. */

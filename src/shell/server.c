@@ -257,7 +257,7 @@ static void stop(struct server *s, struct connection *c) {
 
 static void begin_drain(struct server *s) {
     log_stop(s->log, s->connected);
-    s->waiting = true; /* nothing more to report: who waits now is accepted at once or refused */
+    s->waiting = true; /* not reported from here on: clients are accepted now or refused */
     s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
     accept_all(s);
     if (s->retry_ms != NEVER) /* the fault may concern one client only: try the next ones */

@@ -16,7 +16,11 @@ struct result system_open_stdio(void) {
     return posix_result(0);
 }
 
+static void on_alarm(int number) {}
+
 void system_ignore_signals(void) {
+    struct sigaction alarm = {.sa_handler = on_alarm}; /* without SA_RESTART: a write ends */
+    sigaction(SIGALRM, &alarm, NULL);
     signal(SIGPIPE, SIG_IGN); /* the log's reader exited */
     signal(SIGXFSZ, SIG_IGN); /* the log file reached its limit (ulimit -f) */
     signal(SIGTTOU, SIG_IGN); /* we are in the background of the log's terminal (stty tostop) */
@@ -40,7 +44,7 @@ static void on_stop(int number) {
     errno = saved;
 }
 
-/* A process that nohup started ignores SIGHUP, and goes on ignoring it. */
+/* SIGHUP stays ignored if it was ignored at the start (nohup). */
 static bool catch_hangup(const struct sigaction *action) {
     struct sigaction before;
     if (sigaction(SIGHUP, NULL, &before) < 0) return false;

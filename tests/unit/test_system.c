@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -381,6 +383,77 @@ static void memory_has_no_huge_pages(void **state) {
     assert_true(found);
 }
 
+/* Fills a terminal that nobody reads, and then makes room for less than a line. */
+static void fill_but_for_a_little(int reader, int writer) {
+    static char bytes[1024];
+    int flags = fcntl(writer, F_GETFL);
+    assert_int_equal(fcntl(writer, F_SETFL, flags | O_NONBLOCK), 0);
+    while (write(writer, bytes, sizeof bytes) > 0) {
+    }
+    assert_int_equal(fcntl(writer, F_SETFL, flags), 0);
+    struct pollfd room = {.fd = writer, .events = POLLOUT};
+    while (poll(&room, 1, 0) == 0)
+        assert_true(read(reader, bytes, sizeof bytes) > 0);
+}
+
+/* A sink that cannot be reopened: poll reports it as writable, and the write blocks all the same.
+ * SIGALRM would end the test by default. */
+static void write_to_a_log_that_cannot_be_reopened_does_not_block(void **state) {
+    static char line[PIPE_BUF];
+    struct termios raw;
+    struct rlimit limit, none;
+    int reader = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(reader >= 0 && grantpt(reader) == 0 && unlockpt(reader) == 0);
+    int writer = open(ptsname(reader), O_RDWR | O_NOCTTY);
+    assert_true(writer >= 0);
+    tcgetattr(writer, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(writer, TCSANOW, &raw);
+    fill_but_for_a_little(reader, writer);
+    memset(line, 'x', sizeof line);
+    system_ignore_signals();
+
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(writer, STDOUT_FILENO);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    none = limit;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none); /* it cannot be reopened */
+    system_open_log();
+    setrlimit(RLIMIT_NOFILE, &limit);
+    struct result result = {.fault = FAULT_NONE, .value = sizeof line};
+    for (int i = 0; i < 100 && result.fault == FAULT_NONE; i++)
+        result = system_kernel.log_write(NULL, line, sizeof line);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    close(reader);
+    close(writer);
+    assert_true(result.fault == FAULT_INTERRUPTED || result.fault == FAULT_WOULD_BLOCK);
+}
+
+/* The shared description keeps its flags, and the log's own does not block. */
+static void pipe_is_reopened_without_blocking(void **state) {
+    static char bytes[4096];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    system_open_log();
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    struct result result = system_kernel.log_write(NULL, "x\n", 2);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    assert_int_equal(result.value, 2);
+    assert_int_equal(read(ends[0], bytes, sizeof bytes), 2);
+    assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -401,6 +474,8 @@ int main(void) {
         cmocka_unit_test(shutdown_after_a_reset_is_a_reset),
         cmocka_unit_test(dev_null_is_opened_for_closed_streams_only),
         cmocka_unit_test(memory_has_no_huge_pages),
+        cmocka_unit_test(write_to_a_log_that_cannot_be_reopened_does_not_block),
+        cmocka_unit_test(pipe_is_reopened_without_blocking),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
