@@ -329,10 +329,11 @@ static void check_deadlines(struct server *s, struct result waited) {
     if (s->now_ms >= s->drain_ms) end_drain(s);
 }
 
-/* Logs the end of waiting: the listener was watched, and a wait that was not full left it out. */
+/* Logs the end of waiting: the listener was watched, and a wait that was not full left it out.
+ * During a drain it is not watched. */
 static void check_waiting(struct server *s, struct result waited) {
     bool reported = waited.fault == FAULT_NONE && waited.value < POLLER_EVENTS_MAX;
-    if (!s->waiting || !reported || s->accept_tried || s->drain_ms != NEVER) return;
+    if (!s->waiting || !reported || s->accept_tried) return;
     s->waiting = false;
     log_accept(s->log);
 }

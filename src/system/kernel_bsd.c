@@ -1,6 +1,7 @@
 #include <sys/types.h>
 /* sys/event.h needs sys/types.h */
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/event.h>
 #include <sys/mman.h>
@@ -63,11 +64,18 @@ static struct result control(void *self, int32_t queue, const struct kqueue_reco
     return result;
 }
 
+/* NetBSD's error for a connection that was reset is EINVAL. */
+static struct result shut(void *self, int32_t descriptor) {
+    struct result result = posix_shutdown(self, descriptor);
+    if (result.raw == EINVAL) result.fault = FAULT_RESET;
+    return result;
+}
+
 const struct kernel_ops system_kernel = {
     .accept = posix_accept,
     .receive = posix_receive,
     .send = posix_send,
-    .shutdown = posix_shutdown,
+    .shutdown = shut,
     .close = posix_close_descriptor,
     .unread = posix_unread,
     .release = posix_release,

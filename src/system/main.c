@@ -50,7 +50,8 @@ static int64_t need(struct result result, const char *what) {
 }
 
 static _Noreturn void print(const char *text) {
-    if (fputs(text, stdout) < 0 || fflush(stdout) != 0)
+    fputs(text, stdout);
+    if (fflush(stdout) != 0)
         fail(STATUS_CANNOT_RUN, "cannot write to standard output: %s", strerror(errno));
     exit(EXIT_SUCCESS);
 }

@@ -55,9 +55,7 @@ struct result posix_send(void *self, int32_t descriptor, const uint8_t *bytes, s
 }
 
 struct result posix_shutdown(void *self, int32_t descriptor) {
-    struct result result = posix_result(shutdown(descriptor, SHUT_WR));
-    if (result.raw == EINVAL) result.fault = FAULT_RESET; /* NetBSD: the connection was reset */
-    return result;
+    return posix_result(shutdown(descriptor, SHUT_WR));
 }
 
 /* Exact only because urgent data are in line (SO_OOBINLINE): otherwise it counts up to the mark. */
@@ -89,6 +87,7 @@ static bool log_may_block;
  * write may still block. */
 void system_open_log(void) {
     char name[64] = "/proc/self/fd/1";
+    log_descriptor = STDOUT_FILENO;
     struct stat status = {.st_mode = 0};
     fstat(STDOUT_FILENO, &status);
     bool is_terminal = isatty(STDOUT_FILENO) != 0;

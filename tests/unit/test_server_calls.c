@@ -561,9 +561,12 @@ static void connection_with_unreported_input_is_not_idle(void **state) {
     assert_non_null(strstr(world.lines, "reason=end"));
     assert_int_equal(world.closes, 1);
     admit();
-    world.now_ms += 301;
+    world.now_ms += 300;
+    admit_as(CLIENT - 1); /* not idle yet, nor tried */
+    world.now_ms += 1;
     step(TOKEN_LISTENER);
     assert_int_equal(world.receives, 1);
+    assert_int_equal(world.closes, 1);
     assert_non_null(strstr(world.lines, "reason=idle"));
     admit();
     world.waited.value = 1;

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -454,6 +455,49 @@ static void pipe_is_reopened_without_blocking(void **state) {
     close(ends[1]);
 }
 
+/* Here because it has no TCP_NODELAY; a TCP client may be gone, and refuse its options (macOS). */
+static void client_that_refuses_options_counts_as_aborted(void **state) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX}; /* Linux: bound to a name of its choice */
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    struct endpoint peer;
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    int client = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, length), 0);
+    posix_listener_inherited = true;
+    struct result refused = system_kernel.accept(NULL, listener, &peer);
+    struct result empty = system_kernel.accept(NULL, listener, &peer);
+    posix_listener_inherited = false;
+    assert_int_equal(refused.fault, FAULT_ABORTED);
+    assert_int_equal(empty.fault, FAULT_WOULD_BLOCK);
+    uint8_t byte;
+    assert_int_equal(read(client, &byte, 1), 0); /* it was closed */
+    close(client);
+    close(listener);
+}
+
+/* It is not reopened, and written to in time. */
+static void socket_can_be_the_log(void **state) {
+    char bytes[8];
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    system_open_log();
+    struct result result = log_write_to(ends[1]);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    assert_int_equal(result.value, 2);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], bytes, sizeof bytes), 2);
+    close(ends[0]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -476,6 +520,8 @@ int main(void) {
         cmocka_unit_test(memory_has_no_huge_pages),
         cmocka_unit_test(write_to_a_log_that_cannot_be_reopened_does_not_block),
         cmocka_unit_test(pipe_is_reopened_without_blocking),
+        cmocka_unit_test(client_that_refuses_options_counts_as_aborted),
+        cmocka_unit_test(socket_can_be_the_log),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }
