@@ -88,6 +88,8 @@ const int posix_reserve_flag = 0; /* these systems overcommit */
 const int posix_reserve_advice = MADV_NORMAL;
 const int posix_release_advice = MADV_FREE; /* here MADV_DONTNEED keeps the pages */
 
+const char posix_pipe_name[] = ""; /* /dev/fd/1 would be a duplicate that shares its flags */
+
 const char system_poller[] = "kqueue";
 
 struct result system_open_poller(struct poller *poller) {

@@ -51,6 +51,8 @@ const int posix_reserve_flag = MAP_NORESERVE;
 const int posix_reserve_advice = MADV_NOHUGEPAGE; /* a touched byte would cost 2 MiB */
 const int posix_release_advice = MADV_DONTNEED;
 
+const char posix_pipe_name[] = "/proc/self/fd/1";
+
 const char system_poller[] = "epoll";
 
 struct result system_open_poller(struct poller *poller) {

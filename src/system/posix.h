@@ -16,6 +16,9 @@ extern const int posix_reserve_flag;
 /* Advice for madvise: for all memory, that single pages can be released; and to release memory. */
 extern const int posix_reserve_advice, posix_release_advice;
 
+/* The name by which a pipe on standard output can be opened anew; "" if there is none. */
+extern const char posix_pipe_name[];
+
 enum fault posix_fault(int error);
 
 /* The result of a call that returned `value`; negative: it failed with errno. */

@@ -80,24 +80,22 @@ uint64_t posix_clock_ms(void *self) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static int log_descriptor = STDOUT_FILENO;
 static bool log_may_block;
 
-/* Linux opens a pipe anew by its descriptor. Where that only duplicates it (NetBSD), or fails, a
- * write may still block. */
 void system_open_log(void) {
-    char name[64] = "/proc/self/fd/1";
-    log_descriptor = STDOUT_FILENO;
+    char name[64];
     struct stat status = {.st_mode = 0};
     fstat(STDOUT_FILENO, &status);
     bool is_terminal = isatty(STDOUT_FILENO) != 0;
     bool is_pipe = S_ISFIFO(status.st_mode);
     log_may_block = is_terminal || is_pipe || S_ISSOCK(status.st_mode);
     bool named = is_terminal ? ttyname_r(STDOUT_FILENO, name, sizeof name) == 0 : is_pipe;
-    int reopened = named ? open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC) : -1;
+    const char *path = is_pipe ? posix_pipe_name : name;
+    int reopened = named ? open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK) : -1;
     if (reopened < 0) return;
-    log_descriptor = reopened;
-    log_may_block = (fcntl(reopened, F_GETFL) & O_NONBLOCK) == 0;
+    dup2(reopened, STDOUT_FILENO);
+    close(reopened);
+    log_may_block = false;
 }
 
 /* SIGALRM interrupts a write after so many microseconds, and again until it is set to 0. */
@@ -112,11 +110,11 @@ static void limit_write(int32_t us) {
  * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)),
  * unless another process writes to it in between. */
 struct result posix_log_write(void *self, const char *line, size_t length) {
-    struct pollfd sink = {.fd = log_descriptor, .events = POLLOUT};
+    struct pollfd sink = {.fd = STDOUT_FILENO, .events = POLLOUT};
     int ready = poll(&sink, 1, 0);
     if (ready == 0) return (struct result){.fault = FAULT_WOULD_BLOCK, .raw = EAGAIN};
     if (log_may_block) limit_write(WRITE_LIMIT_US);
-    struct result result = posix_result(ready < 0 ? ready : write(log_descriptor, line, length));
+    struct result result = posix_result(ready < 0 ? ready : write(STDOUT_FILENO, line, length));
     if (log_may_block) limit_write(0);
     return result;
 }
