@@ -1,14 +1,14 @@
 #!/bin/bash -eu
-# Builds every fuzzer as ClusterFuzzLite and OSS-Fuzz ask for it: compilers, flags and the engine
-# come from the environment, and $OUT gets each with its seeds, dictionary and options.
+# Builds every fuzzer for ClusterFuzzLite and OSS-Fuzz. Compilers, flags and engine come from the
+# environment; each fuzzer is copied to $OUT with its seeds, dictionary and options.
 source=$SRC/touchstone build=$WORK/touchstone plain=$WORK/plain
 
-# A build type that CMake does not know adds no flags: assertions stay on, and -O is $CFLAGS' matter.
+# CMake adds no flags for an unknown build type: assertions stay on, and $CFLAGS sets -O.
 cmake -S "$source" -B "$build" -DCMAKE_BUILD_TYPE=Fuzz \
     -DTOUCHSTONE_FUZZ_ENGINE="$LIB_FUZZING_ENGINE"
 cmake --build "$build" --target fuzzers --parallel "$(nproc)"
 
-# What turns scenarios into seeds is no fuzzer: it takes neither engine nor instrumentation.
+# The program that converts scenarios into seeds is built without engine and instrumentation.
 env -u CFLAGS -u CXXFLAGS -u LDFLAGS CC=clang cmake -S "$source" -B "$plain"
 cmake --build "$plain" --target scenario --parallel "$(nproc)"
 mkdir -p "$WORK/seeds/server"
@@ -18,7 +18,7 @@ done
 
 for fuzzer in "$build"/fuzz/*_fuzzer; do
     name=$(basename "$fuzzer" _fuzzer)
-    # Its bug is there to be found, and would be reported again and again.
+    # The canary has a bug on purpose, which would be reported every time.
     [ "$name" != canary ] || continue
     cp "$fuzzer" "$OUT/"
     folders=("$source/fuzz/corpus/$name" "$WORK/seeds/$name")

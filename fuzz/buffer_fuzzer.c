@@ -1,8 +1,8 @@
 /* Targets buffer_init, buffer_pending, buffer_commit, buffer_consume, buffer_move, buffer_is_valid.
  *
- * Whatever is received, sent and moved, what is pending is what a plain queue holds, which loses
- * its bytes one by one from the front. No other byte of either storage changes, an empty buffer
- * begins anew, and with 32 bits of bytes the counts are right, too. */
+ * After any sequence of receives, sends and moves the pending bytes equal those of a simple queue.
+ * No other byte of either storage changes, an empty buffer is rewound, and counts are right up to
+ * 32 bits. */
 
 #include <string.h>
 
@@ -23,8 +23,8 @@ struct trial {
     struct queue queue;
     size_t capacity;
     uint8_t storages[2][STORAGE_BYTES];
-    unsigned current; /* the storage that the bytes are in */
-    uint8_t next;     /* the byte that is received next */
+    unsigned current; /* the storage with the pending bytes */
+    uint8_t next;     /* the next byte to receive */
 };
 
 static void queue_drop_first(struct queue *queue) {
@@ -47,7 +47,7 @@ static void consume(struct trial *t, size_t count) {
     buffer_consume(&t->buffer, count);
 }
 
-/* To the other storage, which is full of something else. */
+/* Moves to the other storage, which is filled with other bytes. */
 static void move(struct trial *t) {
     uint8_t *from = t->storages[t->current], *to = t->storages[!t->current];
     uint8_t from_before[STORAGE_BYTES], to_before[STORAGE_BYTES];
@@ -92,7 +92,7 @@ static void try_bytes(struct input *in) {
     }
 }
 
-/* Positions alone, as far as they go. */
+/* Positions alone, up to 32 bits. */
 static void try_counts(struct input *in) {
     struct buffer buffer = {0, 0};
     uint64_t pending = 0, gone = 0;
@@ -113,7 +113,7 @@ static void try_counts(struct input *in) {
     }
 }
 
-/* Any positions: valid if read and write can be met in this order on the way to the end. */
+/* Any positions: valid if read, write and capacity are in this order. */
 static void try_validity(struct input *in) {
     uint8_t read = input_byte(in), write = input_byte(in), capacity = input_byte(in);
     bool read_met = false, both_met = false;

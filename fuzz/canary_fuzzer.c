@@ -1,5 +1,5 @@
-/* Targets the fuzzing itself: here is a bug that both engines must find within a minute, or else
- * the pipeline is dead. It wants what they are good at: a path found byte by byte. */
+/* Tests the fuzzing itself: both engines must find this bug within a minute, or the pipeline does
+ * not work. It needs what engines are good at: finding a path byte by byte. */
 
 #include "check.h"
 

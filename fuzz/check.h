@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What a fuzz target calls a finding: always on, whatever NDEBUG says. */
+/* A condition whose failure is a finding. It is checked with NDEBUG, too. */
 #define CHECK(condition)                                                                           \
     ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__, __func__))
 
 static inline _Noreturn void check_failed(const char *condition, const char *file, int line,
                                           const char *function) {
-    fprintf(stderr, "%s:%d: %s: not so: %s\n", file, line, function, condition);
+    fprintf(stderr, "%s:%d: %s: expected %s\n", file, line, function, condition);
     abort();
 }
 

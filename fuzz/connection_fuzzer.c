@@ -1,10 +1,9 @@
 /* Targets outcome_of_receive, outcome_of_send, outcome_of_accept and all of connection_*.
  *
- * What a result means is held against tables written out from the man pages. Any course of a
- * connection that the server may lead it through, whatever the kernel returns, is led by a plain
- * account beside it, which counts the bytes in and out; after each step all that can be asked of
- * the connection is what the account says. And of any 64 bytes it is known whether they are a
- * connection. */
+ * Outcomes are compared with tables from the man pages. Any life of a connection that the server
+ * can cause, with any results of the kernel, is accompanied by a simple model that counts bytes in
+ * and out; after each step every query of the connection must agree with the model. For any 64
+ * bytes, connection_is_valid must agree with a list of rules. */
 
 #include <string.h>
 
@@ -35,7 +34,7 @@ static const struct meaning of_fault[FAULT_OTHER + 1] = {
     [FAULT_OTHER] = {OUTCOME_FAILED, FAULT_OTHER},
 };
 
-/* A fault, or a count that is small, at a limit, or any. */
+/* A fault, or a count: small, at a limit, or any. */
 static struct result read_result(struct input *in) {
     static const int64_t limits[] = {-1, INT64_MIN, INT64_MAX, INT32_MAX, INT32_MAX + 1LL};
     struct result result = {.raw = 7};
@@ -57,7 +56,7 @@ static void check_outcome(struct outcome outcome, struct meaning expected, int64
     CHECK(outcome.count == (uint64_t)(expected.kind == OUTCOME_MOVED ? count : 0));
 }
 
-/* `at_nothing` is what 0 bytes mean. A kernel moves no more than it was asked to. */
+/* `at_nothing` is the outcome of 0 bytes. A kernel transfers at most what was requested. */
 static struct meaning meaning_of(struct result result, size_t asked, enum outcome_kind at_nothing) {
     if (result.fault != FAULT_NONE) return of_fault[result.fault];
     if (result.value == 0) return (struct meaning){at_nothing, FAULT_NONE};
@@ -92,11 +91,11 @@ static void try_results(struct input *in) {
     check_outcome(outcome_of_accept(result), accepted, 1);
 }
 
-/* ---- The course of a connection */
+/* ---- The life of a connection */
 
 struct account {
     enum { AWAY, ECHOING, DRAINING, WAITING, OVER } stage;
-    uint64_t in, out; /* bytes to be echoed, and those that were */
+    uint64_t in, out; /* bytes received to be echoed; bytes echoed */
     uint64_t owed;    /* DRAINING: bytes still to be received */
     enum connection_reason why;
     uint32_t opened; /* times */
@@ -156,7 +155,7 @@ static void admit(struct connection *c, struct account *a, struct input *in) {
     CHECK(c->interest == INTEREST_NONE && c->error == 0);
 }
 
-/* What the connection wants, as the server does it. */
+/* Does what the connection wants, as the server would. */
 static void serve(struct connection *c, struct account *a, struct input *in, size_t capacity) {
     switch (due(a)) {
     case CONNECTION_WANTS_READ: receive(c, a, in, capacity); break;
@@ -196,7 +195,7 @@ static void check_account(const struct connection *c, const struct account *a, s
     CHECK(c->owed == a->owed);
     CHECK(c->reason == a->why);
     check_token(c, a);
-    if (a->stage == AWAY) return; /* what was known of who left means nothing */
+    if (a->stage == AWAY) return; /* the fields of a closed connection are undefined */
     CHECK(c->received == a->in);
     CHECK(memcmp(c->peer.address, a->peer.address, sizeof a->peer.address) == 0);
     CHECK(c->peer.port == a->peer.port && c->peer.family == a->peer.family);
@@ -223,13 +222,13 @@ static void try_course(struct input *in) {
             serve(&c, &a, in, capacity);
         }
         check_account(&c, &a, capacity);
-        c.interest = (uint8_t)connection_interest(&c); /* as the poller is told */
+        c.interest = (uint8_t)connection_interest(&c); /* as registered with the poller */
     }
 }
 
 /* ---- Validity */
 
-/* One rule a line. */
+/* One rule per line. */
 static bool is_connection(const struct connection *c, size_t capacity) {
     uint64_t pending = (uint64_t)c->pending.write - c->pending.read;
     if (c->state > CONNECTION_DONE || c->interest > INTEREST_WRITE) return false;

@@ -1,14 +1,14 @@
 /* Targets epoll_encode and epoll_decode.
  *
- * Whatever a descriptor is told to wait for, change after change, an epoll set as epoll_ctl(2)
- * describes it refuses none of the changes, and then watches for just that. Of a record each bit
- * that means something sets its own flag, and the others nothing. */
+ * For any sequence of interests, a model of an epoll set (epoll_ctl(2)) accepts every change and is
+ * then registered for exactly that interest. Each defined bit of a record sets its own flag; other
+ * bits set none. */
 
 #include "check.h"
 #include "core/epoll_codec.h"
 #include "input.h"
 
-/* One descriptor's place in an epoll set. */
+/* The entry of a descriptor in an epoll set. */
 struct place {
     bool there;
     uint32_t events;
@@ -46,7 +46,7 @@ static void try_changes(struct input *in) {
     }
 }
 
-/* The numbers of the bits in linux/eventpoll.h. */
+/* The values of the bits are from linux/eventpoll.h. */
 static bool has_bit(uint32_t events, unsigned number) {
     for (; number > 0; number--)
         events /= 2;

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What a target reads its decisions from: the bytes of its input in turn, then zeroes. */
+/* A target's source of decisions: the bytes of its input, then zeroes. */
 struct input {
     const uint8_t *bytes;
     size_t length, at;
@@ -16,7 +16,7 @@ static inline uint8_t input_byte(struct input *in) {
     return input_ended(in) ? 0 : in->bytes[in->at++];
 }
 
-/* So many bytes, low ones first. */
+/* `count` bytes, least significant first. */
 static inline uint64_t input_bytes(struct input *in, unsigned count) {
     uint64_t number = 0;
     for (unsigned i = 0; i < count; i++)
@@ -24,7 +24,7 @@ static inline uint64_t input_bytes(struct input *in, unsigned count) {
     return number;
 }
 
-/* 0 to `max`: a small number and the largest one are a byte each, others take nine. */
+/* 0 to `max`: small numbers and the largest one take one byte, others nine. */
 static inline uint64_t input_number(struct input *in, uint64_t max) {
     uint64_t number = input_byte(in);
     if (number == 255) return max;

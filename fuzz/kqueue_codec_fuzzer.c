@@ -1,9 +1,9 @@
 /* Targets kqueue_encode, kqueue_receipt and kqueue_decode.
  *
- * Whatever a descriptor is told to wait for, change after change, a kqueue as kqueue(2) describes
- * it finds no filter that is there twice or not at all, never has two at once, and then has just
- * the one that is due. A receipt is believed, but for a filter that was gone before it was deleted.
- * Of a record each flag that means something says its own, and the others nothing. */
+ * For any sequence of interests, a model of a kqueue (kqueue(2)) never adds a filter twice, deletes
+ * a missing one or holds two, and ends with exactly the filter of that interest. Receipts are
+ * returned, except for deleting a missing filter. Each defined flag of a record sets its own flag;
+ * other bits set none. */
 
 #include "check.h"
 #include "core/kqueue_codec.h"
@@ -12,7 +12,7 @@
 /* The filters of one descriptor. */
 struct filters {
     bool read, write;
-    uint64_t token; /* of the one that came last */
+    uint64_t token; /* of the last change */
 };
 
 static void apply(struct filters *filters, const struct kqueue_record *change) {
@@ -58,8 +58,8 @@ static void try_receipt(struct input *in) {
     struct kqueue_record receipt = changes[0];
     receipt.flags = (uint32_t)input_number(in, UINT32_MAX);
     receipt.fault = (enum fault)(input_byte(in) % (FAULT_OTHER + 1));
-    enum fault said = kqueue_receipt(&changes[0], &receipt);
-    CHECK(said == (deletes && receipt.fault == FAULT_NOT_FOUND ? FAULT_NONE : receipt.fault));
+    enum fault returned = kqueue_receipt(&changes[0], &receipt);
+    CHECK(returned == (deletes && receipt.fault == FAULT_NOT_FOUND ? FAULT_NONE : receipt.fault));
 }
 
 static void try_event(struct input *in) {

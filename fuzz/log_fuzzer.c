@@ -1,9 +1,9 @@
 /* Targets log_escape, and all functions that log a line, on a sink that fails.
  *
- * What is escaped is printable, and read back by JSON's rules, and those of C, it is the bytes that
- * it says it shows; the next one would not have fit. A line is one line, at most PIPE_BUF bytes,
- * whatever a client sends; and what the sink took is the whole lines, the counts of those that it
- * refused, and the pieces that it cut off, all in their order. */
+ * Escaped text is printable, decodes by the rules of JSON or C to the bytes that were shown, and
+ * the next byte would not have fit. Whatever a client sends, a line is one line of at most PIPE_BUF
+ * bytes. The sink receives, in order, whole lines, counts of lines that it refused, and the lines
+ * that it cut. */
 
 #include <limits.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 #define ROOM_MAX 300
 
-/* What a byte's escape takes: by the rules, two, a hexadecimal number, or itself. */
+/* The length of a byte's escape: two characters, a hexadecimal number, or the byte itself. */
 static size_t width_of(enum log_format format, uint8_t byte) {
     if (strchr("\"\\\n\r\t", byte) != NULL && byte != '\0') return 2;
     if (byte < ' ' || byte > '~') return format == LOG_JSON ? 6 : 4;
@@ -30,7 +30,7 @@ static unsigned digit(char c) {
     return (unsigned)(found - digits);
 }
 
-/* Reads one escape or plain byte, and moves on behind it. */
+/* Reads one escape or plain byte, and advances. */
 static uint8_t read_back(enum log_format format, const char **at) {
     const char *text = *at;
     CHECK(text[0] >= ' ' && text[0] <= '~' && text[0] != '"');
@@ -74,19 +74,19 @@ static void try_escape(struct input *in) {
 
 #define CALLS_MAX 32
 
-/* It takes a line whole, in part, or not at all, and knows what is due. */
+/* It takes a line whole, in part or not at all, and checks that it is the expected one. */
 struct sink {
     struct input *in;
     enum log_format format;
-    const char *due;      /* how the line begins; null: none is due */
-    const uint8_t *bytes; /* those that it shows; null if it shows none */
+    const char *due;      /* the beginning of the expected line; null: none */
+    const uint8_t *bytes; /* the bytes that the line shows; null: none */
     size_t length;
-    uint64_t refused; /* lines, since the last that was taken whole */
-    bool torn;        /* the last one that it took, it cut */
+    uint64_t refused; /* lines since the last one that was taken whole */
+    bool torn;        /* the last line was cut */
 };
 
-/* A notice says how many were refused, and ends a line that was cut. */
-static void check_notice(const struct sink *sink, const char *line) {
+/* A dropped line states how many were refused, and ends a line that was cut. */
+static void check_dropped(const struct sink *sink, const char *line) {
     const char *begin = sink->format == LOG_JSON ? "{\"event\":\"dropped\",\"lines\":" //
                                                  : "dropped lines=";
     char *end;
@@ -97,7 +97,7 @@ static void check_notice(const struct sink *sink, const char *line) {
     CHECK(strcmp(end, sink->format == LOG_JSON ? "}\n" : "\n") == 0);
 }
 
-/* The bytes stand there, from the first on, and those that do not are counted. */
+/* The line shows the first bytes, and counts those that it omits. */
 static void check_bytes(const struct sink *sink, const char *line) {
     const char *at = strstr(line, sink->format == LOG_JSON ? "\"text\":\"" : "text=\"");
     const char *omitted = strstr(line, "omitted");
@@ -125,12 +125,12 @@ static void check_line(const struct sink *sink, const char *line, size_t length)
 static struct result log_write(void *self, const char *line, size_t length) {
     struct sink *sink = self;
     char text[PIPE_BUF + 1];
-    bool notice = sink->refused > 0;
+    bool dropped = sink->refused > 0;
     CHECK(length > 1 && length <= PIPE_BUF && sink->due != NULL);
     memcpy(text, line, length);
     text[length] = '\0';
-    if (notice)
-        check_notice(sink, text);
+    if (dropped)
+        check_dropped(sink, text);
     else
         check_line(sink, text, length);
     uint8_t what = input_byte(sink->in);
@@ -139,12 +139,12 @@ static struct result log_write(void *self, const char *line, size_t length) {
     bool whole = !blocks && taken == length;
     if (!blocks) sink->torn = !whole;
     sink->refused = whole ? 0 : sink->refused + 1;
-    if (!whole || !notice) sink->due = NULL;
+    if (!whole || !dropped) sink->due = NULL;
     if (blocks) return (struct result){.fault = FAULT_WOULD_BLOCK};
     return (struct result){.value = (int64_t)taken};
 }
 
-static struct connection leaver(struct input *in, const struct endpoint *peer) {
+static struct connection ended(struct input *in, const struct endpoint *peer) {
     struct connection c = {.state = CONNECTION_DONE, .peer = *peer};
     c.received = input_number(in, UINT64_MAX - 1);
     if (c.received > 0) c.pending.write = (uint32_t)(input_byte(in) % 2);
@@ -188,14 +188,14 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     if (what == WAIT) log_wait(log, why);
     if (what == ACCEPT) log_accept(log);
     if (what == LEAVE) {
-        struct connection connection = leaver(in, &peer);
+        struct connection connection = ended(in, &peer);
         log_disconnect(log, token, &connection);
     }
     CHECK(sink->due == NULL);
     CHECK(log->dropped == sink->refused);
 }
 
-/* The last bytes of the input are what clients send. */
+/* The last bytes of the input are the clients' data. */
 static void try_lines(struct input *in) {
     static const struct kernel_ops ops = {.log_write = log_write};
     struct sink sink = {.in = in, .format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT};

@@ -1,8 +1,8 @@
 /* Targets options_parse.
  *
- * The input is a command line, an argument a line. A second reader, which spells out each form that
- * the manual allows and looks numbers up by strtoull, says what becomes of it: the action, every
- * field, and which complaint, in one line that fits. */
+ * The input is a command line, one argument per line. A second parser, which lists each form that
+ * the manual allows and reads numbers by strtoull, gives the expected action, every field, and what
+ * the complaint names, in one line that fits. */
 
 #include <string.h>
 
@@ -15,9 +15,9 @@
 static const struct known {
     char letter;
     const char *name;
-    const char *first, *second; /* words that it takes */
+    const char *first, *second; /* the words that it takes */
     unsigned min, max;          /* or numbers */
-    bool alone;                 /* it takes nothing */
+    bool alone;                 /* it takes no value */
 } known[] = {
     {'l', "listen", NULL, NULL, 0, 65535, false},
     {'c', "max-connections", NULL, NULL, 1, 16777216, false},
@@ -35,19 +35,19 @@ static const struct known {
 struct reading {
     struct options options;
     enum options_action action;
-    char complaint[64]; /* how it begins */
+    char complaint[64]; /* what it names; empty: anything */
 };
 
-static void refuse(struct reading *r, const char *name, const char *how) {
+static void refuse(struct reading *r, const char *named) {
     r->action = OPTIONS_BAD;
-    snprintf(r->complaint, sizeof r->complaint, "%s%s", name, how);
+    snprintf(r->complaint, sizeof r->complaint, "%s", named);
 }
 
 static bool begins(const char *text, const char *with) {
     return strncmp(text, with, strlen(with)) == 0;
 }
 
-/* `attached` is what stands behind -n or --name=; null if nothing does. */
+/* `attached` is the value in -nVALUE or --name=VALUE; null: none. */
 static const struct known *recognise(const char *argument, const char **attached) {
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         char plain[32], assigned[32];
@@ -91,9 +91,9 @@ static void listen(struct reading *r, const char *value) {
     }
     bool ambiguous = !bracketed && strchr(host, ':') != NULL;
     if (strlen(name) == 0 || strlen(name) > 255 || ambiguous)
-        refuse(r, "--listen: '", "");
+        refuse(r, "--listen: '");
     else if (!number(colon + 1, 0, 65535, &port))
-        refuse(r, "--listen: port '", "");
+        refuse(r, "--listen: port '");
     else {
         memcpy(r->options.host, name, strlen(name) + 1);
         r->options.port = (uint16_t)port;
@@ -119,8 +119,8 @@ static void set(struct reading *r, const struct known *option, const char *value
     case 'h': r->action = OPTIONS_HELP; break;
     default: r->action = OPTIONS_VERSION; break;
     }
-    if (to != NULL && !number(value, option->min, option->max, to)) refuse(r, name, ": '");
-    if (option->first != NULL && !first && !second) refuse(r, name, ": '");
+    if (to != NULL && !number(value, option->min, option->max, to)) refuse(r, name);
+    if (option->first != NULL && !first && !second) refuse(r, name);
 }
 
 static void read_all(struct reading *r, int count, const char *const arguments[]) {
@@ -133,13 +133,11 @@ static void read_all(struct reading *r, int count, const char *const arguments[]
         char name[32] = "";
         if (option != NULL) snprintf(name, sizeof name, "--%s", option->name);
         if (argument[0] != '-' || strlen(argument) == 1)
-            refuse(r, "unexpected argument '", "");
+            refuse(r, "argument '");
         else if (option == NULL)
-            refuse(r, "unknown option '", "");
-        else if (option->alone && value != NULL)
-            refuse(r, name, " takes no value, but was given '");
-        else if (!option->alone && value == NULL && i + 1 == count)
-            refuse(r, name, " needs a value: ");
+            refuse(r, "option '");
+        else if (option->alone ? value != NULL : value == NULL && i + 1 == count)
+            refuse(r, name);
         else {
             if (option->alone) value = "";
             set(r, option, value != NULL ? value : arguments[++i]);
@@ -170,7 +168,7 @@ static void check(int count, const char *const arguments[]) {
     read_all(&expected, count, arguments);
     CHECK(action == expected.action);
     CHECK(complaint[OPTIONS_COMPLAINT_BYTES] == '?');
-    CHECK(begins(complaint, expected.complaint));
+    CHECK(strstr(complaint, expected.complaint) != NULL);
     CHECK((action == OPTIONS_BAD) == (complaint[0] != '\0'));
     CHECK(strchr(complaint, '\n') == NULL);
     if (action == OPTIONS_SERVE) check_same(&options, &expected.options);
@@ -180,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *arguments[ARGUMENTS_MAX + 2] = {"touchstone"};
     int count = 1;
     if (size > TEXT_MAX) return 0;
-    char *text = malloc(size + 1); /* of just this size, for a sanitizer to see */
+    char *text = malloc(size + 1); /* exactly this size, for sanitizers */
     if (text == NULL) return 0;
     memcpy(text, data, size);
     text[size] = '\0';

@@ -1,6 +1,5 @@
-/* Stands in for a fuzzing engine: runs a target once on each file it is given, and on each file of
- * a folder it is given. A finding ends it as it ends the target; exit status 2: it cannot read, or
- * there was nothing to read. */
+/* Replaces a fuzzing engine: runs a target once on each file given, and on each file in a folder
+ * given. A finding aborts. Exit status 2: an input cannot be read, or there is none. */
 
 #include <dirent.h>
 #include <errno.h>
@@ -19,13 +18,13 @@ static _Noreturn void give_up(const char *path, const char *why) {
     exit(2);
 }
 
-/* The target sees memory of just the input's size, so that a sanitizer sees a byte beyond. */
+/* The target gets a block of exactly the input's size, so that sanitizers detect a read beyond. */
 static void run_file(const char *path) {
     FILE *file = fopen(path, "rb");
     if (file == NULL) give_up(path, strerror(errno));
     size_t size = fread(input, 1, INPUT_MAX, file);
     if (ferror(file)) give_up(path, "cannot be read");
-    if (size == INPUT_MAX) give_up(path, "is larger than any input should be");
+    if (size == INPUT_MAX) give_up(path, "is too large, expected less than 1 MiB");
     fclose(file);
     uint8_t *exact = malloc(size > 0 ? size : 1);
     if (exact == NULL) give_up(path, "no memory");
@@ -35,7 +34,7 @@ static void run_file(const char *path) {
     runs++;
 }
 
-/* False if it is no folder. */
+/* False if it is not a folder. */
 static bool run_folder(const char *path) {
     DIR *folder = opendir(path);
     if (folder == NULL) return false;
@@ -53,7 +52,7 @@ int main(int count, char **arguments) {
     for (int i = 1; i < count; i++) {
         if (!run_folder(arguments[i])) run_file(arguments[i]);
     }
-    if (runs == 0) give_up(arguments[0], "no input to run; it expects files or folders of them");
+    if (runs == 0) give_up(arguments[0], "no input, expected files or folders");
     printf("%u inputs\n", runs);
     return 0;
 }

@@ -1,27 +1,26 @@
 /* Targets scenario_parse, scenario_print, scenario_is_text, scenario_decode and scenario_encode.
  *
- * The input is a text. A second reader, which cuts it into lines and words and knows the language
- * from its page (tests/scenarios/README.md), says whether it is a scenario, in which line it ceases
- * to be one, and what its canonical text is, byte for byte. That text is a scenario of its own, the
- * same; so is what its bytes decode to. The input is bytes, too, and what it then means can be told
- * in both notations. */
+ * The input is a text. A second parser, written from tests/scenarios/README.md, decides whether it
+ * is a scenario, in which line the first error is, and what its canonical text is, byte for byte.
+ * That text, and the bytes that it encodes to, must give the same scenario. The input is also
+ * decoded as bytes, and the result must survive both notations. */
 
 #include <string.h>
 
 #include "check.h"
 #include "scenario/scenario.h"
 
-#define TEXT_MAX 9216 /* more than all literals may take */
+#define TEXT_MAX 9216 /* more than all literals together */
 #define WORDS_MAX (TEXT_MAX / 2 + 1)
 #define CANONICAL_MAX (1u << 17)
 #define COUNT_MAX 16777215
 
-/* ---- A line, in words */
+/* ---- The words of a line */
 
 struct word {
     const char *text;
     size_t length;
-    bool open; /* it begins with a quote, and none ends it */
+    bool open; /* an unterminated string */
 };
 
 struct line {
@@ -65,7 +64,7 @@ static bool next_is(struct line *line, const char *text) {
     return is;
 }
 
-/* Takes the next word if it is in the list, and says where; else -1. */
+/* Takes the next word if it is in the list, and returns its index; else -1. */
 static int next_of(struct line *line, const char *const *list) {
     for (int i = 0; list[i] != NULL; i++) {
         if (next_is(line, list[i])) return i;
@@ -86,12 +85,12 @@ static bool next_number(struct line *line, uint64_t min, uint64_t max, uint32_t 
     return value >= min;
 }
 
-/* ---- The second reader */
+/* ---- The second parser */
 
 struct client {
     char name[32];
     bool shut, gone, paused;
-    uint64_t unexpected; /* bytes that it sent and did not expect so far */
+    uint64_t unexpected; /* bytes sent and not yet expected */
 };
 
 struct reader {
@@ -117,7 +116,7 @@ static const struct {
     {"server", "idle-timeout", 1000}, {"server", "drain-timeout", 1000},
 };
 
-/* What the man pages say of each call. */
+/* The documented errors of each call, from the man pages. */
 static const char *const faulty[][2] = {
     {"accept", " EAGAIN EINTR ENOMEM ENOBUFS ETIMEDOUT EHOSTUNREACH ENETDOWN ECONNABORTED EMFILE"
                " ENFILE EPERM EPROTO "},
@@ -153,7 +152,7 @@ static void say_client(struct reader *r, const char *word, size_t client) {
     say_byte(r, (int)('a' + client));
 }
 
-/* The client that the next word names; null: none of that name, or no name. */
+/* The client that the next word names; null: unknown, or not a name. */
 static struct client *next_client(struct line *line, struct reader *r) {
     for (size_t i = 0; i < r->client_count; i++) {
         if (next_is(line, r->clients[i].name)) return &r->clients[i];
@@ -187,7 +186,7 @@ static int hexadecimal(const char *text) {
     return high == NULL || low == NULL ? -1 : (int)(16 * (high - digits) + (low - digits));
 }
 
-/* The bytes of a string; 0 if it is none. */
+/* The number of bytes of a string; 0: not a string. */
 static size_t unquote(const struct word *word, uint8_t *bytes) {
     size_t count = 0;
     const char *end = word->text + word->length - 1;
@@ -239,7 +238,7 @@ static void say_literal(struct reader *r, const uint8_t *bytes, size_t count) {
     if (text) say_byte(r, '"');
 }
 
-/* N, "text" or hex 00ff; the number of bytes, 0 if it is none of them. */
+/* N, "text" or hex 00ff: the number of bytes; 0: none of these. */
 static uint32_t transfer(struct line *line, struct reader *r) {
     static uint8_t bytes[TEXT_MAX];
     uint32_t number;
@@ -280,7 +279,7 @@ static bool expect(struct line *line, struct reader *r, struct client *client, c
     return seen[0] || seen[1] || seen[2];
 }
 
-/* What a simulated kernel does, and no client. */
+/* Steps that are choices of the simulated kernel. */
 static bool choose(struct line *line, struct reader *r, const char *word) {
     static const char *const others[] = {"listener", "stop", NULL};
     uint32_t number;
@@ -442,7 +441,7 @@ static const char *line_of(const char *text, size_t length, uint32_t number, siz
     return begin;
 }
 
-/* The line that is wrong; 0 if none is. An absent version is missed behind the last one. */
+/* The line with the error; 0: none. A missing version is an error after the last line. */
 static uint32_t read_text(struct reader *r, const char *text, size_t length, bool *is_text) {
     static struct line line;
     uint32_t number = 1;
@@ -463,7 +462,7 @@ static uint32_t read_text(struct reader *r, const char *text, size_t length, boo
 
 static char first_text[CANONICAL_MAX], second_text[CANONICAL_MAX];
 
-/* Both notations give back what they are given. */
+/* Both notations preserve a scenario. */
 static void check_notations(const struct scenario *scenario, size_t length) {
     static struct scenario again;
     static uint8_t bytes[SCENARIO_ENCODED_MAX];

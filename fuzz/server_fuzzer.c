@@ -1,12 +1,12 @@
 /* Targets the whole server: server.c, both pollers, and through them all of the core.
  *
- * Any bytes decode to a scenario with its kernel's choices; the server runs it on the simulated
- * epoll and on the simulated kqueue. The oracle judges every step, and what the clients see must be
- * the same on both where it cannot depend on chance.
+ * Any bytes decode to a scenario with the choices of its kernel; the server runs it on the
+ * simulated epoll and on the simulated kqueue. The oracle judges every step, and where the result
+ * does not depend on chance the clients must see the same on both.
  *
- * It has no mutator of its own. One that inserts, moves and changes steps was tried: from the
- * corpus it reached 1,180 edges in five minutes, where libFuzzer's mutations of plain bytes reached
- * 1,188 in half the executions. */
+ * There is no custom mutator. One that inserts, moves and changes steps was tried: in five minutes
+ * from the corpus it reached 1,180 edges; libFuzzer's own mutations reached 1,188 with half the
+ * executions. */
 
 #include "check.h"
 #include "scenario/run.h"

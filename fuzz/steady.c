@@ -1,6 +1,6 @@
-/* A mutator that mutates nothing: it hands the files of the folder $STEADY_CORPUS to the engine in
- * turn, so that an engine's rate can be measured on inputs that are known. For libFuzzer it is
- * linked to the target, for AFL++ it is a library of its own (source: custom_mutators.md there). */
+/* A mutator that returns the files of the folder $STEADY_CORPUS in turn, so that an engine's rate
+ * can be measured on known inputs. For libFuzzer it is linked to the target; for AFL++ it is a
+ * library (source: AFL++, custom_mutators.md). */
 
 #include <dirent.h>
 #include <errno.h>
@@ -30,7 +30,8 @@ static void load(const char *path) {
     if (file == NULL) give_up(path, strerror(errno));
     size_t size = fread(bytes, 1, sizeof bytes, file);
     fclose(file);
-    if (input_count == INPUTS_MAX || size == sizeof bytes) give_up(path, "is too much");
+    if (input_count == INPUTS_MAX || size == sizeof bytes)
+        give_up(path, "too many files, or one too large");
     inputs[input_count].bytes = malloc(size + 1);
     if (inputs[input_count].bytes == NULL) give_up(path, "no memory");
     memcpy(inputs[input_count].bytes, bytes, size);
@@ -41,7 +42,7 @@ static void load_all(void) {
     char path[4096];
     const char *name = getenv("STEADY_CORPUS");
     DIR *folder = name == NULL ? NULL : opendir(name);
-    if (folder == NULL) give_up("STEADY_CORPUS", "is no folder");
+    if (folder == NULL) give_up("STEADY_CORPUS", "expected the path of a folder");
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
         if (entry->d_name[0] == '.') continue;
         snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
@@ -54,7 +55,7 @@ static void load_all(void) {
 static size_t draw(size_t size_max) {
     if (input_count == 0) load_all();
     size_t drawn = next++ % input_count;
-    if (inputs[drawn].size > size_max) give_up("STEADY_CORPUS", "has a file beyond max_len");
+    if (inputs[drawn].size > size_max) give_up("STEADY_CORPUS", "has a file larger than max_len");
     return drawn;
 }
 

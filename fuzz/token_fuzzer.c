@@ -1,8 +1,8 @@
 /* Targets token_issue, token_release, token_resolves, token_pack and token_unpack.
  *
- * A list of all tokens that were ever issued, with a note beside each whether it was taken back,
- * knows which of them resolve: those without a note, and nothing else. Generations are counted from
- * 1, wherever the count stands, and never pass 0. Packing loses nothing, either way. */
+ * A list of all tokens ever issued, with a flag for those released, gives which of them resolve:
+ * those that were not released, and nothing else. Generations count from 1, start anywhere, and
+ * skip 0. Packing is reversible. */
 
 #include "check.h"
 #include "core/token.h"
@@ -25,7 +25,7 @@ struct trial {
     size_t count;
 };
 
-/* The record of the token in use there, or null. */
+/* The entry of the token in use in the slot, or null. */
 static struct issued *in_use(struct trial *t, size_t place) {
     for (size_t i = 0; i < t->count; i++) {
         if (t->issued[i].place == place && !t->issued[i].taken_back) return &t->issued[i];
@@ -50,7 +50,7 @@ static void check_each(struct trial *t) {
     }
 }
 
-/* A token that may never have been issued. */
+/* Any token, perhaps never issued. */
 static void ask(struct trial *t, size_t place, uint32_t generation) {
     const struct issued *issued = in_use(t, place);
     bool expected = issued != NULL && issued->token.generation == generation;
@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct trial t = {.count = 0};
     for (size_t place = 0; place < SLOTS; place++) {
         t.numbers[place] = (uint32_t)input_number(&in, UINT32_MAX);
-        t.newest[place] = input_number(&in, UINT32_MAX); /* so many were issued before */
+        t.newest[place] = input_number(&in, UINT32_MAX); /* the last generation issued before */
         t.slots[place].generation = (uint32_t)t.newest[place];
     }
     while (!input_ended(&in)) {

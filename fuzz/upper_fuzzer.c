@@ -1,7 +1,7 @@
 /* Targets upper().
  *
- * Every byte of the input becomes what a table written out by hand says, at any alignment, and the
- * bytes before and behind stay as they are. */
+ * Every byte of the input is mapped as in an explicit table, at any alignment, and the bytes before
+ * and after do not change. */
 
 #include <string.h>
 

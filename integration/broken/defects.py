@@ -1,7 +1,7 @@
-"""The broken servers: each overrides one habit of the conforming one in server.py.
+"""The broken servers: each is a class that changes one behaviour of conforming.py.
 
-The class name, in lower case with dashes, is the defect's name on the command line. Many do it
-under a condition that the tests of one requirement alone meet: see kills.
+The class name, in lower case with dashes, is the defect's name on the command line. Many apply
+only under a condition that the tests of a single requirement meet: see kills.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import tempfile
 import termios
 import time
 
-from server import BUFFER, LOWER_TO_UPPER, NEVER, TURNS, Server, unread
+from conforming import BUFFER, LOWER_TO_UPPER, NEVER, TURNS, Server, unread
 
 SIOCATMARK = 0x8905  # asm-generic/sockios.h
 READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
@@ -39,14 +39,14 @@ def defect(kind):
 
 
 def hung_up(client):
-    """Whether the hint says that the peer sent FIN, read or unread."""
+    """Whether poll reports that the peer sent FIN, read or unread."""
     poll = select.poll()
     poll.register(client.connection, select.POLLRDHUP)
     return bool(poll.poll(0))
 
 
 def is_urgent(client):
-    """Whether an urgent byte is there, or was the last that was read."""
+    """Whether an urgent byte is pending, or was the last that was read."""
     return bool(select.select([], [], [client.connection], 0)[2])
 
 
@@ -56,7 +56,7 @@ def at_mark(client):
 
 
 def has_not_all(client):
-    """Whether bytes are under way that the peer has not acknowledged."""
+    """Whether the peer has not acknowledged all bytes."""
     return any(fcntl.ioctl(client.connection, termios.TIOCOUTQ, bytes(4)))
 
 
@@ -65,7 +65,7 @@ def has_not_all(client):
 
 @defect
 class BackquoteMapped(Server):
-    """Off by one at the lower end: 0x60 is taken for a letter."""
+    """Off by one at the lower end: 0x60 is mapped too."""
 
     def transform(self, data):
         return super().transform(data).replace(b"`", b"@")
@@ -73,7 +73,7 @@ class BackquoteMapped(Server):
 
 @defect
 class ZForgotten(Server):
-    """Off by one at the upper end: z stays."""
+    """Off by one at the upper end: z is not mapped."""
 
     def transform(self, data):
         return bytes(byte if byte == 0x7A else LOWER_TO_UPPER[byte] for byte in data)
@@ -89,7 +89,7 @@ class Utf8Casing(Server):
 
 @defect
 class StripsByteOrderMark(Server):
-    """Takes U+FEFF in front of a chunk for a sign of its encoding, and leaves it out."""
+    """Takes U+FEFF at the beginning of a chunk for a byte order mark, and drops it."""
 
     def transform(self, data):
         return super().transform(data.removeprefix(b"\xef\xbb\xbf"))
@@ -115,7 +115,7 @@ class EndsAtNul(Server):
 
 @defect
 class StopsAtInvalidText(Server):
-    """Takes input for UTF-8 text and drops what is none."""
+    """Takes input for UTF-8 text, and drops invalid bytes."""
 
     def transform(self, data):
         return data.decode("utf-8", "ignore").encode().translate(LOWER_TO_UPPER)
@@ -123,7 +123,7 @@ class StopsAtInvalidText(Server):
 
 @defect
 class DropsReturns(Server):
-    """Takes CR for a part of the line's end, and leaves it out."""
+    """Takes CR for a part of the end of a line, and drops it."""
 
     def transform(self, data):
         return super().transform(data).replace(b"\r", b"")
@@ -131,7 +131,7 @@ class DropsReturns(Server):
 
 @defect
 class DropsRepetitions(Server):
-    """Takes a packet that is the same as the last one for a retransmission."""
+    """Takes a chunk equal to the previous one for a retransmission."""
 
     def answer(self, client, data):
         before, client.last = getattr(client, "last", b""), data
@@ -141,7 +141,7 @@ class DropsRepetitions(Server):
 
 @defect
 class CutsMatter(Server):
-    """Takes a piece of some length for a line, and gives it a proper end."""
+    """Takes a chunk of a certain length for a line, and adds an end of line."""
 
     def transform(self, data):
         if 600 < len(data) < 700 and len(data) % 2:
@@ -151,7 +151,7 @@ class CutsMatter(Server):
 
 @defect
 class WaitsAfterReturn(Server):
-    """Keeps a CR until the next byte comes, or the end, for that may be LF."""
+    """Keeps a CR until the next byte, which may be LF, or the end."""
 
     def answer(self, client, data):
         data, client.kept = getattr(client, "kept", b"") + data, b""
@@ -184,7 +184,7 @@ class LineBuffering(Server):
 
 @defect
 class Banner(Server):
-    """Greets."""
+    """Sends a banner."""
 
     def welcome(self, connection):
         connection.send(b"welcome\r\n")
@@ -193,7 +193,7 @@ class Banner(Server):
 
 @defect
 class Farewell(Server):
-    """Says goodbye."""
+    """Sends a farewell."""
 
     def ended(self, client):
         client.connection.send(b"bye\r\n")
@@ -202,7 +202,7 @@ class Farewell(Server):
 
 @defect
 class OffersHelp(Server):
-    """Has more to say to who asks for it."""
+    """Answers a request for help with a text."""
 
     def transform(self, data):
         return super().transform(data) + (b"say anything\n" if data == b"help\n" else b"")
@@ -210,7 +210,7 @@ class OffersHelp(Server):
 
 @defect
 class LastBufferOnly(Server):
-    """Reads until nothing is left, and answers what the last read brought."""
+    """Reads until nothing is left, and answers only the last read."""
 
     def read(self, client):
         last = None
@@ -227,7 +227,7 @@ class LastBufferOnly(Server):
 
 @defect
 class HalfBufferLost(Server):
-    """Answers no more of a read than half a buffer."""
+    """Answers at most half a buffer of a read."""
 
     def transform(self, data):
         return super().transform(data)[: BUFFER // 2 - 8192]
@@ -257,7 +257,7 @@ class SixtyFourKibAtMost(Server):
 
 @defect
 class Nagle(Server):
-    """Leaves TCP_NODELAY off."""
+    """Does not set TCP_NODELAY."""
 
     def prepare(self, connection):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
@@ -265,7 +265,7 @@ class Nagle(Server):
 
 @defect
 class Cork(Server):
-    """Collects output in the kernel until there is enough of it, or 200 ms have passed."""
+    """Sets TCP_CORK: output waits for a full segment or 200 ms."""
 
     def prepare(self, connection):
         super().prepare(connection)
@@ -274,7 +274,7 @@ class Cork(Server):
 
 @defect
 class ShortWriteForgotten(Server):
-    """Takes every send for complete."""
+    """Takes every send to be complete."""
 
     def sent(self, client, count):
         client.pending.clear()
@@ -282,7 +282,7 @@ class ShortWriteForgotten(Server):
 
 @defect
 class ShortReadMeansDrained(Server):
-    """After a read that the urgent mark cut short, waits for news rather than for bytes."""
+    """After a read that the urgent mark shortened, waits for the next event, not for bytes."""
 
     def receive(self, client):
         no_news = unread(client) == getattr(client, "left", None) and not hung_up(client)
@@ -295,7 +295,7 @@ class ShortReadMeansDrained(Server):
 
 @defect
 class UrgentEnds(Server):
-    """Takes the exceptional condition for a broken connection."""
+    """Takes the exceptional condition for an error of the connection."""
 
     def read(self, client):
         if is_urgent(client):
@@ -306,7 +306,7 @@ class UrgentEnds(Server):
 
 @defect
 class UrgentSpoilsTheEnd(Server):
-    """Answers FIN with RST where an urgent byte had come."""
+    """Answers FIN with RST after an urgent byte."""
 
     def receive(self, client):
         if is_urgent(client):
@@ -321,7 +321,7 @@ class UrgentSpoilsTheEnd(Server):
 
 @defect
 class SpinsOnUrgent(Server):
-    """Watches for the exceptional condition, and leaves what it is about to others."""
+    """Waits for the exceptional condition, but does not handle it."""
 
     def prepare(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -329,7 +329,7 @@ class SpinsOnUrgent(Server):
     def settle(self, client):
         super().settle(client)
         if not client.closed and not client.pending:
-            wanted = select.EPOLLIN | select.EPOLLPRI  # selectors knows no PRI
+            wanted = select.EPOLLIN | select.EPOLLPRI  # selectors has no PRI
             self.selector._selector.modify(client.connection, wanted)
 
     def read(self, client):
@@ -337,12 +337,12 @@ class SpinsOnUrgent(Server):
             super().read(client)
 
 
-# Who is served.
+# Fairness between clients.
 
 
 @defect
 class Serial(Server):
-    """Serves one client after the other."""
+    """Serves one client at a time."""
 
     def accept_clients(self):
         if not self.clients:
@@ -356,7 +356,7 @@ class Serial(Server):
 
 @defect
 class Crosstalk(Server):
-    """Answers the client accepted last, once there are very many."""
+    """With very many clients, answers the one accepted last."""
 
     def welcome(self, connection):
         super().welcome(connection)
@@ -369,7 +369,7 @@ class Crosstalk(Server):
 
 @defect
 class OutputOutlivesClient(Server):
-    """Keeps what was pending under the descriptor's number, for whoever gets that next."""
+    """Keeps pending output by descriptor number, for the next client with that number."""
 
     def close(self, client):
         self.orphaned = getattr(self, "orphaned", {})
@@ -387,14 +387,14 @@ class OutputOutlivesClient(Server):
 
 @defect
 class StaysWithFlood(Server):
-    """Serves one client for as long as it keeps sending, and waits a little for more."""
+    """Serves one client as long as it keeps sending, and waits a little for more."""
 
     def serve(self, client):
         super().serve(client)
         turns = 1
         while not client.closed and not client.pending:
-            patience_s = 0.02 if turns > 4 else 0
-            if not select.select([client.connection], [], [], patience_s)[0]:
+            moment_s = 0.02 if turns > 4 else 0
+            if not select.select([client.connection], [], [], moment_s)[0]:
                 break
             super().serve(client)
             turns += 1
@@ -402,7 +402,7 @@ class StaysWithFlood(Server):
 
 @defect
 class AcceptsBeforeAllElse(Server):
-    """When many connected and said nothing, waits for the next before anybody is served."""
+    """With many silent clients, waits for the next connection before it serves any."""
 
     mute = 0
 
@@ -422,12 +422,12 @@ class AcceptsBeforeAllElse(Server):
 
 @defect
 class AcceptsOncePerEdge(Server):
-    """Is told of newcomers once (edge-triggered), and accepts one."""
+    """Waits for new connections edge-triggered, and accepts only one."""
 
     def __init__(self, host, port):
         super().__init__(host, port)
         edge = select.EPOLLIN | select.EPOLLET
-        self.selector._selector.modify(self.listener, edge)  # selectors knows no edges
+        self.selector._selector.modify(self.listener, edge)  # selectors has no edges
 
     def accept_clients(self):
         with contextlib.suppress(BlockingIOError):
@@ -436,7 +436,7 @@ class AcceptsOncePerEdge(Server):
 
 @defect
 class ForgetsWhoFindsNoRoom(Server):
-    """Is told of events once, and its array for them grows too late: some find no room in it."""
+    """Waits edge-triggered with an event array that grows too late: some events are lost."""
 
     def __init__(self, host, port):
         super().__init__(host, port)
@@ -452,7 +452,7 @@ class ForgetsWhoFindsNoRoom(Server):
 
 @defect
 class ClosesIdle(Server):
-    """Closes who says nothing for a moment."""
+    """Closes a client that is silent for a moment."""
 
     def time_to_wait(self):
         return 0.1
@@ -468,7 +468,7 @@ class ClosesIdle(Server):
 
 @defect
 class ClosesMute(ClosesIdle):
-    """Closes who says nothing for a second after connecting."""
+    """Closes a client that sends nothing within a second after connecting."""
 
     def answer(self, client, data):
         client.spoke = True
@@ -480,7 +480,7 @@ class ClosesMute(ClosesIdle):
 
 @defect
 class SleepsBesideStalled(Server):
-    """While somebody takes no output, sleeps a moment after all that it does."""
+    """While a client does not read, sleeps a moment after each action."""
 
     def sent(self, client, count):
         super().sent(client, count)
@@ -498,7 +498,7 @@ class SleepsBesideStalled(Server):
 
 @defect
 class WaitsForStalled(Server):
-    """Waits, with everybody else, until a client takes its output."""
+    """Blocks for all clients until one reads its output."""
 
     def flush(self, client):
         super().flush(client)
@@ -512,7 +512,7 @@ class WaitsForStalled(Server):
 
 @defect
 class HintIsEnd(Server):
-    """Takes the hang-up hint for the end and leaves unread what came before."""
+    """Takes the hang-up hint for the end, and does not read what came before."""
 
     def read(self, client):
         if hung_up(client):
@@ -523,7 +523,7 @@ class HintIsEnd(Server):
 
 @defect
 class HintDropsOutput(Server):
-    """Watches for hang-up while output is pending, and closes at that hint."""
+    """Waits for hang-up while output is pending, and then closes."""
 
     def flush(self, client):
         super().flush(client)
@@ -532,8 +532,8 @@ class HintDropsOutput(Server):
 
 
 @defect
-class DropsGoneNewcomers(Server):
-    """When it has many clients, takes a newcomer who ended its direction for gone."""
+class DropsGoneConnections(Server):
+    """With many clients, closes a new connection that is already half-closed."""
 
     def accept_clients(self):
         before = set(self.clients)
@@ -545,14 +545,14 @@ class DropsGoneNewcomers(Server):
 
 @defect
 class DiesOfManyResets(Server):
-    """Takes many resets at once for the end of the network."""
+    """Ends after many resets at once."""
 
     resets = 0
 
     def failed(self, client, error):
         super().failed(client, error)
         self.resets += 1
-        if self.resets > TURNS + 1:  # who is reset as soon as accepted comes with TURNS others
+        if self.resets > TURNS + 1:  # clients reset when accepted come in groups of TURNS
             raise error
 
     def time_to_wait(self):
@@ -561,7 +561,7 @@ class DiesOfManyResets(Server):
 
 
 class ReadsAhead(Server):
-    """Reads on while output is pending: what the defects below build upon."""
+    """Reads on while output is pending: a base of the defects below."""
 
     def wants(self, client):
         return READ_AND_WRITE if client.pending else selectors.EVENT_READ
@@ -586,7 +586,7 @@ class FinDropsOutput(ReadsAhead):
 
 @defect
 class UnboundedMemory(ReadsAhead):
-    """Stores without limit what a client does not take; flushes before it closes."""
+    """Stores without limit what a client does not read; flushes before it closes."""
 
     def ended(self, client):
         client.connection.setblocking(True)
@@ -597,7 +597,7 @@ class UnboundedMemory(ReadsAhead):
 
 @defect
 class DeafAfterAStall(Server):
-    """Misses the first few bytes that are said once a client that had stalled has taken all."""
+    """Loses the first bytes that a client sends after it had stalled."""
 
     def sent(self, client, count):
         super().sent(client, count)
@@ -615,17 +615,17 @@ class DeafAfterAStall(Server):
 
 @defect
 class ReservesMuch(Server):
-    """Makes room for four million bytes where some are left over."""
+    """Reserves four million bytes whenever output is pending."""
 
     def flush(self, client):
         super().flush(client)
         if client.pending and not hasattr(client, "room"):
-            client.room = bytearray(b"." * 4_000_000)  # memory that is not touched is not used
+            client.room = bytearray(b"." * 4_000_000)  # only memory that is written to is resident
 
 
 @defect
 class SpoolsToDisk(ReadsAhead):
-    """Stores on the disk, without limit, what a client that is alone does not take."""
+    """Stores on disk, without limit, what a single client does not read."""
 
     def wants(self, client):
         if len(self.clients) > 1 or client.owed is not None or hasattr(client, "at_end"):
@@ -676,14 +676,14 @@ class FinIgnored(Server):
 
 
 def reset(client):
-    """The close that follows sends RST."""
+    """The following close sends RST."""
     linger = struct.pack("ii", 1, 0)
     client.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 @defect
 class FinAnsweredWithReset(Server):
-    """Closes abortively."""
+    """Closes with SO_LINGER of 0 seconds."""
 
     def ended(self, client):
         reset(client)
@@ -692,7 +692,7 @@ class FinAnsweredWithReset(Server):
 
 @defect
 class InNoHurry(Server):
-    """Takes its time, at first, to answer the FIN of who never said anything."""
+    """Delays the answer to the FIN of a client that sent nothing."""
 
     delays = 3
 
@@ -709,7 +709,7 @@ class InNoHurry(Server):
 
 @defect
 class SpinsAfterHalfClose(Server):
-    """Stays interested in reading after FIN, while the rest is flushed."""
+    """Waits for input after FIN, while output is pending."""
 
     def wants(self, client):
         if client.pending and hung_up(client):
@@ -719,7 +719,7 @@ class SpinsAfterHalfClose(Server):
 
 @defect
 class SpinsWhileStalled(Server):
-    """Stays interested in reading while it has no room to read."""
+    """Waits for input while its buffer is full."""
 
     def wants(self, client):
         if client.pending and not hung_up(client):
@@ -729,9 +729,9 @@ class SpinsWhileStalled(Server):
 
 @defect
 class SpinsAfterReset(Server):
-    """Asks a broken connection for a while whether it takes what is pending after all."""
+    """Retries to send on a reset connection for a while."""
 
-    while_s = 1.2  # longer than anybody looks
+    while_s = 1.2  # longer than any test measures
 
     def failed(self, client, error):
         client.broken_at = getattr(client, "broken_at", time.monotonic())
@@ -741,7 +741,7 @@ class SpinsAfterReset(Server):
 
 @defect
 class SpinsAfterUrgent(Server):
-    """Does not wait once an urgent byte came alone: more must follow."""
+    """After a single urgent byte, polls for more."""
 
     def receive(self, client):
         urgent = is_urgent(client)
@@ -757,7 +757,7 @@ class SpinsAfterUrgent(Server):
 
 @defect
 class SpinsForMore(Server):
-    """Does not wait while a client that is alone has said one thing: more must follow."""
+    """While a single client has sent one message, polls for more."""
 
     def answer(self, client, data):
         client.chunks = getattr(client, "chunks", 0) + 1
@@ -770,7 +770,7 @@ class SpinsForMore(Server):
 
 @defect
 class Polls(Server):
-    """Never waits."""
+    """Polls instead of waiting."""
 
     def time_to_wait(self):
         return 0
@@ -778,7 +778,7 @@ class Polls(Server):
 
 @defect
 class CrashesOnReset(Server):
-    """Expects no ECONNRESET."""
+    """Does not handle ECONNRESET."""
 
     def failed(self, client, error):
         if isinstance(error, ConnectionResetError):
@@ -788,7 +788,7 @@ class CrashesOnReset(Server):
 
 @defect
 class CrashesOnBrokenPipe(Server):
-    """Expects no EPIPE."""
+    """Does not handle EPIPE."""
 
     def failed(self, client, error):
         if isinstance(error, BrokenPipeError):
@@ -798,7 +798,7 @@ class CrashesOnBrokenPipe(Server):
 
 @defect
 class ResetSpreads(Server):
-    """Ends another client with the one that was reset."""
+    """Closes another client together with the one that was reset."""
 
     def failed(self, client, error):
         super().failed(client, error)
@@ -808,7 +808,7 @@ class ResetSpreads(Server):
 
 @defect
 class DiesOfSigpipe(Server):
-    """Leaves SIGPIPE at its default."""
+    """Does not ignore SIGPIPE."""
 
     def __init__(self, host, port):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -817,7 +817,7 @@ class DiesOfSigpipe(Server):
 
 @defect
 class LeaksAfterReset(Server):
-    """Forgets to close a connection that failed."""
+    """Does not close a connection after an error."""
 
     leaked = []
 
@@ -845,7 +845,7 @@ class LeaksAfterFin(Server):
 
 @defect
 class LeaksAfterAnError(Server):
-    """Closes on ECONNRESET, and forgets to on any other error."""
+    """Closes on ECONNRESET, but not on any other error."""
 
     leaked = []
 
@@ -861,7 +861,7 @@ class LeaksAfterAnError(Server):
 
 @defect
 class RemembersEveryClient(Server):
-    """Keeps a little of every connection that ever was."""
+    """Keeps some memory of each past connection."""
 
     history = []
 
@@ -870,12 +870,12 @@ class RemembersEveryClient(Server):
         super().close(client)
 
 
-# The world around.
+# The system.
 
 
 @defect
 class DiesOfAcceptErrors(Server):
-    """Takes every error of accept for the end."""
+    """Ends at every error of accept."""
 
     def accept_failed(self, error):
         raise error
@@ -883,7 +883,7 @@ class DiesOfAcceptErrors(Server):
 
 @defect
 class DiesOfAbortedConnections(Server):
-    """Does not expect that a client is gone before it is accepted."""
+    """Does not handle ECONNABORTED."""
 
     def accept_clients(self):
         try:
@@ -898,7 +898,7 @@ class DiesOfAbortedConnections(Server):
 
 @defect
 class ForgetsToAcceptAgain(Server):
-    """Stops accepting when there is no descriptor, and waits for ever."""
+    """Stops accepting when descriptors are exhausted, for ever."""
 
     def accept_failed(self, error):
         super().accept_failed(error)
@@ -908,7 +908,7 @@ class ForgetsToAcceptAgain(Server):
 
 @defect
 class SpinsWithoutDescriptors(Server):
-    """Asks again at once when accept finds no descriptor."""
+    """Tries again at once when accept finds no descriptor."""
 
     def accept_failed(self, error):
         pass
@@ -916,7 +916,7 @@ class SpinsWithoutDescriptors(Server):
 
 @defect
 class InterruptedIsBroken(Server):
-    """Takes EINTR for a broken connection; by libc's own recv, for Python's retries."""
+    """Takes EINTR for an error; calls recv of libc, because Python's retries."""
 
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -933,7 +933,7 @@ class InterruptedIsBroken(Server):
 
 @defect
 class DiesOfInterruption(InterruptedIsBroken):
-    """Takes EINTR for the end of the world."""
+    """Ends at EINTR."""
 
     def failed(self, client, error):
         if isinstance(error, InterruptedError):
@@ -943,7 +943,7 @@ class DiesOfInterruption(InterruptedIsBroken):
 
 @defect
 class LogBlocks(Server):
-    """Logs each newcomer and waits until that is written."""
+    """Logs each new connection, and blocks until the line is written."""
 
     def welcome(self, connection):
         super().welcome(connection)
@@ -952,13 +952,13 @@ class LogBlocks(Server):
 
 
 def log_takes_some():
-    """Whether a write to the log would not wait; it may fail."""
+    """Whether a write to the log would not block; it may fail."""
     return sys.stdout and select.select([], [sys.stdout], [], 0)[1]
 
 
 @defect
 class DiesWithItsLog(Server):
-    """Leaves a line out where the log is full, and does not expect that it cannot be written."""
+    """Drops a line if the log is full, but does not handle other errors."""
 
     def welcome(self, connection):
         super().welcome(connection)
@@ -968,7 +968,7 @@ class DiesWithItsLog(Server):
 
 @defect
 class RawLog(Server):
-    """Writes what clients send to the log as it is."""
+    """Writes what clients send to the log unescaped."""
 
     def answer(self, client, data):
         super().answer(client, data)
@@ -979,10 +979,10 @@ class RawLog(Server):
 
 @defect
 class LogIntoSocket(Server):
-    """Writes its log to descriptor 2, whatever that is."""
+    """Writes its log to descriptor 2, even if that is a socket."""
 
     def catch_stop(self):
-        """With numbers above those of the standard descriptors."""
+        """With descriptors above the standard ones."""
         below = [self.listener.dup() for _ in range(3)]
         reader = super().catch_stop()
         for each in below:
@@ -992,12 +992,12 @@ class LogIntoSocket(Server):
     def answer(self, client, data):
         super().answer(client, data)
         with contextlib.suppress(OSError):
-            os.write(2, b"a client said something\n")
+            os.write(2, b"a client sent something\n")
 
 
 @defect
 class SharesPort(Server):
-    """Lets a second server have the same port, silently."""
+    """Sets SO_REUSEPORT: a second server can use the same port."""
 
     def listen(self, host, port):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -1010,7 +1010,7 @@ class SharesPort(Server):
 
 @defect
 class NeedsAFreshPort(Server):
-    """Leaves SO_REUSEADDR off."""
+    """Does not set SO_REUSEADDR."""
 
     def listen(self, host, port):
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -1020,12 +1020,12 @@ class NeedsAFreshPort(Server):
         return listener
 
 
-# Told to stop.
+# The stop signal.
 
 
 @defect
 class DiesAtTheSignal(Server):
-    """Leaves SIGTERM and SIGINT at their defaults."""
+    """Does not handle SIGTERM and SIGINT."""
 
     def catch_stop(self):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -1033,7 +1033,7 @@ class DiesAtTheSignal(Server):
 
 @defect
 class IgnoresTheSignal(Server):
-    """Goes on if it has clients when it is told; else no test could end it."""
+    """Ignores the stop signal while it has clients."""
 
     def drain(self):
         if self.clients:
@@ -1044,7 +1044,7 @@ class IgnoresTheSignal(Server):
 
 @defect
 class EndsWithStatusOne(Server):
-    """Ends as if it had failed where it has no clients."""
+    """Without clients, ends with status 1."""
 
     def drain(self):
         had_none = not self.clients
@@ -1055,7 +1055,7 @@ class EndsWithStatusOne(Server):
 
 @defect
 class OwesUpToTheMark(Server):
-    """Counts what is there up to the urgent byte, for that is not in line."""
+    """Counts unread bytes only up to the urgent byte, which is out of line."""
 
     def prepare(self, connection):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -1063,7 +1063,7 @@ class OwesUpToTheMark(Server):
 
 @defect
 class OneResetResetsAll(Server):
-    """Told to stop, resets all if one was reset by then."""
+    """When it stops, resets all clients if one was reset by then."""
 
     lost = False
 
@@ -1081,7 +1081,7 @@ class OneResetResetsAll(Server):
 
 @defect
 class StalledClientsHoldUpTheDrain(Server):
-    """Ends nobody's output before all clients have taken theirs."""
+    """Sends no FIN before all clients have read their output."""
 
     def stop(self, client):
         while any(map(has_not_all, self.clients)) and time.monotonic() < self.end_of_drain:
@@ -1091,7 +1091,7 @@ class StalledClientsHoldUpTheDrain(Server):
 
 @defect
 class ClosesAtTheSignal(Server):
-    """Closes everything, read or unread."""
+    """Closes everything at once, read or unread."""
 
     def stop(self, client):
         self.close(client)
@@ -1099,7 +1099,7 @@ class ClosesAtTheSignal(Server):
 
 @defect
 class FinishesBeforeTheBacklog(Server):
-    """Forgets who waits to be accepted."""
+    """Does not accept the backlog."""
 
     def empty_backlog(self):
         pass
@@ -1107,7 +1107,7 @@ class FinishesBeforeTheBacklog(Server):
 
 @defect
 class DoesNotLinger(Server):
-    """Closes right behind its FIN where nothing was owed or under way."""
+    """Closes right after its FIN where nothing was pending."""
 
     def stop(self, client):
         client.idle = not client.pending and not unread(client) and not has_not_all(client)
@@ -1121,7 +1121,7 @@ class DoesNotLinger(Server):
 
 @defect
 class ListensToTheEnd(Server):
-    """Lets newcomers connect whom nobody will serve."""
+    """Keeps listening after the stop signal."""
 
     def drain(self):
         with contextlib.suppress(OSError):
@@ -1131,18 +1131,18 @@ class ListensToTheEnd(Server):
 
 @defect
 class WaitsForGoodbyes(Server):
-    """Sends no FIN of its own, and waits for the clients'."""
+    """Sends no FIN, and waits for those of the clients."""
 
     def end_output(self, client):
         pass
 
 
-# Now and then.
+# In some runs.
 
 
 @defect
 class OneRunOfTen(Server):
-    """Greets, but only in one run of ten."""
+    """Sends a banner in one run of ten."""
 
     def __init__(self, host, port):
         self.greets = random.random() < 0.1

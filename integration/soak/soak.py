@@ -3,22 +3,22 @@
     python integration/soak/soak.py [--seconds N] [--descriptors N] COMMAND...
 
 COMMAND starts the server, which must listen on {port}. More clients want in than it may have
-descriptors for; whoever leaves comes again as a new client:
+descriptors for; a client that leaves is replaced by a new one:
 
     well-behaved   sends and reads at once, then FIN: every byte comes back right, then FIN
-    resetting      the same, but resets the connection at some moment, whatever is on its way
-    stalled        sends until nothing is taken, rests, then reads it all
-    half-closed    the same, but sends FIN before it rests
-    impatient      resets at once: most of them before they were accepted
-    silent         says nothing for some seconds; by far the most, to hold descriptors
+    resetting      the same, but resets the connection at a random moment
+    stalled        sends until nothing is accepted, waits, then reads everything
+    half-closed    the same, but sends FIN before it waits
+    hasty          resets at once: most of them before they are accepted
+    silent         sends nothing for some seconds; by far the most, to hold descriptors
 
-Every other moment the descriptor limit is lowered below what is in use. A short round of all this
+From time to time the descriptor limit is lowered below what is in use. A short round of all this
 warms the server up, and a long one follows. After each, all clients leave, and the descriptors must
 be those of the start; after the second, private memory must be what it was after the first. Then
 SIGTERM, with some clients there: they must see FIN, and the server must exit with status 0.
 
-The exit status is 0 if all of that held, and 1, with the reason, at the first thing that did not,
-or where the machine lacks what it takes to tell.
+The exit status is 0 if all of that holds, and 1, with the reason, at the first failure, or where
+the machine lacks something that is required.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ import subprocess
 import sys
 import time
 
-from touchstone_conform import listeners
-from touchstone_conform.missing import Missing
-from touchstone_conform.process import Process, prlimit
-from touchstone_conform.samples import sample
-from touchstone_conform.server import fill_in
+from touchstone_conform.harness import listeners
+from touchstone_conform.harness.process import Process, prlimit
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.server import fill_in
+from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.waiting import Deadline, wait_until
 from touchstone_conform.transform import answer
-from touchstone_conform.waiting import Deadline, wait_until
 
 HOST = "127.0.0.1"
 WARM_UP_S = 3
 LOOK_S = 0.5  # how often the descriptors are counted
-SQUEEZE_EVERY = 3  # so many looks with the whole limit, then so many with the lower one
+SQUEEZE_EVERY = 3  # counts with the whole limit, then as many with the lower one
 PROGRESS_EVERY = 10
-PATIENCE_S = 60  # for one client, from its connecting to its end; nobody plans to stay longer
+TIMEOUT_S = 60  # for one client, from its connect to its end
 START_S = 10
 BASELINE_S = 5
 DRAIN_S = 30
 DRAINED_CLIENTS = 10
 
 CROWD = 1.15  # clients at a time, for each descriptor
-REACHED = 0.95  # of the descriptors in use: so many, or the limit was not tried
+REACHED = 0.95  # of the limit: descriptors that must be in use once
 SQUEEZED = 0.85
 NOISE_BYTES = 32 * 1024
-SHARE_OF_A_CORE = 0.4  # what all the clients together take: others want to work, too
+SHARE_OF_A_CORE = 0.4  # CPU time of all clients together
 
 _CHUNK = 1 << 16
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -69,14 +69,14 @@ _ANSWER = answer(_SAMPLE)
 
 
 class Failed(Exception):
-    """What the server did that it must not do, or did not do."""
+    """How the server fails."""
 
 
-# ---- What one client does, from its connecting to its end.
+# ---- One client, from its connect to its end.
 
 
 class Visitor:
-    """A connection, and how far it got in the sample, from a random place on."""
+    """A connection, and its position in the sample, from a random offset on."""
 
     def __init__(self, address):
         self.sent = self.received = 0
@@ -90,13 +90,13 @@ class Visitor:
         await self._loop.sock_connect(self._socket, self._address)
 
     async def send(self, count):
-        """The next bytes of the sample. Their answer may come before the last of them is taken."""
+        """Send the next bytes of the sample. Answers may come before the last byte is sent."""
         at = self._begin + self.sent
         self.sent += count
         await self._loop.sock_sendall(self._socket, _SAMPLE[at : at + count])
 
     def send_what_fits(self):
-        """The next bytes of the sample, as many as are taken at once; tells how many."""
+        """Send the next bytes of the sample, as many as are accepted at once; return the count."""
         at = self._begin + self.sent
         try:
             count = self._socket.send(_SAMPLE[at : at + _CHUNK])
@@ -106,12 +106,12 @@ class Visitor:
         return count
 
     async def receive(self):
-        """The next bytes, which must be right; false at the end."""
+        """Receive the next bytes, which must be right; false at the end."""
         data = await self._loop.sock_recv(self._socket, _CHUNK)
         right = _ANSWER.startswith(data, self._begin + self.received)
         self.received += len(data)
         if not right or self.received > self.sent:
-            raise Failed("other bytes came back than were due")
+            raise Failed("other bytes than the answer [wrong-byte]")
         return len(data) > 0
 
     async def receive_to_end(self):
@@ -119,10 +119,10 @@ class Visitor:
         while await self.receive():
             pass
         if self.received != self.sent:
-            raise Failed("FIN came before all bytes")
+            raise Failed("FIN before all bytes [short-answer]")
 
     def set_receive_buffer(self, count):
-        """How much the server may send unasked; small, it soon has to wait for us."""
+        """Bound the window: with a small one the server soon has to wait."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, count)
 
     def shutdown(self):
@@ -137,7 +137,7 @@ class Visitor:
 
 
 async def exchange(visitor, total):
-    """Sends pieces of any size, and reads meanwhile, until all is back."""
+    """Sends pieces of random sizes and reads meanwhile, until all is received."""
 
     async def write():
         while visitor.sent < total:
@@ -146,7 +146,7 @@ async def exchange(visitor, total):
     async def read():
         while visitor.received < total:
             if not await visitor.receive():
-                raise Failed("FIN came unasked")
+                raise Failed("unexpected FIN [closed-early]")
 
     await visitor.connect()
     await asyncio.gather(write(), read())
@@ -174,13 +174,13 @@ async def reset_at_once(visitor):
 
 
 async def send_until_blocked(visitor):
-    """Until nothing was taken in a while: the server waits for us, or it did not let us in yet."""
+    """Until nothing is accepted for a while: the server waits, or has not accepted the client."""
     visitor.set_receive_buffer(4096)
     await visitor.connect()
-    in_vain = 0
-    while in_vain < 5 and visitor.sent < len(_SAMPLE) // 4:
-        in_vain = 0 if visitor.send_what_fits() else in_vain + 1
-        await asyncio.sleep(0.02 if in_vain else 0)
+    blocked = 0
+    while blocked < 5 and visitor.sent < len(_SAMPLE) // 4:
+        blocked = 0 if visitor.send_what_fits() else blocked + 1
+        await asyncio.sleep(0.02 if blocked else 0)
 
 
 async def rest_and_read(visitor):
@@ -188,7 +188,7 @@ async def rest_and_read(visitor):
     visitor.set_receive_buffer(1 << 20)
     while visitor.received < visitor.sent:
         if not await visitor.receive():
-            raise Failed("FIN came unasked")
+            raise Failed("unexpected FIN [closed-early]")
 
 
 async def stall(visitor):
@@ -212,22 +212,22 @@ async def be_silent(visitor):
     await visitor.receive_to_end()
 
 
-# Each kind: how many at a time, how long they stay away at most, and what they do.
+# Each kind: how many at a time, the longest pause between two, and what they do.
 KINDS = {
     "well-behaved": (60, 1.0, be_well_behaved),
     "resetting": (30, 1.0, reset_sometime),
     "stalled": (10, 1.0, stall),
     "half-closed": (10, 1.0, half_close),
-    "impatient": (5, 0.5, reset_at_once),
+    "hasty": (5, 0.5, reset_at_once),
 }
-SILENT = "silent"  # as many as it takes to be too many
+SILENT = "silent"  # enough to exceed the limit
 
 
 # ---- All of them together.
 
 
 class Crowd:
-    """Clients of every kind, coming and leaving, and what is to be said of them."""
+    """Clients of every kind that connect and leave, and their counts."""
 
     def __init__(self, server):
         self.server = server
@@ -237,7 +237,7 @@ class Crowd:
         self._kinds = {**KINDS, SILENT: (silent, 0.1, be_silent)}
 
     async def round(self, seconds):
-        """All kinds at once, for so long; then all leave."""
+        """All kinds at once for so many seconds; then all leave."""
         self._over = False
         coming = [
             self._come_and_leave(kind, away, act)
@@ -247,7 +247,7 @@ class Crowd:
         try:
             await asyncio.gather(self._watch(seconds), *coming)
         finally:
-            self._over = True  # a failure ends it, too: wait_for may swallow a cancellation
+            self._over = True  # also after a failure: wait_for may swallow a cancellation
         await self.server.back_at_baseline()
 
     async def _come_and_leave(self, kind, away, act):
@@ -259,11 +259,11 @@ class Crowd:
     async def visit(self, kind, act):
         visitor = Visitor(self.server.address)
         try:
-            await asyncio.wait_for(act(visitor), PATIENCE_S)
+            await asyncio.wait_for(act(visitor), TIMEOUT_S)
         except asyncio.TimeoutError:
-            self._blame(kind, visitor, f"not done after {PATIENCE_S} s")
+            self._blame(kind, visitor, f"not done after {TIMEOUT_S} s [no-answer]")
         except OSError as error:
-            self._blame(kind, visitor, error.strerror)
+            self._blame(kind, visitor, f"{error.strerror} [socket-error]")
         except Failed as failed:
             self._blame(kind, visitor, str(failed))
         finally:
@@ -274,28 +274,28 @@ class Crowd:
         raise Failed(f"{kind} client: {what} ({moved})")
 
     async def _watch(self, seconds):
-        """Ends the round, but not before the limit was reached; squeezes, and tells of progress."""
-        end, late = Deadline(seconds), Deadline(seconds + PATIENCE_S)
+        """Ends the round once the limit was reached; lowers the limit and prints progress."""
+        end, late = Deadline(seconds), Deadline(seconds + TIMEOUT_S)
         looks = most = 0
         while not end.passed() or most < self.server.limit * REACHED:
             most = max(most, self.server.count_descriptors())
             if late.passed():
-                raise Failed(f"never more than {most} descriptors: the limit was not reached")
+                raise Failed(f"at most {most} descriptors: the limit was not reached [limit]")
             looks += 1
             self.server.squeeze(looks // SQUEEZE_EVERY % 2 == 1)
             if looks % PROGRESS_EVERY == 0:
-                self.tell()
+                self.print_progress()
             await asyncio.sleep(LOOK_S)
         self.server.squeeze(False)
         self._over = True
 
-    def tell(self):
+    def print_progress(self):
         kinds = ", ".join(f"{self.done[kind]} {kind}" for kind in self._kinds)
         print(f"{self.server.figures()}; done {sum(self.done.values())}: {kinds}", flush=True)
 
 
 async def rest():
-    """Holds up all clients whenever they took more than their share of a core."""
+    """Pauses all clients when they have used more than their share of a core."""
     began, used_before = time.monotonic(), time.process_time()
     while True:
         used = time.process_time() - used_before
@@ -309,9 +309,9 @@ async def rest():
 
 
 class Server:
-    """A child under a descriptor limit, and what is to be said of it."""
+    """A child process under a descriptor limit, and its figures."""
 
-    def __init__(self, words, limit):
+    def __init__(self, command, limit):
         self.limit = limit
         self.address = (HOST, listeners.free_port(HOST))
         self._began = time.monotonic()
@@ -319,9 +319,9 @@ class Server:
         def lower_limit():
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
-        # Its log goes where it is not held up.
+        # A log to /dev/null never blocks.
         self._child = subprocess.Popen(
-            fill_in(words, HOST, self.address[1]),
+            fill_in(command, HOST, self.address[1]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             preexec_fn=lower_limit,
@@ -334,17 +334,17 @@ class Server:
 
         self.pid = wait_until(look, START_S)
         if not self.pid or self._child.poll() is not None:
-            raise Failed("the server does not listen")
+            raise Failed("the server does not listen [not-listening]")
         self._process = Process(self.pid)
         self._at_start = self.count_descriptors()
 
     def count_descriptors(self):
         if self._child.poll() is not None:
-            raise Failed("the server is gone")
+            raise Failed("the server is gone [server-died]")
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def squeeze(self, squeezed):
-        """Its soft limit, now: with less than is in use it finds no descriptor for a newcomer."""
+        """Set its soft limit: below what is in use, it has no descriptor for a new connection."""
         soft = round(self.limit * SQUEEZED) if squeezed else self.limit
         prlimit(self.pid, resource.RLIMIT_NOFILE, (soft, self.limit))
 
@@ -353,7 +353,7 @@ class Server:
         while self.count_descriptors() != self._at_start:
             if end.passed():
                 count = self.count_descriptors()
-                raise Failed(f"{count} descriptors are open where {self._at_start} were at first")
+                raise Failed(f"{count} descriptors, expected {self._at_start} [descriptors]")
             await asyncio.sleep(0.02)
 
     def private_bytes(self):
@@ -375,21 +375,24 @@ class Server:
         end = Deadline(DRAIN_S)
         while self._child.poll() is None:
             if end.passed():
-                raise Failed(f"the server is still there {DRAIN_S} s after SIGTERM")
+                raise Failed(f"the server still runs {DRAIN_S} s after SIGTERM [server-stuck]")
             await asyncio.sleep(0.02)
         if self._child.returncode != 0:
-            raise Failed("after SIGTERM the status is to be 0")
+            status = self._child.returncode
+            raise Failed(f"status {status} after SIGTERM, expected 0 [exit-status]")
 
     def end(self):
-        """It is gone afterwards; tells how it ended, if it did of itself."""
+        """End it; return how it ended, if it had ended by itself."""
         of_itself = wait_until(lambda: self._child.poll() is not None, 0.5)
         self._child.kill()
         self._child.wait()
-        return f"; the server ended with status {self._child.returncode}" if of_itself else ""
+        status = self._child.returncode
+        died = " [server-died]" if status < 0 else ""
+        return f"; the server ended with status {status}{died}" if of_itself else ""
 
 
 async def drain(crowd):
-    """SIGTERM, with clients there: they see FIN, and the server ends well."""
+    """SIGTERM with clients: they see FIN, and the server ends with status 0."""
     stopped = asyncio.Event()
     served = []
 
@@ -413,10 +416,10 @@ async def soak(server, seconds):
     before = server.private_bytes()
     await crowd.round(seconds)
     growth = server.private_bytes() - before
-    crowd.tell()
+    crowd.print_progress()
     print(f"private memory: {before >> 10} KiB after the warm-up, {growth >> 10:+} KiB since")
     if growth > NOISE_BYTES:
-        raise Failed(f"private memory grew by {growth} bytes since the warm-up")
+        raise Failed(f"private memory grew by {growth} bytes since the warm-up [memory]")
     await drain(crowd)
     resting.cancel()
 
@@ -425,10 +428,10 @@ def main():
     parser = argparse.ArgumentParser(description="Mixed clients for a long time, and a verdict.")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--descriptors", type=int, default=1000, help="the limit for the server")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="starts it; {port} is filled in")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the server, with {port} in it")
     arguments = parser.parse_args()
     if not arguments.command:
-        parser.error("no command (expected one that starts the server)")
+        parser.error("expected a command that starts the server")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -436,14 +439,14 @@ def main():
     except OSError as error:
         sys.exit(f"soak: cannot start the server: {error}")
     failure = None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: was told to stop"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: interrupted by SIGTERM"))
     try:
         server.wait_until_listening()
         asyncio.run(soak(server, arguments.seconds))
     except Failed as failed:
         failure = failed
-    except Missing as missing:
-        failure = f"there is no {missing}"
+    except SkipReason as reason:
+        failure = f"requires {reason}"
     finally:
         ending = server.end()
     if failure:

@@ -1,10 +1,10 @@
-"""Runs an inetd with nothing but its internal echo, on a port of our choice.
+"""Runs an inetd that has only its internal echo service, on a given port.
 
     inetd.py FOLDER openbsd|inetutils|xinetd PROGRAM PORT
 
-What is built in goes by the name that /etc/services has for the port, so that file is another one
-for this process: it runs in a mount namespace. Limits that would throttle the tests are lifted. Its
-settings are left in a folder of their own in FOLDER.
+The inetd finds the service by its name for the port in /etc/services, so that file is another one
+for this process, in a mount namespace. Limits that would slow down the tests are lifted. Its
+settings are written to a new folder in FOLDER.
 """
 
 import os
@@ -44,8 +44,8 @@ def main(settings_folder, kind, program, port):
     settings, options = KINDS[kind]
     (folder / "services").write_text(f"echo {port}/tcp\n")
     (folder / "settings").write_text(settings)
-    words = [program, *options.format(folder=folder).split(), str(folder / "settings")]
-    os.execvp("unshare", ["unshare", "-m", "sh", "-c", IN_A_NAMESPACE, "sh", str(folder), *words])
+    command = [program, *options.format(folder=folder).split(), str(folder / "settings")]
+    os.execvp("unshare", ["unshare", "-m", "sh", "-c", IN_A_NAMESPACE, "sh", str(folder), *command])
 
 
 if __name__ == "__main__":

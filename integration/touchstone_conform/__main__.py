@@ -2,6 +2,6 @@
 
 import sys
 
-from .command import main
+from touchstone_conform.cli.command import main
 
 sys.exit(main())

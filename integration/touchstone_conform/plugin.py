@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import resource
 import select
 import shlex
@@ -15,101 +16,106 @@ import sys
 
 import pytest
 
-from . import spec, strace, transform
-from .exchange import Exchange, lines_of
-from .missing import LeftOpen, Missing
-from .server import NOT_OURS, Found, NotStarted, Server
+from touchstone_conform import spec, transform
+from touchstone_conform.failure import Failure, first_cause
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.server import NOT_OURS, Found, Server
+from touchstone_conform.harness.skips import NotRequired, SkipReason
+from touchstone_conform.scenario.retelling import scenario_of
+from touchstone_conform.timeline import lines_of
 
 _DESCRIPTORS = 4096
 _MARKERS = {
-    "wire": "seen by any client of any server",
-    "process": "needs a server that the kit started, and a look at it from outside",
+    "wire": "any client of any server can see it",
+    "process": "needs a server that the kit started, and observes it from outside",
     "reference": "holds for Touchstone's own server only: its options, its log, its system calls",
-    "requirement(*IDs)": "what of SPEC.md the test judges",
+    "requirement(*IDs)": "the requirements of SPEC.md that the test judges",
+    "code(CODE)": "the failure code of the plain assertions in a test",
 }
 _servers_key = pytest.StashKey()
 _record_key = pytest.StashKey()
 
 
 def pytest_addoption(parser):
-    group = parser.getgroup("touchstone", "conformance of a server, judged from outside")
+    group = parser.getgroup("touchstone", "conformance of a server")
     group.addoption(
         "--server-cmd",
         metavar="CMD",
-        help="command that starts the server, with {port} and perhaps {host} in it; no shell",
+        help="command that starts the server, with {port} and optionally {host} in it; no shell",
     )
     group.addoption(
         "--server-port",
         type=int,
         metavar="N",
-        help="where a server listens whose command has no {port} in it",
+        help="port of a server whose command has no {port} in it",
     )
     group.addoption(
         "--server-address",
         metavar="HOST:PORT",
-        help="where a server listens that runs already; then only the wire is judged",
+        help="address of a server that is already running; only the wire profile is judged",
     )
     group.addoption(
         "--time-scale",
         type=float,
         default=1.0,
         metavar="F",
-        help="multiply every time-out and time limit, for slow machines and builds (default 1)",
+        help="multiply every timeout and time limit, for slow machines and builds (default 1)",
     )
     group.addoption(
-        "--patience",
+        "--client-timeout",
         type=float,
         default=5.0,
         metavar="S",
-        help="seconds that a client waits for what is due, and we for the server's end (default 5)",
+        help="seconds to wait for what is due to a client, and for the server's end (default 5)",
     )
     group.addoption(
         "--transform",
         default="upper",
         metavar="NAME",
-        help="what the server makes of bytes: upper (default), identity or MODULE:FUNCTION",
+        help="how the server maps bytes: upper (default), identity or MODULE:FUNCTION",
     )
     group.addoption(
         "--judge",
         metavar="IDS",
-        help="run only the tests of these requirements, with commas between them",
+        help="run only the tests of these requirements, separated by commas",
     )
     group.addoption(
         "--smoke",
         action="store_true",
-        help="of the tests of each requirement run only the first",
+        help="run only the first test of each requirement",
     )
     group.addoption(
         "--require-all",
         action="store_true",
-        help="what this machine lacks for a test makes it fail, not skip",
+        help="a test that cannot run on this machine fails instead of being skipped",
     )
     group.addoption(
         "--seed",
         type=int,
         default=0,
         metavar="N",
-        help="for the exchanges that are made up (default 0)",
+        help="seed of the generated exchanges (default 0)",
     )
     group.addoption(
         "--examples",
         type=int,
         default=20,
         metavar="N",
-        help="how many exchanges are made up (default 20)",
+        help="number of generated exchanges (default 20)",
     )
     group.addoption(
         "--scenarios",
         action="append",
         metavar="PATH",
-        help="a scenario to play, or a folder of them (default: those of the package)",
+        help="a scenario to run, or a folder of them (default: those of the package)",
     )
     group.addoption(
         "--cycles",
         type=int,
         default=10_000,
         metavar="N",
-        help="connections that the tests of release make and end (default 10000)",
+        help="number of connections in the tests for leaks (default 10000)",
     )
 
 
@@ -127,7 +133,7 @@ def pytest_configure(config):
         raise pytest.UsageError(f"--transform: {error}") from error
 
 
-# Which tests are run, and what they are worth.
+# Which tests are run, and how they end.
 
 
 def requirements_of(item) -> list[str]:
@@ -135,7 +141,7 @@ def requirements_of(item) -> list[str]:
     return [each for mark in item.iter_markers("requirement") for each in mark.args]
 
 
-@pytest.hookimpl(trylast=True)  # of what -m leaves the first
+@pytest.hookimpl(trylast=True)  # after -m
 def pytest_collection_modifyitems(config, items):
     known = spec.read().requirements
     for item in items:
@@ -157,7 +163,7 @@ def _keep(config, items, wanted):
 
 
 class _FirstOfEach:
-    """Wants the first test of each requirement."""
+    """Selects the first test of each requirement."""
 
     def __init__(self, judged):
         self._judged = judged and set(judged.split(","))
@@ -174,21 +180,22 @@ class _FirstOfEach:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    return (yield from _skipping_what_is_missing(item))
+    return (yield from _skipping(item))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    return (yield from _skipping_what_is_missing(item))
+    return (yield from _skipping(item))
 
 
-def _skipping_what_is_missing(item):
+def _skipping(item):
     try:
         return (yield)
-    except Missing as missing:
-        if item.config.getoption("--require-all") and not isinstance(missing, LeftOpen):
-            pytest.fail(f"there is no {missing}, and nothing may be skipped")
-        pytest.skip(f"there is no {missing}")
+    except SkipReason as reason:
+        if item.config.getoption("--require-all") and not isinstance(reason, NotRequired):
+            message = f"requires {reason} (skips are disabled)"
+            raise Failure("unexpected-skip", message) from None
+        pytest.skip(f"requires {reason}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -197,13 +204,16 @@ def pytest_runtest_makereport(item, call):
     report.requirements = requirements_of(item)
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
-        timeline, told = record.timeline(), record.scenario()
+        timeline, scenario = record.timeline(), scenario_of(record)
         servers = item.stash.get(_servers_key, [])
+        code, message = _outcome_of(item, call.excinfo.value)
         report.evidence = {
-            "message": _with_errors(_said(call.excinfo.value), servers),
+            "code": code,
+            "message": _with_errors(message, servers),
+            "purpose": purpose_of(item),
             "timeline": timeline,
-            "scenario": None if told is None else told.decode("utf-8", "surrogateescape"),
-            "unsayable": record.unsayable,
+            "scenario": None if scenario is None else scenario.decode("utf-8", "surrogateescape"),
+            "inexpressible": record.inexpressible,
         }
         report.sections.append(("exchange", "\n".join(lines_of(timeline))))
         for server in servers:
@@ -211,46 +221,58 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-def _with_errors(said, servers):
-    """And what they wrote to stderr, unless that is in it; with a crash its stop() says it."""
+def purpose_of(item) -> str:
+    """The first paragraph of a test's docstring, as one line."""
+    paragraph = (inspect.getdoc(item.obj) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _with_errors(message, servers):
+    """The message and what the servers wrote to stderr; after a crash, stop() adds it."""
     for server in servers:
-        if not server.crashed() and server.last_errors() not in said:
-            said += server.last_errors()
-    return said
+        if not server.crashed() and server.last_errors() not in message:
+            message += server.last_errors()
+    return message
 
 
-def _said(error):
-    """What a failed test says, without the names that Python gives to errors that are ours."""
+def _outcome_of(item, error):
+    """The code and the message of a failed test."""
     if hasattr(error, "exceptions"):  # a group: several fixtures failed at their end
-        return "\n".join(_said(each) for each in error.exceptions)
-    text = str(error).partition("\nassert ")[0]  # pytest adds the expression to what we say
-    if isinstance(error, (AssertionError, NotStarted, pytest.fail.Exception)):
-        return text or "assertion failed"
-    return f"{type(error).__name__}: {text}"
+        codes, messages = zip(*(_outcome_of(item, each) for each in error.exceptions))
+        return first_cause(codes), "\n".join(messages)
+    text = str(error).partition("\nassert ")[0]  # pytest appends the expression to a message
+    if isinstance(error, Failure):
+        return error.code, text
+    if isinstance(error, AssertionError):
+        mark = item.get_closest_marker("code")
+        return (mark.args[0] if mark else "kit-error"), text or "assertion failed"
+    if isinstance(error, pytest.fail.Exception):  # a test that exceeds pytest's time limit
+        return "kit-error", text
+    return "kit-error", f"{type(error).__name__}: {text}"
 
 
 # What tests are given.
 
 
 @pytest.fixture(scope="session")
-def server_words(request) -> list[str]:
-    """The words of --server-cmd, split as a shell would, with {port} still in them."""
+def server_arguments(request) -> list[str]:
+    """The arguments of --server-cmd, split as a shell would, with {port} still in them."""
     command = request.config.getoption("--server-cmd")
     if command is None:
-        raise Missing(NOT_OURS)
+        raise SkipReason(NOT_OURS)
     return shlex.split(command)
 
 
 @pytest.fixture(scope="session")
 def is_reference(request) -> bool:
     """Whether it is Touchstone's own server, by its options."""
-    words = shlex.split(request.config.getoption("--server-cmd") or "")
-    return any(word.startswith(("-l", "--listen")) for word in words)
+    arguments = shlex.split(request.config.getoption("--server-cmd") or "")
+    return any(each.startswith(("-l", "--listen")) for each in arguments)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _many_descriptors():
-    """Hundreds of clients need as many descriptors, here and in the server, which inherits it."""
+    """Hundreds of clients need as many descriptors, here and in the server, which inherits them."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
     if soft < wanted:
@@ -265,31 +287,31 @@ def record(request) -> Exchange:
 
 @pytest.fixture
 def start_server(request, record, tmp_path):
-    """Starts a server with more words or other surroundings; a crash fails the test at its end."""
+    """Starts a server, with more arguments or another environment; a crash fails the test."""
     option = request.config.getoption
     command, address = option("--server-cmd"), option("--server-address")
     if command is None and address is None:
         pytest.skip("no server to judge: --server-cmd was not given")
     servers = request.node.stash.setdefault(_servers_key, [])
-    our_ways = {
+    settings = {
         "time_scale": option("--time-scale"),
-        "patience": option("--patience"),
+        "timeout": option("--client-timeout"),
         "record": record,
     }
 
-    def start(*more_words, words=None, **surroundings):
-        if servers or more_words or words or surroundings:
-            record.cannot_say("servers with other options or surroundings")
+    def start(*more_arguments, arguments=None, **surroundings):
+        if servers or more_arguments or arguments or surroundings:
+            record.cannot_express("a server with other options or another environment")
         if address is None:
-            if words is None:
+            if arguments is None:
                 surroundings.setdefault("port", option("--server-port"))
-            arguments = [*(words or shlex.split(command)), *more_words], tmp_path
-            server = Server(*arguments, **our_ways, **surroundings)
-        elif more_words or words or surroundings:
-            raise Missing(NOT_OURS)
+            line = [*(arguments or shlex.split(command)), *more_arguments]
+            server = Server(line, tmp_path, **settings, **surroundings)
+        elif more_arguments or arguments or surroundings:
+            raise SkipReason(NOT_OURS)
         else:
             host, _, port = address.rpartition(":")
-            server = Found(host.strip("[]"), int(port), **our_ways)
+            server = Found(host.strip("[]"), int(port), **settings)
         servers.append(server)
         return server
 
@@ -308,26 +330,27 @@ def server(start_server):
 @pytest.fixture
 def attach_strace(server, record):
     """strace attached to the server for a `with` block: attach_strace("-e", "inject=…")."""
-    record.cannot_say("system calls that are made to fail")
+    record.cannot_express("a system call that fails")
     return functools.partial(strace.attached, server.pid)
 
 
 @pytest.fixture
 def start_flood(request, server, record):
-    """Starts a client that floods the server, as a process; returns once it was served."""
-    record.cannot_say("a client that floods")
+    """Starts a process that sends to the server without pause; returns once it was served."""
+    record.cannot_express("a client that sends without pause")
     floods = []
 
     def start():
         flood = subprocess.Popen(
-            [sys.executable, "-m", "touchstone_conform.flood"]
+            [sys.executable, "-m", "touchstone_conform.harness.flood"]
             + [server.host, str(server.port), str(server.scaled(20))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         floods.append(flood)
         served, _, _ = select.select([flood.stdout], [], [], server.scaled(5))
-        assert served, "a client that floods is not answered: the server stays with another one"
+        if not served:
+            raise Failure("no-answer", "a second client that sends without pause is not answered")
         return flood
 
     yield start

@@ -1,4 +1,4 @@
-"""SPEC.md, read: what a server must do is written there and nowhere else."""
+"""Reads SPEC.md, which defines what a server must do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import hashlib
 import pathlib
 import re
 
-from . import transform
+from touchstone_conform import transform
 
 PROFILES = ("wire", "process", "reference")
 LEVELS = ("MUST", "SHOULD", "MAY")
-WITHDRAWN = "withdrawn"  # in the place of a profile: the ID is taken, and demands nothing
+WITHDRAWN = "withdrawn"  # instead of a profile: the ID stays used, and requires nothing
 
-SPEC = pathlib.Path(__file__).parent / "SPEC.md"
+_HERE = pathlib.Path(__file__).parent
+
+
+def shared(name: str, in_checkout: str) -> pathlib.Path:
+    """A file or folder that an installed kit has inside it, and a checkout elsewhere."""
+    installed = _HERE / name
+    return installed if installed.exists() else _HERE.parents[1] / in_checkout
+
+
+SPEC = shared("SPEC.md", "SPEC.md")
+SCENARIOS = shared("scenarios", "tests/scenarios")
 
 _TOPIC = re.compile(r"## ([A-Z]+): .*")
 _HEADING = re.compile(r"### ([A-Z]+-[0-9]+) \((\w+)\)")
@@ -22,12 +32,12 @@ _LEVEL = re.compile(r"\b(MUST|SHOULD|MAY)\b")
 
 
 class SpecError(Exception):
-    """SPEC.md is not as it should be; the text says where, and what was expected."""
+    """An error in SPEC.md: where, and what was expected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Requirement:
-    """One sentence, and what helps to understand it."""
+    """One sentence and its notes."""
 
     id: str
     profile: str
@@ -38,7 +48,7 @@ class Requirement:
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """All of the file that the kit needs."""
+    """The parts of SPEC.md that the kit needs."""
 
     version: str
     schema: int  # of the JSON result
@@ -47,10 +57,10 @@ class Spec:
 
 
 def read(path: pathlib.Path = SPEC) -> Spec:
-    """The specification in a file; SpecError if it is none."""
+    """Read a specification; SpecError if it has an error."""
     text = path.read_bytes()
     lines = text.decode("utf-8").splitlines()
-    words = (*PROFILES, WITHDRAWN)
+    kinds = (*PROFILES, WITHDRAWN)
     requirements = {}
     given = set()
     for number, line in enumerate(lines, 1):
@@ -58,10 +68,10 @@ def read(path: pathlib.Path = SPEC) -> Spec:
             continue
         where = f"{path.name}:{number}"
         heading = _HEADING.fullmatch(line)
-        if heading is None or heading[2] not in words:
-            raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(words)})'")
+        if heading is None or heading[2] not in kinds:
+            raise SpecError(f"{where}: {line!r}, expected '### TOPIC-N ({'|'.join(kinds)})'")
         if heading[1] in given:
-            raise SpecError(f"{where}: {heading[1]} is there twice, expected an ID of its own")
+            raise SpecError(f"{where}: {heading[1]} occurs twice, expected a unique ID")
         given.add(heading[1])
         if heading[2] != WITHDRAWN:
             requirements[heading[1]] = _requirement(where, heading, _section(lines[number:]))
@@ -74,7 +84,7 @@ def read(path: pathlib.Path = SPEC) -> Spec:
 
 
 def topics(path: pathlib.Path = SPEC) -> dict[str, str]:
-    """The headings over the requirements, by the first part of their IDs."""
+    """The headings of the topics, by the first part of the IDs."""
     found = map(_TOPIC.fullmatch, path.read_text(encoding="utf-8").splitlines())
     return {each[1]: each[0].lstrip("# ") for each in found if each}
 
@@ -84,10 +94,10 @@ def topic_of(id: str) -> str:
 
 
 def for_transform(spec: Spec, name: str, table: bytes) -> Spec:
-    """The specification of a service with another mapping: ECHO-1 alone says which it is."""
+    """The specification of a service with another mapping: only ECHO-1 differs."""
     if table == transform.UPPER:
         return spec
-    mapped = "as it came" if table == transform.ALL_BYTES else f"as {name} maps it"
+    mapped = "unchanged" if table == transform.ALL_BYTES else f"as {name} maps it"
     sentence = f"A server MUST send back each byte {mapped}."
     changed = dataclasses.replace(spec.requirements["ECHO-1"], sentence=sentence)
     return dataclasses.replace(spec, requirements={**spec.requirements, "ECHO-1": changed})
@@ -102,7 +112,7 @@ def _declared(path, lines, pattern):
 
 
 def _section(lines):
-    """The paragraphs up to the next heading, each as one line; a note begins one of its own."""
+    """The paragraphs up to the next heading, each as one line; a note starts a paragraph."""
     paragraphs = [""]
     for line in lines:
         if line.startswith("#"):
@@ -127,5 +137,5 @@ def _requirement(where, heading, paragraphs):
         notes[note[1]] = paragraph[note.end() :]
     for note in ("Why", "Tested by"):
         if note not in notes:
-            raise SpecError(f"{where}: {heading[1]} has no such note, expected '{note}: …'")
+            raise SpecError(f"{where}: {heading[1]} lacks a note, expected '{note}: …'")
     return Requirement(heading[1], heading[2], levels[0], sentence, notes)

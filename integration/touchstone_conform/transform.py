@@ -1,6 +1,6 @@
 """What a conforming server answers: its input, mapped byte by byte.
 
-Touchstone's own mapping is `upper`; `choose` makes the kit judge a service with another one.
+Touchstone's own mapping is `upper`; `choose` selects another one.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import importlib
 import sys
 
-from .samples import ALL_BYTES
-
+ALL_BYTES = bytes(range(256))
 UPPER = bytes(byte - 0x20 if 0x61 <= byte <= 0x7A else byte for byte in ALL_BYTES)
 
 _table = UPPER
 
 
 class TransformError(ValueError):
-    """Names what is no mapping of bytes, and what was expected."""
+    """Names what is not a mapping of bytes, and what was expected."""
 
 
 def answer(data) -> bytes:
-    """What is due for `data`; by default ASCII a-z uppercased, every other byte as it is."""
+    """What is due for `data`; by default ASCII a-z uppercased, all other bytes unchanged."""
     return bytes(data).translate(_table)
 
 
@@ -29,7 +28,7 @@ def is_upper() -> bool:
 
 
 def choose(name: str) -> None:
-    """From now on what is due is what `upper`, `identity` or MODULE:FUNCTION make of the bytes."""
+    """Set the mapping that `answer` applies: `upper`, `identity` or MODULE:FUNCTION."""
     global _table
     _table = table_of(name)
 
@@ -43,30 +42,30 @@ def table_of(name: str) -> bytes:
     function = _function(name)
     table = b"".join(_applied(name, function, bytes([byte])) for byte in ALL_BYTES)
     if _applied(name, function, ALL_BYTES[::-1]) != table[::-1]:
-        raise TransformError(f"{name} maps a byte by its neighbours, expected byte by byte")
+        raise TransformError(f"{name} maps a byte depending on its neighbours, expected each alone")
     return table
 
 
 def _function(name):
     module, _, function = name.partition(":")
     if not module or not function:
-        raise TransformError(f"{name!r} is not upper, identity or MODULE:FUNCTION")
+        raise TransformError(f"{name!r}: expected upper, identity or MODULE:FUNCTION")
     if "" not in sys.path:
-        sys.path.insert(0, "")  # the module may lie where the command was given
+        sys.path.insert(0, "")  # modules in the current directory too
     try:
         found = getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever a module of others does as it is read
+    except Exception as error:  # importing a module may raise anything
         raise TransformError(f"{name}: {error}") from error
     if not callable(found):
-        raise TransformError(f"{name} is no function")
+        raise TransformError(f"{name} is not a function")
     return found
 
 
 def _applied(name, function, data):
     try:
         result = function(data)
-    except Exception as error:  # whatever it raises, it maps no bytes
+    except Exception as error:  # it may raise anything
         raise TransformError(f"{name} of {data!r}: {error}, expected as many bytes") from error
     if not isinstance(result, bytes) or len(result) != len(data):
-        raise TransformError(f"{name} makes {result!r} of {data!r}, expected as many bytes")
+        raise TransformError(f"{name} maps {data!r} to {result!r}, expected as many bytes")
     return result

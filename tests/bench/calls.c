@@ -1,6 +1,5 @@
-/* How much of the server the inputs of server_fuzzer run: the mean number of kernel calls that it
- * makes of a poller's kernel in one execution, as JSON. A rate of executions means little without.
- * Usage: calls FILE... */
+/* The mean number of kernel calls per poller in one execution of server_fuzzer, as JSON. Without it
+ * a rate of executions means little. Usage: calls FILE... */
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* How fast upper() is beside memcpy, on the same bytes: GB/s of each, best of several tries, as
- * JSON. Usage: upper_speed [BYTES] */
+/* The speed of upper() and of memcpy on the same bytes, in GB/s, best of several tries, as JSON.
+ * Usage: upper_speed [BYTES] */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static double seconds(void) {
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* Called through a pointer that the compiler cannot see through, so that no work is left out. */
+/* Called through a pointer that is opaque to the compiler, so that it removes no work. */
 static double best_rate(void (*volatile work)(size_t), size_t length) {
     double best = 0;
     for (int i = 0; i < TRIES; i++) {

@@ -9,9 +9,9 @@
 
 #include "fidelity/arrival.h"
 
-/* FreeBSD, NetBSD and macOS: no system tells what is acknowledged, so the other end is asked, with
- * a kqueue of its own beside the one that is tried. Whoever is in the backlog has no other end yet,
- * and nothing of it is waited for. */
+/* FreeBSD, NetBSD and macOS do not report what is acknowledged, so the other end is queried, with a
+ * kqueue separate from the one under test. A connection in the backlog has no other end yet, so
+ * nothing of it is waited for. */
 
 static struct kevent read_event(int descriptor) {
     struct kevent event;
@@ -32,30 +32,32 @@ static uint64_t unread(int descriptor) {
     return ioctl(descriptor, FIONREAD, &count) < 0 ? 0 : (uint64_t)count;
 }
 
-uint32_t arrival_backlog(const struct world *w) { return (uint32_t)read_event(w->listener).data; }
+uint32_t arrival_backlog(const struct environment *env) {
+    return (uint32_t)read_event(env->listener).data;
+}
 
-bool arrival_at_server(struct world *w, enum client client) {
-    int descriptor = w->clients[client].descriptor;
+bool arrival_at_server(struct environment *env, enum client client) {
+    int descriptor = env->clients[client].descriptor;
     if (descriptor <= 0) return true;
-    uint64_t due = w->clients[client].sent - w->clients[client].received;
+    uint64_t due = env->clients[client].sent - env->clients[client].received;
     return unread(descriptor) == due && (!sockets.shut[client] || sees_end(descriptor));
 }
 
-/* All is in one of the two buffers, and so nothing on its way: what has arrived and is not
- * acknowledged yet is in both. */
-bool arrival_at_client(struct world *w, enum client client) {
+/* True if every byte is in one of the two buffers. A byte that has arrived but is not yet
+ * acknowledged is counted in both. */
+bool arrival_at_client(struct environment *env, enum client client) {
     if (sockets.clients[client] < 0) return true;
-    uint64_t arrived = w->clients[client].got + unread(sockets.clients[client]);
-    return arrived + arrival_outstanding(w->clients[client].descriptor) ==
-           w->clients[client].answered;
+    uint64_t arrived = env->clients[client].got + unread(sockets.clients[client]);
+    return arrived + arrival_outstanding(env->clients[client].descriptor) ==
+           env->clients[client].answered;
 }
 
-bool arrival_expects_end(struct world *w, enum client client) {
-    return w->clients[client].descriptor > 0;
+bool arrival_expects_end(struct environment *env, enum client client) {
+    return env->clients[client].descriptor > 0;
 }
 
-bool arrival_of_end(struct world *w, enum client client) {
-    return sees_end(w->clients[client].descriptor);
+bool arrival_of_end(struct environment *env, enum client client) {
+    return sees_end(env->clients[client].descriptor);
 }
 
 uint64_t arrival_outstanding(int descriptor) {

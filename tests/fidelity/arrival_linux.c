@@ -15,22 +15,24 @@ static struct tcp_info info_of(int descriptor) {
 }
 
 /* Of a listening socket (source: Linux, tcp_get_info). */
-uint32_t arrival_backlog(const struct world *w) { return info_of(w->listener).tcpi_unacked; }
+uint32_t arrival_backlog(const struct environment *env) {
+    return info_of(env->listener).tcpi_unacked;
+}
 
-/* Nothing is on its way from this socket: its peer's kernel acknowledged what it had room for. */
+/* Nothing sent by this socket is in flight: the peer acknowledged what it had room for. */
 static bool is_quiet(int descriptor) { return info_of(descriptor).tcpi_unacked == 0; }
 
-bool arrival_at_server(struct world *w, enum client client) {
-    (void)w;
+bool arrival_at_server(struct environment *env, enum client client) {
+    (void)env;
     return is_quiet(sockets.clients[client]);
 }
 
-bool arrival_at_client(struct world *w, enum client client) {
-    return is_quiet(w->clients[client].descriptor);
+bool arrival_at_client(struct environment *env, enum client client) {
+    return is_quiet(env->clients[client].descriptor);
 }
 
-/* The state of a socket that has no descriptor: not accepted, or closed. 0: there is none
- * (source: proc_net_tcp.txt of the kernel's documentation). */
+/* The state of a socket without descriptor: not accepted, or closed. 0: there is none (source:
+ * proc_net_tcp.txt of the kernel's documentation). */
 static unsigned listed_state(uint16_t peer) {
     char line[256];
     unsigned found = 0;
@@ -46,22 +48,23 @@ static unsigned listed_state(uint16_t peer) {
     return found;
 }
 
-static unsigned server_state(const struct world *w, enum client client) {
-    int descriptor = w->clients[client].descriptor;
-    return descriptor > 0 ? info_of(descriptor).tcpi_state : listed_state(w->clients[client].port);
+static unsigned server_state(const struct environment *env, enum client client) {
+    int descriptor = env->clients[client].descriptor;
+    return descriptor > 0 ? info_of(descriptor).tcpi_state
+                          : listed_state(env->clients[client].port);
 }
 
-/* A client that is gone has no socket to ask: what it said has arrived when the state of the
- * server's end is another. */
+/* A closed client has no socket to query: its end has arrived when the state of the server's end
+ * has changed. */
 static unsigned state_before;
 
-bool arrival_expects_end(struct world *w, enum client client) {
-    state_before = server_state(w, client);
+bool arrival_expects_end(struct environment *env, enum client client) {
+    state_before = server_state(env, client);
     return state_before != 0 && state_before != TCP_CLOSE;
 }
 
-bool arrival_of_end(struct world *w, enum client client) {
-    return server_state(w, client) != state_before;
+bool arrival_of_end(struct environment *env, enum client client) {
+    return server_state(env, client) != state_before;
 }
 
 uint64_t arrival_outstanding(int descriptor) {

@@ -1,9 +1,8 @@
-/* Fidelity of the simulated kqueue. What it says is pinned to documentation, and where the system
- * has a kqueue, held against that: built once for each, WORLD says which.
+/* Fidelity of the simulated kqueue: its results are compared with documentation and, on systems
+ * with a kqueue, with that. Built once for each; ENVIRONMENT selects.
  *
- * source    kqueue(2) of FreeBSD 14; where it is silent, filt_soread and filt_sowrite of its
- *           sys/kern/uipc_socket.c,
- *           and kqueue_kevent of its sys/kern/kern_event.c */
+ * source    kqueue(2) of FreeBSD 14, from which the quotations are; where it is silent, filt_soread
+ * and filt_sowrite of sys/kern/uipc_socket.c, and kqueue_kevent of sys/kern/kern_event.c */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "fidelity/world.h"
+#include "fidelity/environment.h"
 
 #define TEXT_BYTES 256
 #define LISTENER_TOKEN CLIENTS
@@ -27,32 +26,33 @@ static struct kqueue_record change_of(int32_t descriptor, uint64_t token, enum k
                                   .token = token};
 }
 
-/* What a receipt says: "done", or the error. */
-static void receipt_says(struct world *w, const struct kqueue_record *receipt,
-                         const char *expected) {
+/* A receipt: "done", or the error. */
+static void check_receipt(struct environment *env, const struct kqueue_record *receipt,
+                          const char *expected) {
     bool done = receipt->data == 0 && receipt->fault == FAULT_NONE;
     bool missing = receipt->data != 0 && receipt->fault == FAULT_NOT_FOUND;
     const char *found = done ? "done" : missing ? "ENOENT" : "another error";
-    finds(w, "the receipt", receipt->flags & KQUEUE_CODEC_ERROR ? found : "none", expected);
+    finds(env, "the receipt", receipt->flags & KQUEUE_CODEC_ERROR ? found : "none", expected);
 }
 
-static void changes(struct world *w, int32_t descriptor, uint64_t token, enum kqueue_filter filter,
-                    uint32_t flag, const char *expected) {
+static void changes(struct environment *env, int32_t descriptor, uint64_t token,
+                    enum kqueue_filter filter, uint32_t flag, const char *expected) {
     struct kqueue_record change = change_of(descriptor, token, filter, flag);
     struct kqueue_record receipt = {.flags = 0};
     struct result result =
-        w->kernel.ops->kevent(w->kernel.self, w->queue, &change, 1, &receipt, 1, 0);
-    if (result.fault != FAULT_NONE || result.value != 1) world_fail(w, "not one receipt");
-    receipt_says(w, &receipt, expected);
+        env->kernel.ops->kevent(env->kernel.self, env->queue, &change, 1, &receipt, 1, 0);
+    if (result.fault != FAULT_NONE || result.value != 1)
+        environment_fail(env, "expected one receipt");
+    check_receipt(env, &receipt, expected);
 }
 
-static void adds(struct world *w, enum client client, enum kqueue_filter filter) {
-    changes(w, w->clients[client].descriptor, client, filter, KQUEUE_CODEC_ADD, "done");
+static void adds(struct environment *env, enum client client, enum kqueue_filter filter) {
+    changes(env, env->clients[client].descriptor, client, filter, KQUEUE_CODEC_ADD, "done");
 }
 
-static void deletes(struct world *w, enum client client, enum kqueue_filter filter,
+static void deletes(struct environment *env, enum client client, enum kqueue_filter filter,
                     const char *expected) {
-    changes(w, w->clients[client].descriptor, client, filter, KQUEUE_CODEC_DELETE, expected);
+    changes(env, env->clients[client].descriptor, client, filter, KQUEUE_CODEC_DELETE, expected);
 }
 
 static void describe(char text[TEXT_BYTES], const struct kqueue_record *event) {
@@ -69,7 +69,7 @@ static void describe(char text[TEXT_BYTES], const struct kqueue_record *event) {
                  event->filter_flags != 0 ? " EOF errno" : " EOF");
 }
 
-/* Records by token and filter, for their order is free. */
+/* Records sorted by token and filter, since the kernel chooses the order. */
 static void describe_all(char text[TEXT_BYTES], const struct kqueue_record *events, int64_t count) {
     text[0] = '\0';
     for (uint64_t token = A; token <= LISTENER_TOKEN; token++) {
@@ -82,171 +82,171 @@ static void describe_all(char text[TEXT_BYTES], const struct kqueue_record *even
     }
 }
 
-/* A wait of no time: "A:READ 5 EOF, A:WRITE". Where the kernel is real, again until it says so. */
-static void reports(struct world *w, size_t max, const char *expected) {
+/* A wait with timeout 0: "A:READ 5 EOF, A:WRITE". On a real kernel repeated until it matches. */
+static void reports(struct environment *env, size_t max, const char *expected) {
     struct kqueue_record events[2 * CLIENTS + 1];
     char text[TEXT_BYTES];
     uint32_t turn = 0;
     do {
         struct result result =
-            w->kernel.ops->kevent(w->kernel.self, w->queue, NULL, 0, events, max, 0);
+            env->kernel.ops->kevent(env->kernel.self, env->queue, NULL, 0, events, max, 0);
         describe_all(text, events, result.value);
-    } while (!matches(text, expected) && w->ops->rest(turn++));
-    finds(w, "kevent", text, expected);
+    } while (!matches(text, expected) && env->ops->rest(turn++));
+    finds(env, "kevent", text, expected);
 }
 
 /* "Sockets which have previously been passed to listen(2) return when there is an incoming
  * connection pending. data contains the size of the listen backlog." */
-static void the_listener_counts_its_backlog(struct world *w) {
-    changes(w, w->listener, LISTENER_TOKEN, KQUEUE_READ, KQUEUE_CODEC_ADD, "done");
-    reports(w, 4, "");
-    w->ops->connect(w, A, PLENTY);
-    reports(w, 4, "L:READ 1");
-    w->ops->connect(w, B, PLENTY);
-    reports(w, 4, "L:READ 2");
-    accepts(w, "A");
-    accepts(w, "B");
-    reports(w, 4, "");
+static void listener_reports_the_size_of_its_backlog(struct environment *env) {
+    changes(env, env->listener, LISTENER_TOKEN, KQUEUE_READ, KQUEUE_CODEC_ADD, "done");
+    reports(env, 4, "");
+    env->ops->connect(env, A, PLENTY);
+    reports(env, 4, "L:READ 1");
+    env->ops->connect(env, B, PLENTY);
+    reports(env, 4, "L:READ 2");
+    accepts(env, "A");
+    accepts(env, "B");
+    reports(env, 4, "");
 }
 
 /* "The kqueue is identified by an (ident, filter) pair": two filters of a socket are two records.
  * "data contains the number of bytes of protocol data available to read". */
-static void two_filters_are_two_records(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    adds(w, A, KQUEUE_WRITE);
-    reports(w, 4, "A:WRITE");
-    w->ops->send(w, A, 5);
-    reports(w, 4, "A:READ 5, A:WRITE");
-    receives(w, A, 3, "3");
-    reports(w, 4, "A:READ 2, A:WRITE");
-    reports(w, 1, "A:READ 2|A:WRITE");
+static void two_filters_give_two_records(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    adds(env, A, KQUEUE_WRITE);
+    reports(env, 4, "A:WRITE");
+    env->ops->send(env, A, 5);
+    reports(env, 4, "A:READ 5, A:WRITE");
+    receives(env, A, 3, "3");
+    reports(env, 4, "A:READ 2, A:WRITE");
+    reports(env, 1, "A:READ 2|A:WRITE");
 }
 
-/* Without EV_CLEAR what is ready is reported by every wait. */
-static void level_triggered(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    w->ops->send(w, A, 5);
-    reports(w, 4, "A:READ 5");
-    reports(w, 4, "A:READ 5");
-    receives(w, A, 100, "5");
-    reports(w, 4, "");
+/* Without EV_CLEAR every wait reports what is ready. */
+static void level_triggered(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    env->ops->send(env, A, 5);
+    reports(env, 4, "A:READ 5");
+    reports(env, 4, "A:READ 5");
+    receives(env, A, 100, "5");
+    reports(env, 4, "");
 }
 
 /* "If the read direction of the socket has shutdown, then the filter also sets EV_EOF … It is
  * possible for EOF to be returned … while there is still data pending in the socket buffer." */
-static void eof_with_data_pending(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    w->ops->send(w, A, 9000);
-    w->ops->shutdown(w, A);
-    reports(w, 4, "A:READ 9000 EOF");
-    receives(w, A, 4096, "4096");
-    reports(w, 4, "A:READ 4904 EOF");
-    receives(w, A, 8192, "4904");
-    reports(w, 4, "A:READ 0 EOF");
-    receives(w, A, 100, "0");
-    reports(w, 4, "A:READ 0 EOF");
+static void eof_with_data_pending(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    env->ops->send(env, A, 9000);
+    env->ops->shutdown(env, A);
+    reports(env, 4, "A:READ 9000 EOF");
+    receives(env, A, 4096, "4096");
+    reports(env, 4, "A:READ 4904 EOF");
+    receives(env, A, 8192, "4904");
+    reports(env, 4, "A:READ 0 EOF");
+    receives(env, A, 100, "0");
+    reports(env, 4, "A:READ 0 EOF");
 }
 
 /* "… and returns the socket error (if any) in fflags." */
-static void eof_with_an_error(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    w->ops->send(w, A, 5);
-    w->ops->reset(w, A);
-    reports(w, 4, "A:READ 5 EOF errno");
-    receives(w, A, 100, "5");
-    receives(w, A, 100, "ECONNRESET");
-    reports(w, 4, "A:READ 0 EOF");
+static void eof_with_an_error(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    env->ops->send(env, A, 5);
+    env->ops->reset(env, A);
+    reports(env, 4, "A:READ 5 EOF errno");
+    receives(env, A, 100, "5");
+    receives(env, A, 100, "ECONNRESET");
+    reports(env, 4, "A:READ 0 EOF");
 }
 
-/* EVFILT_WRITE: "The filter will set EV_EOF when the reader disconnects". That is not the end of
- * reading. */
-static void eof_of_writing_with_data_pending(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_WRITE);
-    w->ops->send(w, A, 5);
-    w->ops->reset(w, A);
-    reports(w, 4, "A:WRITE EOF errno");
-    receives(w, A, 100, "5");
+/* EVFILT_WRITE: "The filter will set EV_EOF when the reader disconnects". Data can still be
+ * read. */
+static void eof_of_writing_with_data_pending(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_WRITE);
+    env->ops->send(env, A, 5);
+    env->ops->reset(env, A);
+    reports(env, 4, "A:WRITE EOF errno");
+    receives(env, A, 100, "5");
 }
 
-/* A client's FIN ends one direction alone. */
-static void half_close_is_no_eof_of_writing(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_WRITE);
-    w->ops->shutdown(w, A);
-    reports(w, 4, "A:WRITE");
+/* A client's FIN ends one direction only. */
+static void half_close_is_not_eof_of_writing(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_WRITE);
+    env->ops->shutdown(env, A);
+    reports(env, 4, "A:WRITE");
 }
 
-/* filt_sowrite: SBS_CANTSENDMORE, which our shutdown sets, is EV_EOF. */
-static void eof_of_writing_after_our_shutdown(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    adds(w, A, KQUEUE_WRITE);
-    shuts(w, A, "0");
-    reports(w, 4, "A:WRITE EOF");
+/* filt_sowrite: SBS_CANTSENDMORE, which shutdown sets, is EV_EOF. */
+static void eof_of_writing_after_our_shutdown(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    adds(env, A, KQUEUE_WRITE);
+    shuts(env, A, "0");
+    reports(env, 4, "A:WRITE EOF");
 }
 
-static void a_stalled_client_is_not_writable(struct world *w) {
-    w->ops->connect(w, A, 4096);
-    accepts(w, "A");
-    adds(w, A, KQUEUE_WRITE);
-    fills(w, A);
-    reports(w, 4, "");
-    w->ops->shutdown(w, A);
-    reports(w, 4, "");
-    client_sees_all(w, A, "all");
-    reports(w, 4, "A:WRITE");
+static void stalled_client_is_not_writable(struct environment *env) {
+    env->ops->connect(env, A, 4096);
+    accepts(env, "A");
+    adds(env, A, KQUEUE_WRITE);
+    fills(env, A);
+    reports(env, 4, "");
+    env->ops->shutdown(env, A);
+    reports(env, 4, "");
+    client_sees_all(env, A, "all");
+    reports(env, 4, "A:WRITE");
 }
 
 /* EV_RECEIPT: "useful for making bulk changes to a kqueue without draining any pending events. …
  * When a filter is successfully added the data field will be zero." */
-static void receipts_come_without_events(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_READ);
-    w->ops->send(w, A, 5);
-    adds(w, A, KQUEUE_WRITE);
-    reports(w, 4, "A:READ 5, A:WRITE");
+static void receipts_are_returned_without_events(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_READ);
+    env->ops->send(env, A, 5);
+    adds(env, A, KQUEUE_WRITE);
+    reports(env, 4, "A:READ 5, A:WRITE");
 }
 
 /* "ENOENT: The event could not be found to be modified or deleted." */
-static void deleting_what_is_not_there(struct world *w) {
-    serves(w, A);
-    deletes(w, A, KQUEUE_READ, "ENOENT");
-    adds(w, A, KQUEUE_READ);
-    deletes(w, A, KQUEUE_WRITE, "ENOENT");
-    deletes(w, A, KQUEUE_READ, "done");
-    deletes(w, A, KQUEUE_READ, "ENOENT");
-    w->ops->send(w, A, 5);
-    reports(w, 4, "");
+static void deleting_a_missing_filter_is_enoent(struct environment *env) {
+    serves(env, A);
+    deletes(env, A, KQUEUE_READ, "ENOENT");
+    adds(env, A, KQUEUE_READ);
+    deletes(env, A, KQUEUE_WRITE, "ENOENT");
+    deletes(env, A, KQUEUE_READ, "done");
+    deletes(env, A, KQUEUE_READ, "ENOENT");
+    env->ops->send(env, A, 5);
+    reports(env, 4, "");
 }
 
 /* "If an error occurs while processing an element of the changelist and there is enough room in
  * the eventlist, then the event will be placed in the eventlist with EV_ERROR set in flags and the
- * system error in data." The other changes are made. */
-static void each_change_has_its_receipt(struct world *w) {
-    serves(w, A);
-    int32_t descriptor = w->clients[A].descriptor;
+ * system error in data." The other changes are applied. */
+static void each_change_has_its_receipt(struct environment *env) {
+    serves(env, A);
+    int32_t descriptor = env->clients[A].descriptor;
     const struct kqueue_record both[] = {
         change_of(descriptor, A, KQUEUE_READ, KQUEUE_CODEC_DELETE),
         change_of(descriptor, A, KQUEUE_WRITE, KQUEUE_CODEC_ADD),
     };
     struct kqueue_record receipts[2];
-    w->kernel.ops->kevent(w->kernel.self, w->queue, both, 2, receipts, 2, 0);
-    receipt_says(w, &receipts[0], "ENOENT");
-    receipt_says(w, &receipts[1], "done");
-    reports(w, 4, "A:WRITE");
+    env->kernel.ops->kevent(env->kernel.self, env->queue, both, 2, receipts, 2, 0);
+    check_receipt(env, &receipts[0], "ENOENT");
+    check_receipt(env, &receipts[1], "done");
+    reports(env, 4, "A:WRITE");
 }
 
 /* "… Otherwise, -1 will be returned, and errno will be set to indicate the error condition." The
- * changes before it are made, those behind it are not (kqueue_kevent). */
-static void no_room_for_an_error(struct world *w) {
-    serves(w, A);
-    w->ops->send(w, A, 5);
-    int32_t descriptor = w->clients[A].descriptor;
+ * changes before it are applied, those after it are not (kqueue_kevent). */
+static void no_room_for_an_error(struct environment *env) {
+    serves(env, A);
+    env->ops->send(env, A, 5);
+    int32_t descriptor = env->clients[A].descriptor;
     const struct kqueue_record three[] = {
         {.descriptor = descriptor, .filter = KQUEUE_WRITE, .flags = KQUEUE_CODEC_DELETE},
         {.descriptor = descriptor, .filter = KQUEUE_READ, .flags = KQUEUE_CODEC_ADD, .token = A},
@@ -256,87 +256,88 @@ static void no_room_for_an_error(struct world *w) {
     for (int first = 0; first < 2; first++) {
         struct kqueue_record none;
         struct result result =
-            w->kernel.ops->kevent(w->kernel.self, w->queue, &three[first], 2, &none, 0, 0);
-        finds(w, "kevent", result.fault == FAULT_NOT_FOUND ? "-1 ENOENT" : "another", "-1 ENOENT");
-        reports(w, 4, expected[first]);
+            env->kernel.ops->kevent(env->kernel.self, env->queue, &three[first], 2, &none, 0, 0);
+        finds(env, "kevent", result.fault == FAULT_NOT_FOUND ? "-1 ENOENT" : "another",
+              "-1 ENOENT");
+        reports(env, 4, expected[first]);
     }
 }
 
-/* EV_RECEIPT is what brings a record of success. A call that has none looks for events. */
-static void without_receipts_events_come(struct world *w) {
-    serves(w, A);
-    w->ops->send(w, A, 5);
-    struct kqueue_record change = change_of(w->clients[A].descriptor, A, KQUEUE_READ, 0);
+/* Only EV_RECEIPT gives a record for success. Without it the call looks for events. */
+static void changes_without_receipts_return_events(struct environment *env) {
+    serves(env, A);
+    env->ops->send(env, A, 5);
+    struct kqueue_record change = change_of(env->clients[A].descriptor, A, KQUEUE_READ, 0);
     struct kqueue_record events[2];
     char text[TEXT_BYTES];
     change.flags = KQUEUE_CODEC_ADD;
     struct result result =
-        w->kernel.ops->kevent(w->kernel.self, w->queue, &change, 1, events, 2, 0);
+        env->kernel.ops->kevent(env->kernel.self, env->queue, &change, 1, events, 2, 0);
     describe_all(text, events, result.value);
-    finds(w, "kevent", text, "A:READ 5");
+    finds(env, "kevent", text, "A:READ 5");
 }
 
-/* What is not open has no filter: EBADF, and that, too, is the change's own. */
-static void a_change_of_what_is_not_open(struct world *w) {
-    serves(w, A);
-    int32_t descriptor = w->clients[A].descriptor;
-    closes(w, A, "0");
-    changes(w, descriptor, A, KQUEUE_READ, KQUEUE_CODEC_ADD, "another error");
+/* EBADF is reported in the receipt of the change. */
+static void change_of_a_closed_descriptor_fails(struct environment *env) {
+    serves(env, A);
+    int32_t descriptor = env->clients[A].descriptor;
+    closes(env, A, "0");
+    changes(env, descriptor, A, KQUEUE_READ, KQUEUE_CODEC_ADD, "another error");
 }
 
 /* "Re-adding an existing event will modify the parameters of the original event, and not result in
  * a duplicate entry." */
-static void adding_twice_changes_the_token(struct world *w) {
-    serves(w, A);
-    adds(w, A, KQUEUE_WRITE);
-    changes(w, w->clients[A].descriptor, B, KQUEUE_WRITE, KQUEUE_CODEC_ADD, "done");
-    reports(w, 4, "B:WRITE");
+static void adding_twice_changes_the_token(struct environment *env) {
+    serves(env, A);
+    adds(env, A, KQUEUE_WRITE);
+    changes(env, env->clients[A].descriptor, B, KQUEUE_WRITE, KQUEUE_CODEC_ADD, "done");
+    reports(env, 4, "B:WRITE");
 }
 
 /* "Calling close() on a file descriptor will remove any kevents that reference the descriptor." */
-static void close_drops_the_filters(struct world *w) {
-    w->ops->connect(w, A, PLENTY);
-    w->ops->connect(w, B, PLENTY);
-    accepts(w, "A");
-    adds(w, A, KQUEUE_WRITE);
-    closes(w, A, "0");
-    accepts(w, "B");
-    reports(w, 4, "");
-    deletes(w, B, KQUEUE_WRITE, "ENOENT");
+static void close_removes_the_filters(struct environment *env) {
+    env->ops->connect(env, A, PLENTY);
+    env->ops->connect(env, B, PLENTY);
+    accepts(env, "A");
+    adds(env, A, KQUEUE_WRITE);
+    closes(env, A, "0");
+    accepts(env, "B");
+    reports(env, 4, "");
+    deletes(env, B, KQUEUE_WRITE, "ENOENT");
 }
 
 static void try(void **state) {
-    void (*const *micro)(struct world *) = *state;
-    struct world w = {.ops = &WORLD, .name = "kqueue"};
-    w.ops->start(&w);
-    if (w.mismatches == 0) (*micro)(&w);
-    w.ops->finish(&w);
-    assert_int_equal(w.mismatches, 0);
+    void (*const *test)(struct environment *) = *state;
+    struct environment env = {.ops = &ENVIRONMENT, .name = "kqueue"};
+    env.ops->start(&env);
+    if (env.mismatches == 0) (*test)(&env);
+    env.ops->finish(&env);
+    assert_int_equal(env.mismatches, 0);
 }
 
-#define MICRO(micro)                                                                               \
+#define TEST(function)                                                                             \
     {                                                                                              \
-#micro, try, NULL, NULL, &(void (*)(struct world *)) { micro }                             \
+#function, try, NULL, NULL, &(void (*)(struct environment *)) { function }                 \
     }
 
-static const struct CMUnitTest micros[] = {
-    MICRO(the_listener_counts_its_backlog),
-    MICRO(two_filters_are_two_records),
-    MICRO(level_triggered),
-    MICRO(eof_with_data_pending),
-    MICRO(eof_with_an_error),
-    MICRO(eof_of_writing_with_data_pending),
-    MICRO(half_close_is_no_eof_of_writing),
-    MICRO(eof_of_writing_after_our_shutdown),
-    MICRO(a_stalled_client_is_not_writable),
-    MICRO(receipts_come_without_events),
-    MICRO(deleting_what_is_not_there),
-    MICRO(each_change_has_its_receipt),
-    MICRO(no_room_for_an_error),
-    MICRO(without_receipts_events_come),
-    MICRO(a_change_of_what_is_not_open),
-    MICRO(adding_twice_changes_the_token),
-    MICRO(close_drops_the_filters),
+static const struct CMUnitTest tests[] = {
+    TEST(listener_reports_the_size_of_its_backlog),
+    TEST(two_filters_give_two_records),
+    TEST(level_triggered),
+    TEST(eof_with_data_pending),
+    TEST(eof_with_an_error),
+    TEST(eof_of_writing_with_data_pending),
+    TEST(half_close_is_not_eof_of_writing),
+    TEST(eof_of_writing_after_our_shutdown),
+    TEST(stalled_client_is_not_writable),
+    TEST(receipts_are_returned_without_events),
+    TEST(deleting_a_missing_filter_is_enoent),
+    TEST(each_change_has_its_receipt),
+    TEST(no_room_for_an_error),
+    TEST(changes_without_receipts_return_events),
+    TEST(change_of_a_closed_descriptor_fails),
+    TEST(adding_twice_changes_the_token),
+    TEST(close_removes_the_filters),
 };
 
-int main(void) { return cmocka_run_group_tests_name("kqueue", micros, NULL, NULL); }
+int main(void) { return cmocka_run_group_tests_name("kqueue", tests, NULL, NULL); }

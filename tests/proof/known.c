@@ -1,5 +1,5 @@
-/* What is true, what is false and what contradicts itself. ci/prove asks for these first: a prover
- * that is broken, or that would prove anything, shows it here. */
+/* A true contract, a false one and a contradictory one. ci/prove tries these first, to detect a
+ * prover that is broken or proves anything. */
 
 /*@ requires small: 0 <= x <= 1000 && 0 <= y <= 1000;
   @ assigns  \nothing;

@@ -1,35 +1,37 @@
-/* scenario: runs, converts and shrinks scenarios, and looks for new ones that fail. */
+/* scenario: runs, converts and shrinks scenarios, sweeps faults, and makes up random scenarios. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "scenario/file.h"
 #include "scenario/run.h"
 #include "scenario/shrink.h"
+#include "scenario/soak.h"
+#include "scenario/sweep.h"
 #include "scenario/timeline.h"
 
 #define FILES_MAX 4096
-#define FILE_BYTES_MAX (1u << 20)
 #define TRACE_EVENTS_MAX (1u << 20)
-
-#define STATUS_FAILED 1
-#define STATUS_USAGE 2
 
 static const char usage[] =
     "usage: scenario run FILE... [--poller epoll|kqueue|both] [--seed N] [--seeds N]\n"
-    "                            [--faults WORD[,WORD...]] [--trace] [--hash] [--oracle-only]\n"
-    "       scenario text FILE       prints any scenario as canonical text\n"
-    "       scenario binary FILE     prints it as bytes\n"
-    "       scenario shrink FILE     prints the smallest that still fails\n"
-    "       scenario sweep FILE... [--sample N]   every documented error of every call, once\n"
-    "       scenario soak --events N [--seed N] [--out FILE]   random scenarios\n"
+    "                            [--faults KIND[,KIND...]] [--trace] [--hash] [--oracle-only]\n"
+    "       scenario text FILE       prints a scenario as canonical text\n"
+    "       scenario binary FILE     prints a scenario as bytes\n"
+    "       scenario shrink FILE [--seed N] [--faults KIND[,KIND...]]\n"
+    "                                prints the smallest scenario that still fails\n"
+    "       scenario sweep FILE... [--sample N]\n"
+    "                                injects every documented error of every call, once\n"
+    "       scenario soak --events N [--seed N] [--out FILE]\n"
+    "                                runs random scenarios; writes one that fails to FILE\n"
     "       scenario --help\n"
-    "shrink takes --seed and --faults, too. With --oracle-only run judges, as shrink, sweep and\n"
-    "soak do, what all are owed, and not what a file's own steps expect.\n"
-    "A FILE is text if its name ends in .scenario or its first word is scenario; else bytes.\n"
-    "--faults: short delay order hints stale eagain eintr, all or none. Status 0: nothing failed; "
-    "1: something did; 2: usage.\n";
+    "\n"
+    "A FILE is text if its name ends in .scenario or its first word is scenario, else bytes.\n"
+    "KIND is short, delay, order, hints, stale, eagain, eintr, all or none.\n"
+    "run also checks what the scenario's own steps expect, unless --oracle-only is given; shrink,\n"
+    "sweep and soak do not.\n"
+    "Exit status: 0 nothing failed, 1 a run failed, 2 bad usage.\n";
 
 /* The command line. */
 static struct {
@@ -43,55 +45,11 @@ static struct {
 } command = {
     .pollers = {true, true}, .seeds = 1, .seed = 1, .sample = 1, .out = "failing.scenario"};
 
-static _Noreturn void quit(const char *what, const char *why) {
-    fprintf(stderr, "scenario: %s%s%s\n", what, why[0] == '\0' ? "" : ": ", why);
-    exit(STATUS_USAGE);
-}
-
 static struct scenario scenario;
 static struct sim_event trace_events[TRACE_EVENTS_MAX];
 
-/* Files */
-
-static size_t read_file(const char *path, char *bytes) {
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) quit(path, "cannot be opened");
-    size_t length = fread(bytes, 1, FILE_BYTES_MAX, file);
-    if (ferror(file)) quit(path, "cannot be read");
-    if (length == FILE_BYTES_MAX) quit(path, "is larger than a scenario can be");
-    fclose(file);
-    return length;
-}
-
-/* A text that lacks its first line is still told so, if its name says what it is. All else is
- * bytes, whatever they look like: any string of them is a scenario. */
-static bool is_text(const char *path, const char *bytes, size_t length) {
-    const char *extension = strrchr(path, '.');
-    if (extension != NULL && strcmp(extension, ".scenario") == 0) return true;
-    return scenario_is_text(bytes, length);
-}
-
-static void load(const char *path) {
-    static char bytes[FILE_BYTES_MAX];
-    struct scenario_error error;
-    size_t length = read_file(path, bytes);
-    if (!is_text(path, bytes, length)) {
-        scenario_decode(&scenario, (const uint8_t *)bytes, length);
-    } else if (!scenario_parse(&scenario, bytes, length, &error)) {
-        fprintf(stderr, "%s:%u:%u: %s\n", path, error.line, error.column, error.text);
-        exit(STATUS_USAGE);
-    }
-}
-
-static void print_text(FILE *file) {
-    static char text[FILE_BYTES_MAX];
-    fwrite(text, 1, scenario_print(&scenario, text, sizeof text), file);
-}
-
-/* run */
-
 static void vary(uint64_t seed) {
-    if (seed > UINT32_MAX) quit("--seed", "is at most 4294967295 in a scenario");
+    if (seed > UINT32_MAX) quit("--seed", "is too large, expected at most 4294967295");
     if (command.has_faults) scenario.vary = command.faults;
     if (command.has_seed || command.seeds > 1) scenario.seed = (uint32_t)seed;
 }
@@ -119,7 +77,7 @@ static bool same_views(const char *path, const struct run_result results[2]) {
         if (results[0].views[i].got == results[1].views[i].got &&
             results[0].views[i].close == results[1].views[i].close)
             continue;
-        printf("%s: FAILED, seed %u, client %c sees another thing on kqueue than on epoll\n", path,
+        printf("%s: FAILED, seed %u, client %c sees different results on epoll and kqueue\n", path,
                scenario.seed, 'a' + i);
         return false;
     }
@@ -128,7 +86,7 @@ static bool same_views(const char *path, const struct run_result results[2]) {
 
 /* Runs a file with each seed; false after the first failure. */
 static bool run_file(const char *path, uint64_t *runs) {
-    load(path);
+    file_load(&scenario, path);
     for (uint64_t i = 0; i < command.seeds; i++) {
         struct run_result results[2];
         vary(command.seed + i);
@@ -152,215 +110,36 @@ static int run_command(void) {
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;
 }
 
-/* sweep: every call that a scenario makes fails once with every error that it may fail with. */
-
-static uint64_t injected[CALL_KINDS][ERROR_KINDS];
-
-static bool inject(const char *path, enum sim_poller poller, struct sim_fault fault) {
-    struct run_result result;
-    scenario.faults[scenario.fault_count++] = fault;
-    run_scenario(&scenario, poller, RUN_ORACLE, NULL, &result);
-    scenario.fault_count--;
-    injected[fault.call][fault.error]++;
-    if (result.failed)
-        printf("%s: FAILED, fault %s %u %s, %s\n", path, scenario_call_words[fault.call], fault.nth,
-               scenario_error_words[fault.error], result.failure);
-    return !result.failed;
-}
-
-static bool sweep_call(const char *path, enum sim_poller poller, enum sim_call call,
-                       uint32_t made) {
-    static uint64_t turn;
-    bool good = true;
-    for (uint32_t nth = 1; nth <= made; nth++) {
-        for (int error = 0; error < ERROR_KINDS; error++) {
-            if (!scenario_may_fail(call, (enum sim_error)error) || turn++ % command.sample != 0)
-                continue;
-            good &= inject(path, poller, (struct sim_fault){call, nth, (enum sim_error)error});
-        }
-    }
-    return good;
-}
-
-static bool sweep_file(const char *path) {
-    bool good = true;
-    load(path);
-    if (scenario.fault_count == SCENARIO_FAULTS_MAX) return true;
-    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
-        struct run_result plain;
-        run_scenario(&scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
-        for (int call = 0; call < CALL_KINDS; call++)
-            good &=
-                sweep_call(path, (enum sim_poller)poller, (enum sim_call)call, plain.calls[call]);
-    }
-    return good;
-}
-
-static int sweep_command(void) {
-    uint64_t total = 0;
-    bool good = true;
-    for (size_t i = 0; i < command.file_count; i++)
-        good &= sweep_file(command.files[i]);
-    for (int call = 0; call < CALL_KINDS; call++) {
-        printf("%-9s", scenario_call_words[call]);
-        for (int error = 0; error < ERROR_KINDS; error++) {
-            if (injected[call][error] > 0)
-                printf(" %s %" PRIu64, scenario_error_words[error], injected[call][error]);
-            total += injected[call][error];
-        }
-        printf("\n");
-    }
-    printf("%" PRIu64 " faults injected into %zu scenarios\n", total, command.file_count);
-    return good ? EXIT_SUCCESS : STATUS_FAILED;
-}
-
-/* soak: random scenarios, of steps that make sense and counts that are mostly small. */
-
-static uint32_t number(struct sim_kernel *dice, uint32_t below) {
-    return (uint32_t)(sim_random(dice) % below);
-}
-
-/* Small numbers as often as large ones. */
-static uint32_t spread(struct sim_kernel *dice, uint32_t bits) {
-    uint32_t kept = number(dice, bits + 1);
-    return 1 + number(dice, 1u << kept);
-}
-
-/* What clients do most stands here most often. */
-static const uint8_t likely[] = {
-    STEP_CONNECT,       STEP_CONNECT,    STEP_SEND,        STEP_SEND,         STEP_SEND,
-    STEP_SEND,          STEP_SEND,       STEP_SEND,        STEP_SEND,         STEP_URGENT,
-    STEP_SHUTDOWN,      STEP_RESET,      STEP_CLOSE,       STEP_PAUSE,        STEP_RESUME,
-    STEP_RESUME,        STEP_FREEZE,     STEP_THAW,        STEP_THAW,         STEP_SETTLE,
-    STEP_WAIT,          STEP_WAIT,       STEP_DESCRIPTORS, STEP_EXPECT_CLOSE, STEP_REPORT,
-    STEP_SHORT_RECEIVE, STEP_SHORT_SEND,
-};
-
-static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
-    struct step step = {.kind = (enum step_kind)likely[number(dice, sizeof likely)]};
-    bool connects = step.kind == STEP_CONNECT;
-    if (!connects && scenario.client_count > 0) step.client = number(dice, scenario.client_count);
-    if (connects) step.client = scenario.client_count;
-    if (connects && number(dice, 2) == 0) step.count = spread(dice, 12);
-    if (step.kind == STEP_SEND || step.kind == STEP_WAIT) step.count = spread(dice, 11);
-    if (scenario_is_short(step.kind)) step.count = spread(dice, 6);
-    if (step.kind == STEP_REPORT && number(dice, 4) == 0)
-        step.client = WHO_LISTENER + number(dice, 2);
-    if (step.kind == STEP_DESCRIPTORS) step.count = number(dice, SCENARIO_CLIENTS_MAX);
-    if (step.kind == STEP_EXPECT_CLOSE) step.closes = CLOSE_ANY;
-    if (scenario.client_count + connects > SCENARIO_CLIENTS_MAX ||
-        scenario_take(state, &step) != NULL)
-        return;
-    scenario.client_count += connects ? 1 : 0;
-    scenario.steps[scenario.step_count++] = step;
-}
-
-static void random_faults(struct sim_kernel *dice) {
-    for (uint32_t left = number(dice, 4); left > 0; left--) {
-        struct sim_fault fault = {.call = (enum sim_call)number(dice, CALL_KINDS)};
-        fault.nth = spread(dice, 6);
-        fault.error = (enum sim_error)number(dice, ERROR_KINDS);
-        if (scenario_may_fail(fault.call, fault.error))
-            scenario.faults[scenario.fault_count++] = fault;
-    }
-}
-
-static void random_scenario(struct sim_kernel *dice) {
-    struct scenario_state state = {.frozen = false};
-    memset(&scenario, 0, offsetof(struct scenario, steps));
-    scenario.step_count = 0;
-    scenario.simulated = true;
-    scenario.seed = (uint32_t)sim_random(dice);
-    scenario.vary = (uint32_t)sim_random(dice) & VARY_ALL;
-    scenario.kernel_receive = spread(dice, 12);
-    scenario.kernel_send = spread(dice, 12);
-    scenario.buffer_bytes = spread(dice, 11);
-    if (number(dice, 8) == 0) scenario.connections_max = spread(dice, 4);
-    if (number(dice, 8) == 0) scenario.idle_timeout_s = 1;
-    if (number(dice, 2) == 0) random_faults(dice);
-    for (uint32_t left = spread(dice, 7); left > 0; left--)
-        random_step(dice, &state);
-    struct step stop = {.kind = STEP_STOP};
-    if (number(dice, 2) == 0) scenario.steps[scenario.step_count++] = stop;
-}
-
-static double seconds(void) {
-    struct timespec now;
-    timespec_get(&now, TIME_UTC);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* The file says itself where it comes from, and how it is replayed. */
-static void keep_failure(struct run_result results[2], uint64_t runs) {
-    FILE *file = fopen(command.out, "w");
-    printf("FAILED, %s\n", results[0].failed ? results[0].failure : results[1].failure);
-    shrink(&scenario);
-    run_both(&scenario, RUN_ORACLE, results);
-    printf("shrunk, %s\n", results[0].failed ? results[0].failure : results[1].failure);
-    print_text(stdout);
-    if (file == NULL) quit(command.out, "cannot be written");
-    fprintf(file, "# %s\n", results[0].failed ? results[0].failure : results[1].failure);
-    fprintf(file, "# soak --seed %" PRIu64 ", behind run %" PRIu64 "; replay it with\n",
-            command.seed, runs);
-    fprintf(file, "# %s run --oracle-only --trace %s\n", command.name, command.out);
-    print_text(file);
-    if (fclose(file) != 0) quit(command.out, "cannot be written");
-    printf("seed %" PRIu64 "; replay it with: %s run --oracle-only --trace %s\n", command.seed,
-           command.name, command.out);
-}
+static int sweep_command(void) { return sweep(command.files, command.file_count, command.sample); }
 
 static int soak_command(void) {
-    struct sim_kernel dice = {.random = command.seed};
-    uint64_t events = 0;
-    uint64_t runs = 0;
-    uint64_t next = 0;
-    double begin = seconds();
     if (command.events == 0) quit("soak", "needs --events N, at least 1");
-    while (events < command.events) {
-        struct run_result results[2];
-        random_scenario(&dice);
-        if (!run_both(&scenario, RUN_ORACLE, results)) {
-            keep_failure(results, runs);
-            return STATUS_FAILED;
-        }
-        events += results[0].events + results[1].events;
-        runs += 2;
-        if (events >= next) {
-            fprintf(stderr, "\r%" PRIu64 " M events, %" PRIu64 " runs", events / 1000000, runs);
-            next = events + 50000000;
-        }
-    }
-    double taken = seconds() - begin;
-    printf("\n%" PRIu64 " events in %" PRIu64 " runs, seed %" PRIu64
-           ": %.1f M events and %.0f runs a second, %.1f events a run\n",
-           events, runs, command.seed, (double)events / taken / 1e6, (double)runs / taken,
-           (double)events / (double)runs);
-    return EXIT_SUCCESS;
+    const struct soak_options options = {
+        .events = command.events, .seed = command.seed, .name = command.name, .out = command.out};
+    return soak(&options);
 }
 
-/* The rest */
-
 static int text_command(void) {
-    load(command.files[0]);
-    print_text(stdout);
+    file_load(&scenario, command.files[0]);
+    file_print(&scenario, stdout);
     return EXIT_SUCCESS;
 }
 
 static int binary_command(void) {
     static uint8_t bytes[SCENARIO_ENCODED_MAX];
-    load(command.files[0]);
+    file_load(&scenario, command.files[0]);
     fwrite(bytes, 1, scenario_encode(&scenario, bytes), stdout);
     return EXIT_SUCCESS;
 }
 
 static int shrink_command(void) {
     struct run_result results[2];
-    load(command.files[0]);
+    file_load(&scenario, command.files[0]);
     vary(command.seed);
     if (run_both(&scenario, RUN_ORACLE, results))
-        quit(command.files[0], "does not fail, but for what its own steps may expect");
+        quit(command.files[0], "does not fail (the expectations of its own steps are not judged)");
     shrink(&scenario);
-    print_text(stdout);
+    file_print(&scenario, stdout);
     return EXIT_SUCCESS;
 }
 
@@ -374,7 +153,7 @@ static uint64_t number_of(const char *option, const char *value) {
 
 static uint32_t faults_of(char *value) {
     uint32_t faults = 0;
-    if (value == NULL) quit("--faults", "needs words");
+    if (value == NULL) quit("--faults", "needs a list of kinds");
     for (char *word = strtok(value, ","); word != NULL; word = strtok(NULL, ",")) {
         uint32_t i = 0;
         while (scenario_vary_words[i] != NULL && strcmp(scenario_vary_words[i], word) != 0)
@@ -384,7 +163,8 @@ static uint32_t faults_of(char *value) {
         else if (strcmp(word, "all") == 0)
             faults = VARY_ALL;
         else if (strcmp(word, "none") != 0)
-            quit(word, "is no word of --faults");
+            quit(word, "unknown kind of fault, expected short, delay, order, hints, stale, eagain, "
+                       "eintr, all or none");
     }
     return faults;
 }
@@ -394,7 +174,7 @@ static void take_poller(const char *value) {
     command.pollers[SIM_EPOLL] = strcmp(value, "kqueue") != 0;
     command.pollers[SIM_KQUEUE] = strcmp(value, "epoll") != 0;
     if (strcmp(value, "both") != 0 && both_pollers())
-        quit(value, "is no poller: epoll, kqueue or both");
+        quit(value, "unknown poller, expected epoll, kqueue or both");
 }
 
 /* Takes an option; the result is how many arguments it took. */
@@ -417,7 +197,7 @@ static int take_option(char *option, char *value) {
     else if (strcmp(option, "--seed") == 0)
         command.seed = number_of(option, value), command.has_seed = true;
     else
-        quit(option, "is no option");
+        quit(option, "unknown option or no value");
     return 2;
 }
 
@@ -437,18 +217,18 @@ int main(int argc, char *argv[]) {
         else if (command.file_count < FILES_MAX)
             command.files[command.file_count++] = argv[i++];
         else
-            quit(argv[i], "is one file too many");
+            quit(argv[i], "too many files, expected at most 4096");
     }
     for (size_t i = 0; argc > 1 && i < sizeof verbs / sizeof verbs[0]; i++) {
         if (strcmp(argv[1], verbs[i].name) != 0) continue;
         if (command.file_count < verbs[i].files_min) quit(argv[1], "needs a file");
-        if (command.file_count > verbs[i].files_max) quit(argv[1], "takes fewer files");
+        if (command.file_count > verbs[i].files_max) quit(argv[1], "too many files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
         if (command.seeds == 0) quit("--seeds", "needs at least 1");
         int status = verbs[i].run();
-        if (fflush(stdout) != 0 || ferror(stdout)) quit("its output", "cannot be written");
+        if (fflush(stdout) != 0 || ferror(stdout)) quit("stdout", "cannot be written");
         return status;
     }
-    fputs(usage, stderr);
-    return STATUS_USAGE;
+    quit(argc > 1 ? argv[1] : "no verb",
+         "expected run, text, binary, shrink, sweep, soak or --help");
 }

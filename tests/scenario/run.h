@@ -2,7 +2,7 @@
 
 #include "sim/kernel.h"
 
-/* Runs a scenario against the real server on the simulated kernel, and judges it. */
+/* Runs a scenario with the real server on the simulated kernel, and judges it. */
 
 struct run_view {
     uint64_t got;
@@ -11,33 +11,34 @@ struct run_view {
 
 struct run_result {
     bool failed;
-    bool cut; /* RUN_BRIEFLY: before its end */
+    bool cut; /* RUN_BRIEFLY: the limit was reached */
     char failure[256];
     uint64_t hash;   /* of the trace */
-    uint64_t events; /* kernel calls and steps of the world */
+    uint64_t events; /* kernel calls and steps */
     uint32_t calls[CALL_KINDS];
     struct run_view views[SCENARIO_CLIENTS_MAX]; /* what each client saw in the end */
 };
 
-/* How a run is judged. Expectations of a scenario that nobody wrote may be wrong.
+/* How a run is judged. The expectations in a generated scenario may be wrong, so only the oracle
+ * judges those.
  *
- * RUN_BRIEFLY is for fuzzers. What remains after so many events is neither run nor judged, and the
- * server logs only if a fault is to strike the log: to write lines takes longer than all else. Up
- * to there it is the same run as by RUN_ORACLE. */
+ * RUN_BRIEFLY is for fuzzers. A run ends after a limited number of events, and the server logs only
+ * if a fault is injected into the log, since formatting lines takes longer than everything else. Up
+ * to the limit it is the same run as with RUN_ORACLE. */
 enum run_judge {
     RUN_ORACLE,       /* by the oracle alone */
-    RUN_EXPECTATIONS, /* also by what the scenario itself expects */
-    RUN_BRIEFLY       /* by the oracle, up to a limit */
+    RUN_EXPECTATIONS, /* and by the scenario's own expectations */
+    RUN_BRIEFLY       /* by the oracle, up to a limit of events */
 };
 
 /* `trace` may be null. */
 void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum run_judge judge,
                   struct sim_trace *trace, struct run_result *result);
 
-/* True if what the clients see cannot depend on how events happen to interleave, so that it must be
- * the same on both pollers. */
+/* True if what the clients see cannot depend on how events interleave, so that it must be the same
+ * on both pollers. */
 bool run_is_comparable(const struct scenario *scenario);
 
-/* Runs it on both pollers, compares what the clients saw where that must be the same, and gives the
- * first failure. `results` are those of epoll and kqueue. */
+/* Runs a scenario on both pollers and, if it is comparable, compares what the clients saw. False:
+ * one of `results`, first epoll's, then kqueue's, has the failure. */
 bool run_both(const struct scenario *scenario, enum run_judge judge, struct run_result results[2]);

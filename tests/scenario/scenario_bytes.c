@@ -1,6 +1,6 @@
-/* The notation in bytes. Items one after another: a byte for the kind, then its operands. A number
- * is 7 bits a byte, low first, the top bit says that more follow. What is out of range is brought
- * into it, and a step that makes no sense is left out: so every string of bytes decodes. */
+/* The notation in bytes: a sequence of items, each one byte for the kind and then its operands. A
+ * number has 7 bits per byte, least significant first; the top bit is set if more follow. Operands
+ * are reduced into their range and invalid steps are dropped, so that any bytes decode. */
 #include <string.h>
 
 #include "scenario/scenario.h"
@@ -49,7 +49,7 @@ static void read_fault(struct scenario *scenario, struct reader *r) {
         scenario->faults[scenario->fault_count++] = fault;
 }
 
-/* Limits are small where large ones would only make scenarios slow. */
+/* Limits are small where large values would only make scenarios slow. */
 static void read_setting(struct scenario *scenario, struct reader *r, enum item item) {
     switch (item) {
     case ITEM_SIMULATED: break;
@@ -66,7 +66,7 @@ static void read_setting(struct scenario *scenario, struct reader *r, enum item 
     scenario->simulated |= item <= ITEM_KERNEL_SEND || item == ITEM_FAULT;
 }
 
-/* False: there is no room for it, or it holds nothing. */
+/* False: the literal is empty or does not fit. */
 static bool read_literal(struct scenario *scenario, struct reader *r, struct step *step) {
     size_t left = r->length - r->at;
     size_t room = SCENARIO_BYTES_MAX - scenario->byte_count;
@@ -85,7 +85,7 @@ static bool has_count(enum step_kind kind) {
            kind == STEP_DESCRIPTORS || scenario_is_short(kind);
 }
 
-/* Clients are numbered in the order of their arrival; behind them, who else has records. */
+/* Clients are numbered in the order of their connects, followed by the other sources of records. */
 static uint32_t read_client(const struct scenario *scenario, struct reader *r,
                             enum step_kind kind) {
     uint32_t who = read_byte(r) % (kind == STEP_REPORT ? WHO_KINDS : SCENARIO_CLIENTS_MAX);

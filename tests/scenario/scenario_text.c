@@ -1,4 +1,4 @@
-/* The notation in text: a statement a line, words between blanks, comments from # on. */
+/* The notation in text: one statement per line, words separated by blanks, comments from # on. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -35,7 +35,7 @@ __attribute__((format(printf, 3, 4))) static bool wrong(struct parser *p, uint32
     return false;
 }
 
-/* Complains of a word: what stands there, and what should. */
+/* Reports a word: what was found and what was expected. */
 static bool unexpected(struct parser *p, struct word word, const char *expected) {
     if (word.text == NULL)
         return wrong(p, word.column, "the line ends here, expected %s", expected);
@@ -95,7 +95,7 @@ static bool take_number(struct parser *p, uint32_t min, uint32_t max, uint32_t *
     return number_of(word, min, max, number) || unexpected(p, word, expected);
 }
 
-/* Who has records, and is no client. */
+/* A source of records that is not a client. */
 static bool take_who(struct word word, struct step *step) {
     step->client = is_word(word, "stop") ? WHO_STOP : WHO_LISTENER;
     return is_word(word, "stop") || is_word(word, "listener");

@@ -4,7 +4,7 @@
 
 #include "scenario/run.h"
 
-/* Without its own sense a scenario says nothing: its steps must still follow from one another. */
+/* A candidate must still be a valid sequence of steps. */
 static bool makes_sense(const struct scenario *scenario) {
     struct scenario_state state = {.frozen = false};
     for (uint32_t i = 0; i < scenario->step_count; i++) {
@@ -18,7 +18,7 @@ static bool fails(const struct scenario *scenario) {
     return makes_sense(scenario) && !run_both(scenario, RUN_ORACLE, results);
 }
 
-/* Keeps a try if it still fails. */
+/* Keeps a candidate if it still fails. */
 static bool adopt(struct scenario *scenario, const struct scenario *smaller) {
     if (!fails(smaller)) return false;
     *scenario = *smaller;
@@ -34,7 +34,7 @@ static void number_clients(struct scenario *scenario) {
     scenario->client_count = 0;
     for (uint32_t i = 0; i < scenario->step_count; i++) {
         struct step *step = &scenario->steps[i];
-        if (step->kind > STEP_EXPECT_CLOSE) continue; /* it is nobody's */
+        if (step->kind > STEP_EXPECT_CLOSE) continue; /* not a client's step */
         if (step->kind == STEP_CONNECT) numbers[step->client] = scenario->client_count++;
         step->client = numbers[step->client];
     }
@@ -47,7 +47,7 @@ static void remove_steps(struct scenario *scenario, uint32_t at, uint32_t count)
     number_clients(scenario);
 }
 
-/* Leaves out runs of steps, long ones first. */
+/* Removes runs of steps, long ones first. */
 static bool shrink_steps(struct scenario *scenario) {
     static struct scenario smaller;
     bool any = false;
@@ -127,8 +127,8 @@ static bool insert_choice(struct scenario *scenario, uint32_t at, struct step st
     return adopt(scenario, &other);
 }
 
-/* What a seed made fail is better read without one: nothing varies, and if the kernel has to choose
- * something, a line says it. Where one line is not enough, the seed stays. */
+/* A failure that depends on a seed is hard to read. So the seed goes if the scenario fails without
+ * variation, or with one step that states the kernel's choice; otherwise it stays. */
 static bool shrink_chance(struct scenario *scenario) {
     static struct scenario certain;
     if (scenario->seed == 0 && scenario->vary == 0) return false;

@@ -2,9 +2,8 @@
 
 #include "scenario/scenario.h"
 
-/* Makes a failing scenario as small as it gets while it still fails on one of the pollers: fewer
- * steps and faults, smaller counts, less variation; and without a seed, if what the kernel has to
- * choose can be said in one line.
+/* Makes a failing scenario smaller while it still fails on one of the pollers: fewer steps and
+ * faults, smaller counts, less variation; and no seed, if one step can state the kernel's choice.
  *
  * requires  it fails
  * ensures   it still fails

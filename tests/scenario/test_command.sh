@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The scenario command as people use it: which files it takes for text, and that it prints what
-# README.md shows.
+# The scenario command as a user runs it: what tests/README.md shows, which files are text, and bad
+# usage.
 #
 #   tests/scenario/test_command.sh SCENARIO-COMMAND
 set -euo pipefail
@@ -11,16 +11,16 @@ trap 'rm -r "$scratch"' EXIT
 
 # same WHAT FILE FILE
 same() {
-    diff "$2" "$3" || { echo "$1: not the same" && return 1; }
+    diff "$2" "$3" || { echo "$1: differs" && return 1; }
 }
 
-# shown FILE LINE: the block of FILE that begins with this line, less its indentation.
+# shown FILE LINE: the indented block of FILE that begins with this line, without indentation.
 shown() {
     awk -v first="    $2" '$0 == first { on = 1 } on && !/^    / { exit } on' "$1" | cut -c5-
 }
 
-# check_readme FILE: what FILE shows is a scenario of the tree, and its trace up to the server's FIN,
-# less the registrations before it.
+# check_readme FILE: FILE shows a scenario of the tree, and its trace from the connect to the server's
+# FIN.
 check_readme() {
     local example=tests/scenarios/fin-with-data-frozen.scenario
     shown "$1" 'scenario 1' >"$scratch/shown"
@@ -32,21 +32,20 @@ check_readme() {
     same 'the trace' "$scratch/shown" "$scratch/traced"
 }
 
-check_readme README.md
-for planted in 's/^    thaw$/    settle/' 's/send 6 of 6: 6$/send 6 of 6: 5/' '/^    < FIN$/d'; do
-    sed "$planted" README.md >"$scratch/README.md"
+check_readme tests/README.md
+for change in 's/^    thaw$/    settle/' 's/send 6 of 6: 6$/send 6 of 6: 5/' '/^    < FIN$/d'; do
+    sed "$change" tests/README.md >"$scratch/README.md"
     if check_readme "$scratch/README.md" >"$scratch/log"; then
-        echo "README.md with '$planted' went unnoticed" && exit 1
+        echo "self-test: expected a difference after '$change', found none" && exit 1
     fi
 done
 
-# A text that lacks its first line is told so by its name alone. Bytes that look like blank lines,
-# or like words, are bytes.
+# A text without its first line is recognised by its name alone, and rejected with line and column.
 printf 'connect a\n' >"$scratch/wrong.scenario"
 status=0
 "$scenario" text "$scratch/wrong.scenario" 2>"$scratch/log" || status=$?
 [ $status = 2 ]
-grep -q "wrong.scenario:1:1: found 'connect', expected scenario 1" "$scratch/log"
+grep -q '/wrong\.scenario:1:1: ' "$scratch/log"
 
 printf 'scenario 1\nsettle\nsettle\n' >"$scratch/settle"
 "$scenario" binary "$scratch/settle" >"$scratch/bytes"
@@ -54,6 +53,7 @@ printf '\020\020' | cmp - "$scratch/bytes"
 "$scenario" text "$scratch/bytes" >"$scratch/text"
 same 'settle through bytes' "$scratch/settle" "$scratch/text"
 
+# Other files are bytes, even if they look like text or blank lines.
 for bytes in 'connect' '\r\n'; do
     # shellcheck disable=SC2059 # escapes are meant
     printf "$bytes" >"$scratch/bytes"
@@ -61,21 +61,34 @@ for bytes in 'connect' '\r\n'; do
     grep -qx 'scenario 1' "$scratch/text"
 done
 
-# refuses WHY ARGUMENT...: bad usage is one line that says why, and status 2.
+# refuses NAME ARGUMENT...: bad usage is one line on stderr that names what was wrong, and status 2.
 refuses() {
-    local why=$1 status=0
+    local name=$1 status=0
     shift
-    "$scenario" "$@" >"$scratch/log" 2>&1 || status=$?
-    [ $status = 2 ] && grep -qF -- "$why" "$scratch/log" && return
-    echo "scenario $*: status $status, expected 2 and '$why' in: $(cat "$scratch/log")"
+    "$scenario" "$@" >"$scratch/output" 2>"$scratch/log" || status=$?
+    [ $status = 2 ] && [ ! -s "$scratch/output" ] && [ "$(wc -l <"$scratch/log")" = 1 ] &&
+        grep -q "^scenario: $name: " "$scratch/log" && return
+    echo "scenario $*: status $status, expected 2 and one line about $name; got:"
+    cat "$scratch/output" "$scratch/log"
     return 1
 }
 
 bare=tests/scenarios/fin-bare.scenario
-refuses '--seeds: needs at least 1' run --seeds 0 $bare
-refuses '--seed: is at most 4294967295' run --seed 99999999999 $bare
-refuses 'soak: needs --events N' soak
-refuses 'soak: takes fewer files' soak --events 10 $bare
-refuses 'text: takes fewer files' text $bare $bare
-refuses 'sweep: needs a file' sweep
-refuses 'usage: ' fly
+refuses --seeds run --seeds 0 $bare
+refuses --seeds run $bare --seeds
+refuses --seeds run --seeds x $bare
+refuses --seed run --seed 99999999999 $bare
+refuses --sample sweep --sample 0 $bare
+refuses fly run --faults short,fly $bare
+refuses fly run --poller fly $bare
+refuses --fly run --fly $bare
+refuses soak soak
+refuses soak soak --events 10 $bare
+refuses text text $bare $bare
+refuses sweep sweep
+refuses /no/such/file run /no/such/file
+refuses fly fly
+refuses 'no verb'
+
+"$scenario" --help >"$scratch/output" 2>"$scratch/log"
+[ ! -s "$scratch/log" ] && grep -q '^usage: scenario run' "$scratch/output"

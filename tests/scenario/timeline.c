@@ -27,14 +27,14 @@ static void lane_text(const struct sim_event *event, char *text, size_t room) {
     case SIM_READS: snprintf(text, room, "< reads %lld", value); break;
     case SIM_SEES_FIN: snprintf(text, room, "< FIN"); break;
     case SIM_SEES_RST: snprintf(text, room, "< RST"); break;
-    case SIM_WORLD + STEP_SEND: snprintf(text, room, "send %lld", value); break;
-    case SIM_WORLD + STEP_SHORT_RECEIVE:
-    case SIM_WORLD + STEP_SHORT_SEND:
-        snprintf(text, room, "%s %lld", scenario_step_words[event->call - SIM_WORLD], value);
+    case SIM_ENVIRONMENT + STEP_SEND: snprintf(text, room, "send %lld", value); break;
+    case SIM_ENVIRONMENT + STEP_SHORT_RECEIVE:
+    case SIM_ENVIRONMENT + STEP_SHORT_SEND:
+        snprintf(text, room, "%s %lld", scenario_step_words[event->call - SIM_ENVIRONMENT], value);
         break;
-    case SIM_WORLD + STEP_SHUTDOWN: snprintf(text, room, "FIN >"); break;
-    case SIM_WORLD + STEP_RESET: snprintf(text, room, "RST >"); break;
-    default: snprintf(text, room, "%s", scenario_step_words[event->call - SIM_WORLD]);
+    case SIM_ENVIRONMENT + STEP_SHUTDOWN: snprintf(text, room, "FIN >"); break;
+    case SIM_ENVIRONMENT + STEP_RESET: snprintf(text, room, "RST >"); break;
+    default: snprintf(text, room, "%s", scenario_step_words[event->call - SIM_ENVIRONMENT]);
     }
 }
 
@@ -55,20 +55,21 @@ static void print_call(const struct sim_event *event) {
 }
 
 static void print_event(const struct sim_event *event, uint32_t client_count) {
-    bool in_lane =
-        event->call >= SIM_WORLD && event->client >= 0 && event->client < (int16_t)client_count;
+    bool in_lane = event->call >= SIM_ENVIRONMENT && event->client >= 0 &&
+                   event->client < (int16_t)client_count;
     for (uint32_t i = 0; i < client_count; i++) {
         char text[LANE_COLUMNS + 8] = "|";
         if (in_lane && (uint32_t)event->client == i) lane_text(event, text, sizeof text);
         bool last = in_lane && i + 1 == client_count;
         printf("%-*s", last ? 0 : LANE_COLUMNS, text);
     }
-    if (event->call < SIM_WORLD)
+    if (event->call < SIM_ENVIRONMENT)
         print_call(event);
-    else if (event->call == SIM_WORLD + STEP_REPORT && !in_lane)
+    else if (event->call == SIM_ENVIRONMENT + STEP_REPORT && !in_lane)
         printf("[report %s]", event->client == WHO_STOP ? "stop" : "listener");
     else if (!in_lane)
-        printf("[%s %lld]", scenario_step_words[event->call - SIM_WORLD], (long long)event->value);
+        printf("[%s %lld]", scenario_step_words[event->call - SIM_ENVIRONMENT],
+               (long long)event->value);
     printf("\n");
 }
 

@@ -6,11 +6,14 @@
 
 /* A kernel in memory, deterministic to the bit: sockets with bounded buffers both ways, an epoll
  * and a kqueue, a backlog, a descriptor limit, a clock. It holds no bytes, only positions in what
- * each client sends; what the server sends is checked as it passes.
+ * each client sends; what the server sends is checked on the fly.
  *
- * The world outside (clients, time, the stop signal) is moved by the functions below. A wait
- * without anything to report and nothing left to deliver is where the server is idle: it returns
- * as if interrupted, and says so in `idle`. */
+ * Its parts: tcp (connections), socket (the calls on them), epoll, kqueue, queue (what both pollers
+ * share), faults (what varies and fails), trace.
+ *
+ * The environment (clients, time, the stop signal) is driven by the functions below. A wait with
+ * nothing to report and nothing left to deliver means that the server is idle: the wait returns
+ * EINTR and sets `idle`. */
 
 #define SIM_DESCRIPTORS 32
 #define SIM_LISTENER 3
@@ -18,7 +21,7 @@
 #define SIM_STOP 5
 #define SIM_CLIENT_FIRST 6
 
-/* Where delay varies, so much later than asked for a wait may be over. */
+/* With VARY_DELAY, a wait ends at most this much later than requested. */
 #define SIM_LATE_MAX_MS 50
 
 enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
@@ -38,10 +41,10 @@ struct sim_link {
     bool fin_delivered;        /* to the client, which may still have to read up to it */
     bool fin_seen, reset_seen; /* by the client */
     bool paused, gone;         /* the client */
-    enum fault error;          /* latched, told once */
+    enum fault error;          /* latched, reported once */
     struct {
-        uint32_t told, taken;
-    } shorts[2]; /* steps that make a receive, or a send, short; and who had their turn */
+        uint32_t steps, used;
+    } shorts[2]; /* short-receive and short-send steps so far; calls shortened so far */
 };
 
 /* What a descriptor is registered for. */
@@ -54,9 +57,9 @@ struct sim_watch {
 
 #define SIM_STALE_MAX 8
 
-/* One kernel call, or one thing that happened in the world. */
+/* One kernel call, or one event of the environment. */
 struct sim_event {
-    uint8_t call; /* enum sim_call, or SIM_WORLD + what */
+    uint8_t call; /* enum sim_call, or SIM_ENVIRONMENT + ... */
     uint8_t fault;
     int16_t client; /* -1: none */
     int32_t descriptor;
@@ -64,8 +67,8 @@ struct sim_event {
     int64_t value;
 };
 
-#define SIM_WORLD 32 /* + enum step_kind: a client's step; + SIM_ARRIVES and the like */
-#define SIM_ARRIVES (SIM_WORLD + STEP_KINDS)
+#define SIM_ENVIRONMENT 32                         /* + enum step_kind: a step */
+#define SIM_ARRIVES (SIM_ENVIRONMENT + STEP_KINDS) /* events that follow from steps */
 #define SIM_READS (SIM_ARRIVES + 1)
 #define SIM_SEES_FIN (SIM_ARRIVES + 2)
 #define SIM_SEES_RST (SIM_ARRIVES + 3)
@@ -92,34 +95,40 @@ struct sim_kernel {
     bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
     uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
     struct sim_watch watches[SIM_DESCRIPTORS];
-    uint32_t top;              /* no higher descriptor was used */
+    uint32_t top;              /* one above the highest descriptor used */
     uint32_t open, open_max;   /* clients' descriptors */
-    uint32_t turns[WHO_KINDS]; /* whose record is first: from 1 on; 0: as it comes */
+    uint32_t turns[WHO_KINDS]; /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
-    uint64_t stale[SIM_STALE_MAX]; /* tokens of connections that are gone */
+    uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */
     uint32_t stale_count;
     bool stop_pending, stopping, listening;
-    bool idle;                 /* the last wait found nothing, and nothing will come by itself */
-    uint64_t now_ms, until_ms; /* time may pass up to there */
+    bool idle;                 /* the last wait found nothing, and nothing is in flight */
+    uint64_t now_ms, until_ms; /* time may pass up to until_ms */
 
     uint32_t calls[CALL_KINDS];
-    uint64_t events;         /* calls and steps of the world */
+    uint64_t events;         /* calls and steps */
     uint64_t moved;          /* bytes that the server received and sent */
-    uint64_t progress;       /* changes whenever something moved */
+    uint64_t progress;       /* increases whenever anything changes */
     uint64_t hash;           /* of the trace */
     struct sim_trace *trace; /* null: not kept */
 };
 
+/* The client whose connection has the descriptor; -1: none. */
+static inline int32_t sim_client_of(const struct sim_kernel *sim, int32_t descriptor) {
+    if (descriptor < SIM_CLIENT_FIRST || descriptor >= SIM_DESCRIPTORS) return -1;
+    return sim->owner[descriptor];
+}
+
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
               enum sim_poller poller, struct sim_trace *trace);
 
-/* The table that the server is given. */
+/* The kernel table for the server. */
 struct kernel sim_kernel(struct sim_kernel *sim);
 
-/* A client's step, or the world's; those that only judge are not for here. */
+/* Performs a step of a client or of the environment, not one that only expects. */
 void sim_act(struct sim_kernel *sim, const struct step *step);
 
-/* Lets everything that is under way arrive, and clients read. */
+/* Delivers everything in flight; clients that are not paused read. */
 void sim_deliver(struct sim_kernel *sim);
 
 /* True if a poller that watches the client's connection for writing would report it. */

@@ -6,11 +6,10 @@
 
 #define NEVER UINT64_MAX
 
-/* So long after a refusal accepting is tried again, and so often, at most, is looked for who is
- * idle. */
+/* The time after which accept is retried, and the least time between two sweeps for idleness. */
 #define REST_MS 100
 
-/* The service: 0x61-0x7A lose 0x20, every other byte comes back as it was. */
+/* The service: bytes 0x61-0x7A decreased by 0x20, all others unchanged. */
 static uint8_t mapped(uint8_t byte) { return byte > 0x60 && byte < 0x7b ? byte & 0xdf : byte; }
 
 uint8_t oracle_mapped(uint8_t byte) { return mapped(byte); }
@@ -46,7 +45,7 @@ void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64
     oracle->clients[client].progress_ms = now_ms;
 }
 
-/* Says which byte is the first that differs; one does. */
+/* Names the first byte that differs. Requires that one does. */
 static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t position,
                           const uint8_t *bytes, const uint8_t *expected) {
     size_t i = 0;
@@ -60,10 +59,10 @@ static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t posit
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
-    if (c->ended) oracle_fail(oracle, "client %c: bytes after the server's FIN", 'a' + client);
+    if (c->ended) oracle_fail(oracle, "client %c: data after the server's FIN", 'a' + client);
     unsigned long long end = c->written + count;
     if (end > c->taken) {
-        oracle_fail(oracle, "client %c: %llu bytes were received and %llu sent", 'a' + client,
+        oracle_fail(oracle, "client %c: %llu bytes received, but %llu sent", 'a' + client,
                     (unsigned long long)c->taken, end);
         return;
     }
@@ -83,7 +82,7 @@ void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes
     c->progress_ms = now_ms;
 }
 
-/* Nobody may be left before it has left, but for the stated limits. */
+/* The server may not close first, except for the documented limits. */
 static bool may_end(const struct oracle *oracle, const struct oracle_client *c, uint64_t now_ms) {
     bool idle = oracle->idle_timeout_ms > 0 && now_ms - c->progress_ms >= oracle->idle_timeout_ms;
     return c->shut || c->gone || c->excused || oracle->stopping || idle;
@@ -92,13 +91,13 @@ static bool may_end(const struct oracle *oracle, const struct oracle_client *c, 
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
     if (!may_end(oracle, c, now_ms))
-        oracle_fail(oracle, "client %c: the server left a healthy client", 'a' + client);
+        oracle_fail(oracle, "client %c: the server closed a healthy connection", 'a' + client);
     bool cut = c->gone || c->excused || oracle->stopping || oracle->idle_timeout_ms > 0;
     unsigned long long unanswered = c->sent - c->written;
     if (!cut && c->written < c->sent)
-        oracle_fail(oracle, "client %c: the server left %llu of %llu bytes unanswered",
+        oracle_fail(oracle, "client %c: the server closed with %llu of %llu bytes unanswered",
                     'a' + client, unanswered, (unsigned long long)c->sent);
-    if (reset && !cut) oracle_fail(oracle, "client %c: RST where FIN was due", 'a' + client);
+    if (reset && !cut) oracle_fail(oracle, "client %c: expected FIN, got RST", 'a' + client);
     c->ended = true;
 }
 
@@ -106,7 +105,7 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client) {
     struct oracle_client *c = &oracle->clients[client];
     unsigned long long missed = c->written - c->got;
     if (c->got < c->written)
-        oracle_fail(oracle, "client %c: the end came before %llu bytes", 'a' + client, missed);
+        oracle_fail(oracle, "client %c: FIN before %llu bytes", 'a' + client, missed);
 }
 
 void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
@@ -119,8 +118,8 @@ void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
 }
 
-/* When somebody may next be found idle, of those who are not left for it now. Who made progress
- * since is looked at for nothing: a server need not set its clock anew for every byte. */
+/* When the next connection may become idle, other than those that are due now. One that has made
+ * progress since gives a sweep without effect: a server need not reset its timer for every byte. */
 static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     uint64_t next = NEVER;
     for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++) {
@@ -131,8 +130,8 @@ static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     return next < now_ms + REST_MS ? now_ms + REST_MS : next;
 }
 
-/* Why a wait timed out: the first thing that fell due meanwhile. If none did, one that was due
- * before: a server also sees to it when an event comes, and nothing here tells of that. */
+/* The reason why a wait timed out: the first thing that became due during it; else one that was due
+ * before. A server may also handle those when an event comes, which the oracle cannot observe. */
 static uint32_t reason_of(const struct oracle *oracle, uint64_t began_ms, uint64_t now_ms) {
     uint32_t reason = DUE_KINDS;
     uint64_t first = NEVER;

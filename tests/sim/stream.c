@@ -35,8 +35,8 @@ static void overlay(const struct stream *stream, uint32_t client, uint64_t posit
     }
 }
 
-/* As scenario_generated says; in a run of 256 positions it grows by 7, which is simple enough to
- * become vector code: this is where a simulation with much data spends its time. */
+/* As scenario_generated. Within 256 positions the value grows by 7, which compilers vectorise: a
+ * simulation with much data spends most of its time here. */
 static void generate(uint32_t client, uint64_t position, uint8_t *bytes, size_t count) {
     for (size_t done = 0; done < count;) {
         size_t run = 256 - (size_t)((position + done) % 256);

@@ -2,8 +2,8 @@
 
 #include "scenario/scenario.h"
 
-/* What each client of a scenario sends, as a function of the position: nothing is stored but where
- * the literals lie. */
+/* What each client of a scenario sends, as a function of the position. Only the positions of
+ * literals are stored. */
 struct stream {
     const struct scenario *scenario;
     struct {
@@ -16,6 +16,6 @@ struct stream {
 
 void stream_init(struct stream *stream, const struct scenario *scenario);
 
-/* Bytes `position` to `position` + `count` of what the client sends. */
+/* `count` bytes of what the client sends, from `position` on. */
 void stream_fill(const struct stream *stream, uint32_t client, uint64_t position, uint8_t *bytes,
                  size_t count);

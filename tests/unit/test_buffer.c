@@ -12,9 +12,9 @@
 #define CAPACITY_MAX 4
 #define STEPS_MAX 8
 
-/* A buffer, the two storages it may describe, and the model: a queue of the bytes it should hold,
- * the first to leave in queue[0]. */
-struct world {
+/* A buffer, the two storages that it may describe, and the model: a queue of the bytes that it
+ * should hold, the first to be consumed in queue[0]. */
+struct fixture {
     struct buffer buffer;
     uint8_t storage[2][CAPACITY_MAX];
     unsigned at; /* the storage that the buffer describes now */
@@ -50,121 +50,123 @@ static void fail_after(size_t steps, size_t capacity, const char *what) {
     fail_msg("%s", what);
 }
 
-static size_t legal_operations(const struct world *world, size_t capacity,
+static size_t legal_operations(const struct fixture *fixture, size_t capacity,
                                struct operation operations[OPERATIONS_MAX]) {
     size_t number = 0;
     operations[number++] = (struct operation){INIT, 0};
     operations[number++] = (struct operation){MOVE, 0};
-    for (size_t count = 0; count <= world->queued; count++) {
+    for (size_t count = 0; count <= fixture->queued; count++) {
         operations[number++] = (struct operation){CONSUME, count};
     }
-    for (size_t count = 0; world->queued == 0 && count <= capacity; count++) {
+    for (size_t count = 0; fixture->queued == 0 && count <= capacity; count++) {
         operations[number++] = (struct operation){COMMIT, count};
     }
     return number;
 }
 
-/* As many bytes arrive at the start of the storage as the operation says. */
-static void receive(struct world *world, size_t count) {
+/* `count` bytes arrive at the start of the storage. */
+static void receive(struct fixture *fixture, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        world->storage[world->at][i] = world->next;
-        world->queue[i] = world->next++;
+        fixture->storage[fixture->at][i] = fixture->next;
+        fixture->queue[i] = fixture->next++;
     }
-    world->queued = count;
-    buffer_commit(&world->buffer, count);
+    fixture->queued = count;
+    buffer_commit(&fixture->buffer, count);
 }
 
-static void send(struct world *world, size_t count) {
-    for (size_t i = count; i < world->queued; i++) {
-        world->queue[i - count] = world->queue[i];
+static void send(struct fixture *fixture, size_t count) {
+    for (size_t i = count; i < fixture->queued; i++) {
+        fixture->queue[i - count] = fixture->queue[i];
     }
-    world->queued -= count;
-    buffer_consume(&world->buffer, count);
+    fixture->queued -= count;
+    buffer_consume(&fixture->buffer, count);
 }
 
 /* True if the move changed nothing but the pending bytes in the storage moved to. */
-static bool move(struct world *world) {
-    const struct world before = *world;
-    unsigned to = 1 - world->at;
-    buffer_move(&world->buffer, world->storage[to], world->storage[world->at]);
+static bool move(struct fixture *fixture) {
+    const struct fixture before = *fixture;
+    unsigned to = 1 - fixture->at;
+    buffer_move(&fixture->buffer, fixture->storage[to], fixture->storage[fixture->at]);
     for (size_t i = 0; i < CAPACITY_MAX; i++) {
         bool pending = before.buffer.read <= i && i < before.buffer.write;
         uint8_t source = before.storage[before.at][i];
-        if (world->storage[to][i] != (pending ? source : before.storage[to][i]) ||
-            world->storage[world->at][i] != source) {
+        if (fixture->storage[to][i] != (pending ? source : before.storage[to][i]) ||
+            fixture->storage[fixture->at][i] != source) {
             return false;
         }
     }
-    world->at = to;
+    fixture->at = to;
     return true;
 }
 
-static void apply(struct world *world, struct operation operation, size_t capacity, size_t steps) {
+static void apply(struct fixture *fixture, struct operation operation, size_t capacity,
+                  size_t steps) {
     switch (operation.verb) {
     case INIT:
-        world->queued = 0;
-        buffer_init(&world->buffer);
+        fixture->queued = 0;
+        buffer_init(&fixture->buffer);
         break;
-    case COMMIT: receive(world, operation.count); break;
-    case CONSUME: send(world, operation.count); break;
+    case COMMIT: receive(fixture, operation.count); break;
+    case CONSUME: send(fixture, operation.count); break;
     case MOVE:
-        if (!move(world)) {
-            fail_after(steps, capacity, "move changed other bytes than the pending ones");
+        if (!move(fixture)) {
+            fail_after(steps, capacity, "expected move to change the pending bytes only");
         }
         break;
     }
 }
 
-static void check(const struct world *world, size_t capacity, size_t steps) {
-    const struct buffer *buffer = &world->buffer;
+static void check(const struct fixture *fixture, size_t capacity, size_t steps) {
+    const struct buffer *buffer = &fixture->buffer;
     if (!buffer_is_valid(buffer, capacity)) {
         fail_after(steps, capacity, "not valid");
     }
-    if (buffer_pending(buffer) != world->queued) {
-        fail_after(steps, capacity, "not as many bytes pending as in the model");
+    if (buffer_pending(buffer) != fixture->queued) {
+        fail_after(steps, capacity, "the number of pending bytes differs from the model");
     }
-    if (memcmp(world->storage[world->at] + buffer->read, world->queue, world->queued) != 0) {
-        fail_after(steps, capacity, "not the bytes of the model");
+    if (memcmp(fixture->storage[fixture->at] + buffer->read, fixture->queue, fixture->queued) !=
+        0) {
+        fail_after(steps, capacity, "the pending bytes differ from the model");
     }
-    if (world->queued == 0 && (buffer->read != 0 || buffer->write != 0)) {
+    if (fixture->queued == 0 && (buffer->read != 0 || buffer->write != 0)) {
         fail_after(steps, capacity, "empty, but not rewound");
     }
 }
 
-/* An operation that left everything as it was is not followed further: what could come after it
- * is what comes after the shorter sequence without it. */
-static bool same(const struct world *a, const struct world *b) {
+/* An operation that changed nothing is not followed further: its continuations are those of the
+ * shorter sequence without it. */
+static bool same(const struct fixture *a, const struct fixture *b) {
     return a->buffer.read == b->buffer.read && a->buffer.write == b->buffer.write &&
            a->at == b->at && a->next == b->next;
 }
 
-static void explore(const struct world *world, size_t capacity, size_t steps) {
+static void explore(const struct fixture *fixture, size_t capacity, size_t steps) {
     struct operation operations[OPERATIONS_MAX];
-    size_t number = legal_operations(world, capacity, operations);
+    size_t number = legal_operations(fixture, capacity, operations);
     for (size_t i = 0; i < number; i++) {
-        struct world after = *world;
+        struct fixture after = *fixture;
         trail[steps] = operations[i];
         apply(&after, operations[i], capacity, steps + 1);
         check(&after, capacity, steps + 1);
         cases++;
-        if (steps + 1 < STEPS_MAX && !same(world, &after)) {
+        if (steps + 1 < STEPS_MAX && !same(fixture, &after)) {
             explore(&after, capacity, steps + 1);
         }
     }
 }
 
-static void sequences_agree_with_a_queue(void **state) {
+static void all_sequences_agree_with_a_queue(void **state) {
     (void)state;
     for (size_t capacity = 1; capacity <= CAPACITY_MAX; capacity++) {
-        struct world world = {.buffer = {.read = 3, .write = 7}, .next = 1};
-        memset(world.storage, 0xEE, sizeof world.storage);
-        buffer_init(&world.buffer);
-        check(&world, capacity, 0);
-        explore(&world, capacity, 0);
+        struct fixture fixture = {.buffer = {.read = 3, .write = 7}, .next = 1};
+        memset(fixture.storage, 0xEE, sizeof fixture.storage);
+        buffer_init(&fixture.buffer);
+        check(&fixture, capacity, 0);
+        explore(&fixture, capacity, 0);
     }
 }
 
-static void validity_is_order_bound_and_rewound(void **state) {
+static void valid_means_ordered_in_bounds_and_rewound_when_empty(void **state) {
     (void)state;
     static const uint32_t positions[] = {0, 1, 2, 3, 4, 5, UINT32_MAX - 1, UINT32_MAX};
     static const size_t capacities[] = {0, 1, 2, 3, 4, 5, UINT32_MAX - 1, UINT32_MAX, SIZE_MAX};
@@ -181,7 +183,7 @@ static void validity_is_order_bound_and_rewound(void **state) {
     }
 }
 
-static void positions_reach_32_bits(void **state) {
+static void positions_use_all_32_bits(void **state) {
     (void)state;
     struct buffer buffer;
     buffer_init(&buffer);
@@ -200,9 +202,9 @@ static void positions_reach_32_bits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sequences_agree_with_a_queue),
-        cmocka_unit_test(validity_is_order_bound_and_rewound),
-        cmocka_unit_test(positions_reach_32_bits),
+        cmocka_unit_test(all_sequences_agree_with_a_queue),
+        cmocka_unit_test(valid_means_ordered_in_bounds_and_rewound_when_empty),
+        cmocka_unit_test(positions_use_all_32_bits),
     };
     return cmocka_run_group_tests_name("buffer", tests, NULL, report_cases);
 }

@@ -15,17 +15,17 @@
 #define STEPS_MAX 8
 #define DESCRIPTOR 5
 
-/* ---- The model: what a client and a server know of each other, counted in bytes. ---- */
+/* ---- The model: the state of a connection, counted in bytes. ---- */
 
 enum phase { ABSENT, ECHOING, STOPPING, LINGERING, GONE };
 
 struct model {
     enum phase phase;
     enum connection_reason reason;
-    unsigned taken; /* bytes taken in to be echoed, since the start of this life */
+    unsigned taken; /* bytes received to be echoed, in this life of the slot */
     unsigned sent;  /* of these */
     unsigned batch; /* bytes of the newest receive, which began at storage[0] */
-    unsigned goal;  /* STOPPING: `taken` when nothing is owed any more */
+    unsigned goal;  /* STOPPING: value of `taken` at which nothing more is owed */
     unsigned lives; /* connections begun so far */
 };
 
@@ -140,7 +140,7 @@ static void model_transfer(struct model *model, enum verb verb, struct outcome o
             model->batch = count;
         }
         break;
-    case OUTCOME_END: /* of a send it says nothing */
+    case OUTCOME_END: /* a send has no end */
         if (verb == RECEIVED) {
             model_end(model, CONNECTION_ENDED);
         }
@@ -167,7 +167,7 @@ static void model_apply(struct model *model, const struct operation *operation) 
     }
 }
 
-/* Each life has another client. */
+/* A different peer for each life. */
 static struct endpoint peer_of(unsigned life) {
     struct endpoint peer;
     memset(&peer, 0, sizeof peer);
@@ -208,7 +208,7 @@ static bool same_connection(const struct connection *a, const struct connection 
            a->reason == b->reason && a->error == b->error;
 }
 
-/* What differs from the model, or null. */
+/* The first difference from the model, or null. */
 static const char *difference(const struct connection *connection, const struct model *model,
                               unsigned capacity) {
     static const enum connection_state states[] = {
@@ -244,7 +244,7 @@ static const char *difference(const struct connection *connection, const struct 
     return connection->reason != model->reason ? "reason" : NULL;
 }
 
-/* What an operation changed that it must leave alone, or null. */
+/* What an operation changed although it must not, or null. */
 static const char *trespass(const struct connection *before, const struct connection *after,
                             const struct operation *operation) {
     const enum outcome_kind kind = operation->outcome.kind;
@@ -259,7 +259,7 @@ static const char *trespass(const struct connection *before, const struct connec
         if ((kind == OUTCOME_INTERRUPTED || kind == OUTCOME_WOULD_BLOCK ||
              (kind == OUTCOME_END && operation->verb == SENT)) &&
             !same_connection(before, after)) {
-            return "anything, though nothing happened";
+            return "the connection, although nothing happened";
         }
         break;
     default: break;
@@ -267,7 +267,7 @@ static const char *trespass(const struct connection *before, const struct connec
     if (after->slot.generation != before->slot.generation) {
         return "token";
     } else if (after->interest != before->interest) {
-        return "interest told to the poller";
+        return "registered interest";
     } else if (after->progress_ms != before->progress_ms) {
         return "time of progress";
     }
@@ -276,9 +276,9 @@ static const char *trespass(const struct connection *before, const struct connec
 
 /* ---- All sequences of operations ----
  *
- * The functions see nothing but the connection, so two sequences that end in the same connection
- * and the same model go on alike. Each step merges them, and counts how many it merged.
- */
+ * The functions depend on the connection alone, so two sequences that end in the same connection
+ * and the same model have the same continuations. Each step merges them, and counts the merged
+ * ones. */
 
 struct node {
     struct connection connection;
@@ -355,9 +355,10 @@ static void check(const struct node *before, const struct node *after,
     }
 }
 
-/* The server's part: it tells the poller, at once or only before a close, and notes the time and
- * the errno. No function may depend on these, and what they say must not outlive the connection. */
-static void play_server(struct connection *connection, const struct operation *done, bool eager) {
+/* What the server does: it updates the registration, at once or only before a close, and records
+ * the time and the errno. No function may depend on these, and they must not outlive the
+ * connection. */
+static void act_as_server(struct connection *connection, const struct operation *done, bool eager) {
     if (done->verb == OPEN) {
         connection->progress_ms = UINT32_MAX;
     }
@@ -377,7 +378,7 @@ static void step(const struct node *node, struct level *next, unsigned capacity,
         model_apply(&after.model, operation);
         apply(&after.connection, operation, DESCRIPTOR, after.model.lives);
         check(node, &after, operation, capacity);
-        play_server(&after.connection, operation, eager);
+        act_as_server(&after.connection, operation, eager);
         assert_true(connection_is_valid(&after.connection, capacity));
         merge(next, &after);
         sequences += node->sequences;
@@ -404,7 +405,7 @@ static void explore(unsigned capacity, bool eager) {
     free(next);
 }
 
-static void sequences_agree_with_the_model(void **state) {
+static void all_sequences_agree_with_the_model(void **state) {
     (void)state;
     for (unsigned capacity = 1; capacity <= CAPACITY_MAX; capacity++) {
         explore(capacity, true);
@@ -416,7 +417,7 @@ static void sequences_agree_with_the_model(void **state) {
 
 #define SLOTS 3
 
-struct house {
+struct slots {
     struct connection connections[SLOTS];
     struct model models[SLOTS];
     struct issued {
@@ -427,7 +428,7 @@ struct house {
     size_t count;
 };
 
-/* Enough operations to pass through every state but those of the stop. */
+/* Enough operations to reach every state except those of the stop. */
 static struct operations coarse_operations(const struct model *model) {
     static const struct outcome moved = {.kind = OUTCOME_MOVED, .count = 1};
     static const struct outcome reset = {.kind = OUTCOME_RESET, .fault = FAULT_RESET};
@@ -447,17 +448,17 @@ static struct operations coarse_operations(const struct model *model) {
 }
 
 /* A token resolves in its own slot during its own life, and never again. */
-static void check_house(const struct house *house) {
+static void check_slots(const struct slots *slots) {
     static const struct operation nothing = {.verb = OPEN};
     for (size_t at = 0; at < SLOTS; at++) {
-        const struct node node = {house->connections[at], house->models[at], 1};
+        const struct node node = {slots->connections[at], slots->models[at], 1};
         check(&node, &node, &nothing, 1);
-        assert_false(token_resolves(TOKEN_LISTENER, &house->connections[at].slot));
+        assert_false(token_resolves(TOKEN_LISTENER, &slots->connections[at].slot));
     }
-    for (size_t i = 0; i < house->count; i++) {
-        const struct issued *issued = &house->issued[i];
-        const struct model *model = &house->models[issued->at];
-        const struct connection *connection = &house->connections[issued->at];
+    for (size_t i = 0; i < slots->count; i++) {
+        const struct issued *issued = &slots->issued[i];
+        const struct model *model = &slots->models[issued->at];
+        const struct connection *connection = &slots->connections[issued->at];
         bool alive = model->phase != ABSENT && model->lives == issued->life;
         assert_int_equal(token_resolves(issued->token, &connection->slot), alive);
         if (alive) {
@@ -465,43 +466,43 @@ static void check_house(const struct house *house) {
             assert_true(token_pack(token) == token_pack(issued->token));
         }
         for (size_t j = 0; j < i; j++) {
-            assert_true(token_pack(issued->token) != token_pack(house->issued[j].token));
+            assert_true(token_pack(issued->token) != token_pack(slots->issued[j].token));
         }
     }
 }
 
-static void step_in_house(struct house *house, size_t at, const struct operation *operation) {
+static void step_slot(struct slots *slots, size_t at, const struct operation *operation) {
     const uint32_t descriptor = (uint32_t)at + DESCRIPTOR;
-    struct connection *connection = &house->connections[at];
-    struct model *model = &house->models[at];
+    struct connection *connection = &slots->connections[at];
+    struct model *model = &slots->models[at];
     model_apply(model, operation);
     apply(connection, operation, descriptor, model->lives);
     if (operation->verb == OPEN) {
         struct token token = connection_token(connection, descriptor);
         assert_int_equal(token.slot, descriptor);
-        house->issued[house->count++] = (struct issued){token, at, model->lives};
+        slots->issued[slots->count++] = (struct issued){token, at, model->lives};
     }
 }
 
-static void explore_house(const struct house *house, size_t steps) {
+static void explore_slots(const struct slots *slots, size_t steps) {
     for (size_t at = 0; at < SLOTS; at++) {
-        const struct operations operations = coarse_operations(&house->models[at]);
+        const struct operations operations = coarse_operations(&slots->models[at]);
         for (size_t i = 0; i < operations.count; i++) {
-            struct house after = *house;
-            step_in_house(&after, at, &operations.items[i]);
-            check_house(&after);
+            struct slots after = *slots;
+            step_slot(&after, at, &operations.items[i]);
+            check_slots(&after);
             sequences++;
             if (steps + 1 < STEPS_MAX) {
-                explore_house(&after, steps + 1);
+                explore_slots(&after, steps + 1);
             }
         }
     }
 }
 
-static void interleaved_connections_keep_their_tokens(void **state) {
+static void tokens_resolve_only_during_their_connection(void **state) {
     (void)state;
-    const struct house house = {.count = 0};
-    explore_house(&house, 0);
+    const struct slots slots = {.count = 0};
+    explore_slots(&slots, 0);
 }
 
 /* ---- Edges ---- */
@@ -514,8 +515,8 @@ static struct connection opened(void) {
     return connection;
 }
 
-/* A closed connection may still say what the last one did; the next must not inherit it. */
-static void opening_begins_from_nothing_but_the_peer(void **state) {
+/* A closed connection still holds data of the previous one; the next must not inherit it. */
+static void open_resets_everything_but_the_peer(void **state) {
     (void)state;
     const struct endpoint peer = peer_of(2);
     struct connection connection;
@@ -530,7 +531,7 @@ static void opening_begins_from_nothing_but_the_peer(void **state) {
     cases++;
 }
 
-static void large_numbers_are_not_cut(void **state) {
+static void counts_are_not_truncated(void **state) {
     (void)state;
     const struct outcome moved = {.kind = OUTCOME_MOVED, .count = UINT32_MAX};
     struct connection connection = opened();
@@ -554,7 +555,7 @@ static void large_numbers_are_not_cut(void **state) {
     cases++;
 }
 
-static void each_fault_ends_a_connection(void **state) {
+static void every_fault_ends_the_connection(void **state) {
     (void)state;
     for (enum fault fault = FAULT_RESET; fault <= FAULT_OTHER; fault++) {
         const struct outcome reset = {.kind = OUTCOME_RESET, .fault = fault};
@@ -570,45 +571,45 @@ static void each_fault_ends_a_connection(void **state) {
     }
 }
 
-/* ---- Validity: one field at a time is made to contradict the rest. ---- */
+/* ---- Validity: one field at a time contradicts the others. ---- */
 
 static void check_invalid(struct connection connection, const char *why) {
     cases++;
     if (connection_is_valid(&connection, CAPACITY_MAX)) {
-        fail_msg("taken for valid in state %d: %s", connection.state, why);
+        fail_msg("expected invalid, got valid in state %d: %s", connection.state, why);
     }
 }
 
-/* What no connection may be, in whatever state. */
+/* Contradictions in any state. */
 static void check_common_defects(const struct connection *valid) {
     struct connection bad;
     assert_true(connection_is_valid(valid, CAPACITY_MAX));
     bad = *valid;
     bad.state = CONNECTION_DONE + 1;
-    check_invalid(bad, "no such state");
+    check_invalid(bad, "unknown state");
     bad = *valid;
     bad.interest = INTEREST_WRITE + 1;
-    check_invalid(bad, "no such interest");
+    check_invalid(bad, "unknown interest");
     bad = *valid;
     bad.reason = CONNECTION_EXPIRED + 1;
-    check_invalid(bad, "no such reason");
+    check_invalid(bad, "unknown reason");
     bad = *valid;
     bad.pending = (struct buffer){.read = 0, .write = CAPACITY_MAX + 1};
     bad.received = 100;
-    check_invalid(bad, "more pending than there is room");
+    check_invalid(bad, "more pending than the capacity");
     bad = *valid;
     bad.pending = (struct buffer){.read = 2, .write = 2};
-    check_invalid(bad, "empty and not rewound");
+    check_invalid(bad, "empty but not rewound");
     bad = *valid;
     bad.slot.live = !valid->slot.live;
-    check_invalid(bad, "token in use when closed, or not in use when not");
+    check_invalid(bad, "token in use although closed, or not in use although open");
     bad = *valid;
     bad.reason =
         valid->reason == CONNECTION_REASON_NONE ? CONNECTION_ENDED : CONNECTION_REASON_NONE;
-    check_invalid(bad, "a reason when it is not done, or none when it is");
+    check_invalid(bad, "a reason although not done, or none although done");
 }
 
-static void validity_sees_each_contradiction(void **state) {
+static void is_valid_rejects_every_contradiction(void **state) {
     (void)state;
     static const struct outcome moved = {.kind = OUTCOME_MOVED, .count = 2};
     struct connection closed;
@@ -653,7 +654,7 @@ static void validity_sees_each_contradiction(void **state) {
     check_invalid(done, "ended with something pending");
 
     closed.interest = INTEREST_READ;
-    check_invalid(closed, "the poller still knows it");
+    check_invalid(closed, "still registered");
     closed.interest = INTEREST_NONE;
     closed.received = 2;
     closed.pending.write = 2;
@@ -662,12 +663,12 @@ static void validity_sees_each_contradiction(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sequences_agree_with_the_model),
-        cmocka_unit_test(interleaved_connections_keep_their_tokens),
-        cmocka_unit_test(opening_begins_from_nothing_but_the_peer),
-        cmocka_unit_test(large_numbers_are_not_cut),
-        cmocka_unit_test(each_fault_ends_a_connection),
-        cmocka_unit_test(validity_sees_each_contradiction),
+        cmocka_unit_test(all_sequences_agree_with_the_model),
+        cmocka_unit_test(tokens_resolve_only_during_their_connection),
+        cmocka_unit_test(open_resets_everything_but_the_peer),
+        cmocka_unit_test(counts_are_not_truncated),
+        cmocka_unit_test(every_fault_ends_the_connection),
+        cmocka_unit_test(is_valid_rejects_every_contradiction),
     };
     return cmocka_run_group_tests_name("connection", tests, NULL, report_cases);
 }

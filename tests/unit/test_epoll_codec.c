@@ -39,8 +39,8 @@ static uint32_t events_of(unsigned subset) {
     return events;
 }
 
-/* The known bits are given as a subset, so that each flag is expected from its own bits alone:
- * 1 IN, 2 OUT, 4 ERR, 8 HUP, 16 RDHUP. */
+/* Bits of the subset: 1 IN, 2 OUT, 4 ERR, 8 HUP, 16 RDHUP. Each flag depends on its own bits
+ * alone. */
 static void check_decode(unsigned subset, uint32_t unknown, struct token token) {
     const struct epoll_record record = {
         .events = events_of(subset) | unknown,
@@ -56,7 +56,7 @@ static void check_decode(unsigned subset, uint32_t unknown, struct token token) 
     cases++;
 }
 
-static void decode_reads_each_subset_and_ignores_each_unknown_bit(void **state) {
+static void decode_reads_every_subset_and_ignores_unknown_bits(void **state) {
     (void)state;
     const uint32_t known = events_of(SUBSETS - 1);
     for (size_t t = 0; t < LENGTH(tokens); t++) {
@@ -70,7 +70,7 @@ static void decode_reads_each_subset_and_ignores_each_unknown_bit(void **state) 
     }
 }
 
-static void encode_names_the_one_call_for_each_change(void **state) {
+static void encode_gives_one_call_for_each_change(void **state) {
     (void)state;
     static const struct {
         enum interest from, to;
@@ -94,8 +94,8 @@ static void encode_names_the_one_call_for_each_change(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decode_reads_each_subset_and_ignores_each_unknown_bit),
-        cmocka_unit_test(encode_names_the_one_call_for_each_change),
+        cmocka_unit_test(decode_reads_every_subset_and_ignores_unknown_bits),
+        cmocka_unit_test(encode_gives_one_call_for_each_change),
     };
     return cmocka_run_group_tests_name("epoll_codec", tests, NULL, report_cases);
 }

@@ -54,8 +54,7 @@ static void check_decode(const struct kqueue_record *record) {
     cases++;
 }
 
-/* Each filter, and a number that is none, with each state of the socket's error, and data that must
- * not matter. */
+/* Each filter and an invalid number, with each socket error, and data that must not matter. */
 static void check_flags(uint32_t flags) {
     static const uint32_t socket_errors[] = {0, 1, 104, 0x80000000U};
     static const int64_t data[] = {INT64_MIN, -1, 0, 9000, INT64_MAX};
@@ -73,7 +72,7 @@ static void check_flags(uint32_t flags) {
     }
 }
 
-static void decode_reads_each_subset_and_ignores_each_unknown_bit(void **state) {
+static void decode_reads_every_subset_and_ignores_unknown_bits(void **state) {
     (void)state;
     const uint32_t known = flags_of(SUBSETS - 1);
     for (unsigned subset = 0; subset < SUBSETS; subset++) {
@@ -85,7 +84,7 @@ static void decode_reads_each_subset_and_ignores_each_unknown_bit(void **state) 
     }
 }
 
-/* A change carries nothing but what to do, to which filter of which descriptor, and the token. */
+/* A change has only an operation, a filter, a descriptor and a token. */
 static void check_change(const struct kqueue_record *change, enum kqueue_filter filter,
                          uint32_t flag, int32_t descriptor, struct token token) {
     assert_int_equal(change->descriptor, descriptor);
@@ -135,7 +134,7 @@ static void encode_removes_the_old_filter_and_adds_the_new(void **state) {
     }
 }
 
-/* A kernel answers with ERROR alone (FreeBSD) or beside the change's own flags (macOS). */
+/* Kernels set ERROR alone (FreeBSD) or in addition to the flags of the change (macOS). */
 static void check_receipt(const struct kqueue_record *change, enum fault fault, int64_t number) {
     const uint32_t answers[] = {KQUEUE_CODEC_ERROR, KQUEUE_CODEC_ERROR | change->flags};
     bool gone = (change->flags & KQUEUE_CODEC_DELETE) != 0 && fault == FAULT_NOT_FOUND;
@@ -149,9 +148,10 @@ static void check_receipt(const struct kqueue_record *change, enum fault fault, 
     }
 }
 
-static void receipt_tells_each_fault_but_a_filter_already_gone(void **state) {
+static void receipt_returns_every_fault_except_deleting_a_missing_filter(void **state) {
     (void)state;
-    static const int64_t numbers[] = {1, 2, 17, 104, INT32_MAX}; /* they differ: fault decides */
+    static const int64_t numbers[] = {1, 2, 17, 104,
+                                      INT32_MAX}; /* systems differ, so fault decides */
     struct kqueue_record changes[KQUEUE_CHANGES_MAX];
     for (enum interest from = INTEREST_READ; from <= INTEREST_WRITE; from++) {
         enum interest to = from == INTEREST_READ ? INTEREST_WRITE : INTEREST_READ;
@@ -167,9 +167,9 @@ static void receipt_tells_each_fault_but_a_filter_already_gone(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(decode_reads_each_subset_and_ignores_each_unknown_bit),
+        cmocka_unit_test(decode_reads_every_subset_and_ignores_unknown_bits),
         cmocka_unit_test(encode_removes_the_old_filter_and_adds_the_new),
-        cmocka_unit_test(receipt_tells_each_fault_but_a_filter_already_gone),
+        cmocka_unit_test(receipt_returns_every_fault_except_deleting_a_missing_filter),
     };
     return cmocka_run_group_tests_name("kqueue_codec", tests, NULL, report_cases);
 }

@@ -12,19 +12,19 @@
 
 #define SINK_BYTES 65536
 
-/* Where lines go: it takes what it is told to. */
+/* Where lines go, with an injected fault. */
 struct sink {
     char bytes[SINK_BYTES];
     size_t length;
     enum fault fault; /* of every write */
-    size_t cut;       /* take so many bytes of a write at the most */
+    size_t cut;       /* at most this many bytes of a write are taken */
     size_t longest;   /* of the writes */
 };
 
 static struct result log_write(void *self, const char *line, size_t length) {
     struct sink *sink = self;
     if (length > sink->longest) sink->longest = length;
-    if (sink->fault != FAULT_NONE) /* the value means nothing then */
+    if (sink->fault != FAULT_NONE) /* the value is undefined then */
         return (struct result){.value = (int64_t)length, .fault = sink->fault, .raw = 1};
     size_t taken = length < sink->cut ? length : sink->cut;
     memcpy(sink->bytes + sink->length, line, taken);
@@ -42,7 +42,7 @@ static struct log open_log(enum log_level level, enum log_format format) {
     return (struct log){.kernel = {&ops, &sink}, .level = level, .format = format};
 }
 
-/* What was written since the last time. */
+/* Compares what was written since the last call. */
 static void expect_lines(const char *lines) {
     assert_string_equal(sink.bytes, lines);
     sink.length = 0;
@@ -53,7 +53,7 @@ static const struct token token = {.slot = 5, .generation = 2};
 static const struct endpoint peer = {
     .address = {127, 0, 0, 1}, .port = 51234, .family = ENDPOINT_IPV4};
 
-static void test_text(void **state) {
+static void text_lines_state_the_event_and_its_fields(void **state) {
     struct log log = open_log(LOG_CHUNKS, LOG_TEXT);
     log_listening(&log, &(struct endpoint){.address = {[15] = 1}, 0, 4444, ENDPOINT_IPV6});
     expect_lines("listening on [::1]:4444\n");
@@ -66,7 +66,7 @@ static void test_text(void **state) {
     expect_lines("connect token=5.2 peer=[fe80::1%3]:65535\n");
 }
 
-static void test_json(void **state) {
+static void json_lines_are_objects_with_the_same_fields(void **state) {
     struct log log = open_log(LOG_CHUNKS, LOG_JSON);
     log_listening(&log, &peer);
     expect_lines("{\"event\":\"listening\",\"address\":\"127.0.0.1:51234\"}\n");
@@ -76,7 +76,7 @@ static void test_json(void **state) {
     expect_lines("{\"event\":\"data\",\"token\":\"5.2\",\"bytes\":2,\"text\":\"\\\"\\u0001\"}\n");
 }
 
-static struct connection gone(enum connection_reason reason, int32_t error) {
+static struct connection ended(enum connection_reason reason, int32_t error) {
     return (struct connection){.received = 12,
                                .pending = {.read = 3, .write = 5},
                                .slot = {.generation = 2, .live = true},
@@ -86,15 +86,15 @@ static struct connection gone(enum connection_reason reason, int32_t error) {
                                .error = error};
 }
 
-static void test_leave(void **state) {
+static void disconnect_states_the_reason_errno_and_byte_counts(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
-    struct connection connection = gone(CONNECTION_ENDED, 0);
+    struct connection connection = ended(CONNECTION_ENDED, 0);
     log_disconnect(&log, token, &connection);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
-    connection = gone(CONNECTION_RESET, 104);
+    connection = ended(CONNECTION_RESET, 104);
     log_disconnect(&log, token, &connection);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=reset in=12 out=10\n");
-    connection = gone(CONNECTION_FAILED, 9999);
+    connection = ended(CONNECTION_FAILED, 9999);
     log_disconnect(&log, token, &connection);
     expect_lines(
         "disconnect token=5.2 peer=127.0.0.1:51234 reason=error errno=9999 in=12 out=10\n");
@@ -103,17 +103,17 @@ static void test_leave(void **state) {
     expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
                  "\"reason\":\"error\",\"errno\":\"9999\",\"in\":12,\"out\":10}\n");
     log.format = LOG_TEXT;
-    connection = gone(CONNECTION_IDLE, 0);
+    connection = ended(CONNECTION_IDLE, 0);
     log_disconnect(&log, token, &connection);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=idle in=12 out=10\n");
-    connection = gone(CONNECTION_EXPIRED, 0);
+    connection = ended(CONNECTION_EXPIRED, 0);
     log.format = LOG_JSON;
     log_disconnect(&log, token, &connection);
     expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
                  "\"reason\":\"expired\",\"in\":12,\"out\":10}\n");
 }
 
-static void test_stop(void **state) {
+static void stop_states_the_number_of_connections(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
     log_stop(&log, 3);
     expect_lines("stop connections=3\n");
@@ -122,9 +122,9 @@ static void test_stop(void **state) {
     expect_lines("{\"event\":\"stop\",\"connections\":4294967295}\n");
 }
 
-static void test_levels(void **state) {
+static void each_level_selects_its_events(void **state) {
     struct log log = open_log(LOG_QUIET, LOG_TEXT);
-    struct connection connection = gone(CONNECTION_ENDED, 0);
+    struct connection connection = ended(CONNECTION_ENDED, 0);
     log_connect(&log, token, &peer);
     log_disconnect(&log, token, &connection);
     log_stop(&log, 1);
@@ -142,8 +142,8 @@ static void test_levels(void **state) {
                  "disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
 }
 
-/* Every byte alone: no control byte and nothing above 0x7e gets out, and each in its own form. */
-static void test_escape_each(void **state) {
+/* Every byte alone: no control byte and nothing above 0x7e is printed, and each in its own form. */
+static void escape_prints_every_byte_as_printable_ascii(void **state) {
     for (unsigned byte = 0; byte < 256; byte++) {
         for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
             char text[8];
@@ -161,7 +161,7 @@ static void test_escape_each(void **state) {
     print_message("escape: 512 cases\n");
 }
 
-static void test_escape_samples(void **state) {
+static void escape_prints_a_mixture_of_bytes(void **state) {
     static const uint8_t bytes[] = {'a', 0, '"', '\\', '\n', '\r', '\t', 0x1b, 0x7f, 0x9b, 0xff};
     char text[64];
     assert_int_equal(log_escape(LOG_TEXT, bytes, sizeof bytes, text, sizeof text), sizeof bytes);
@@ -170,8 +170,8 @@ static void test_escape_samples(void **state) {
     assert_string_equal(text, "a\\u0000\\\"\\\\\\n\\r\\t\\u001b\\u007f\\u009b\\u00ff");
 }
 
-/* In every room only whole escapes are written, and what is shown is counted right. */
-static void test_escape_rooms(void **state) {
+/* For every size of the output, only whole escapes are written and the count is right. */
+static void escape_cuts_between_whole_escapes(void **state) {
     static const uint8_t bytes[] = {'a', 0x80, '\n', 'b', 0};
     static const size_t ends[] = {1, 5, 7, 8, 12};
     for (size_t room = 1; room <= 16; room++) {
@@ -187,8 +187,8 @@ static void test_escape_rooms(void **state) {
     }
 }
 
-/* A chunk that fits no line is cut to one write of PIPE_BUF, and the rest is counted. */
-static void test_long_chunk(void **state) {
+/* A chunk too long for a line is cut so that the write is at most PIPE_BUF; the rest is counted. */
+static void long_chunks_are_cut_to_one_atomic_write(void **state) {
     static uint8_t bytes[65536];
     static const int fills[] = {'x', 0xff, '"'};
     for (int format = LOG_TEXT; format <= LOG_JSON; format++) {
@@ -204,7 +204,7 @@ static void test_long_chunk(void **state) {
     }
 }
 
-static void test_omitted(void **state) {
+static void omitted_bytes_are_counted(void **state) {
     static uint8_t bytes[65536];
     struct log log = open_log(LOG_CHUNKS, LOG_TEXT);
     memset(bytes, 'x', sizeof bytes);
@@ -218,8 +218,8 @@ static void test_omitted(void **state) {
     assert_string_equal(text + shown, "\"\n");
 }
 
-/* Lines that could not be written are counted, and the count goes before the next that could. */
-static void test_dropped(void **state) {
+/* Lines that could not be written are counted; the count precedes the next line that can be. */
+static void dropped_lines_are_counted_before_the_next_line(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
     sink.fault = FAULT_WOULD_BLOCK;
     log_connect(&log, token, &peer);
@@ -238,8 +238,9 @@ static void test_dropped(void **state) {
                  "{\"event\":\"listening\",\"address\":\"127.0.0.1:51234\"}\n");
 }
 
-/* A full disk can take part of a line: the notice ends it, so that no line runs into another. */
-static void test_torn(void **state) {
+/* A full disk can take part of a line. The dropped line starts with a newline, so that lines do not
+ * run together. */
+static void torn_line_is_ended_by_the_dropped_line(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
     sink.cut = 9;
     log_listening(&log, &peer);
@@ -279,18 +280,18 @@ static void waiting_is_logged_with_its_reason(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_text),
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_leave),
-        cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_escape_each),
-        cmocka_unit_test(test_escape_samples),
-        cmocka_unit_test(test_escape_rooms),
-        cmocka_unit_test(test_long_chunk),
-        cmocka_unit_test(test_omitted),
-        cmocka_unit_test(test_dropped),
-        cmocka_unit_test(test_torn),
+        cmocka_unit_test(text_lines_state_the_event_and_its_fields),
+        cmocka_unit_test(json_lines_are_objects_with_the_same_fields),
+        cmocka_unit_test(disconnect_states_the_reason_errno_and_byte_counts),
+        cmocka_unit_test(each_level_selects_its_events),
+        cmocka_unit_test(stop_states_the_number_of_connections),
+        cmocka_unit_test(escape_prints_every_byte_as_printable_ascii),
+        cmocka_unit_test(escape_prints_a_mixture_of_bytes),
+        cmocka_unit_test(escape_cuts_between_whole_escapes),
+        cmocka_unit_test(long_chunks_are_cut_to_one_atomic_write),
+        cmocka_unit_test(omitted_bytes_are_counted),
+        cmocka_unit_test(dropped_lines_are_counted_before_the_next_line),
+        cmocka_unit_test(torn_line_is_ended_by_the_dropped_line),
         cmocka_unit_test(waiting_is_logged_with_its_reason),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

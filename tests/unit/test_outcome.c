@@ -14,7 +14,7 @@
 static const size_t asked_sizes[] = {
     0, 1, 2, 4096, 65536, INT32_MAX, UINT32_MAX, SIZE_MAX / 2, SIZE_MAX};
 
-/* Beside these, each size is tried with the values around it. */
+/* In addition, each size is tried with the values around it. */
 static const int64_t plain_values[] = {
     INT64_MIN,
     INT32_MIN,
@@ -32,7 +32,7 @@ static const int64_t plain_values[] = {
     INT64_MAX,
 };
 
-/* What each fault means, in whatever call; the value says the rest where there is none. */
+/* The kind of each fault, for every call; without a fault it depends on the value. */
 static const enum outcome_kind kinds[FAULTS] = {
     [FAULT_WOULD_BLOCK] = OUTCOME_WOULD_BLOCK,
     [FAULT_INTERRUPTED] = OUTCOME_INTERRUPTED,
@@ -81,8 +81,8 @@ static void check(struct outcome actual, struct outcome wanted, struct result re
     }
 }
 
-/* Checks receive and send with one value: with no fault, and with each, where the value
- * means nothing. */
+/* Checks receive and send with one value: without a fault, and with each fault, where the value is
+ * undefined. */
 static void check_value(int64_t value, size_t asked, int32_t raw) {
     for (enum fault fault = FAULT_NONE; fault <= FAULT_OTHER; fault++) {
         const struct result result = {.value = value, .fault = fault, .raw = raw};
@@ -94,7 +94,7 @@ static void check_value(int64_t value, size_t asked, int32_t raw) {
     }
 }
 
-static void receive_and_send_agree_with_the_table(void **state) {
+static void receive_and_send_map_every_result(void **state) {
     (void)state;
     static const int32_t raws[] = {0, 4, 11, -1};
     for (size_t r = 0; r < LENGTH(raws); r++) {
@@ -111,7 +111,7 @@ static void receive_and_send_agree_with_the_table(void **state) {
     }
 }
 
-static void accept_agrees_with_the_table(void **state) {
+static void accept_maps_every_result(void **state) {
     (void)state;
     const struct outcome moved = {.kind = OUTCOME_MOVED, .count = 1};
     const struct outcome impossible = {.kind = OUTCOME_FAILED, .fault = FAULT_OTHER};
@@ -129,8 +129,8 @@ static void accept_agrees_with_the_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(receive_and_send_agree_with_the_table),
-        cmocka_unit_test(accept_agrees_with_the_table),
+        cmocka_unit_test(receive_and_send_map_every_result),
+        cmocka_unit_test(accept_maps_every_result),
     };
     return cmocka_run_group_tests_name("outcome", tests, NULL, report_cases);
 }

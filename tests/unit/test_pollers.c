@@ -13,7 +13,7 @@
 
 static const struct token token = {.slot = DESCRIPTOR, .generation = 3};
 
-/* A kernel table that remembers what it was asked, and answers what it was told to. */
+/* A kernel table that records its arguments and returns prepared results. */
 struct recorder {
     struct result answer;
     int calls;
@@ -23,8 +23,8 @@ struct recorder {
     size_t change_count;
     int32_t timeout_ms;
     size_t max;
-    struct kqueue_record events[POLLER_EVENTS_MAX]; /* what kevent gives */
-    struct epoll_record records[POLLER_EVENTS_MAX]; /* what epoll_wait gives */
+    struct kqueue_record events[POLLER_EVENTS_MAX]; /* what kevent returns */
+    struct epoll_record records[POLLER_EVENTS_MAX]; /* what epoll_wait returns */
 };
 
 static struct result epoll_control(void *self, int32_t queue, int32_t descriptor,
@@ -73,7 +73,7 @@ static struct poller open_poller(struct recorder *recorder, const struct poller_
     return (struct poller){.ops = poller, .kernel = {&ops, recorder}, .queue = QUEUE};
 }
 
-static void test_epoll_change(void **state) {
+static void epoll_change_makes_one_call_and_returns_its_fault(void **state) {
     struct recorder recorder;
     struct poller poller = open_poller(&recorder, &poller_epoll);
     struct result result =
@@ -89,7 +89,7 @@ static void test_epoll_change(void **state) {
     assert_int_equal(result.raw, 28);
 }
 
-static void test_epoll_wait(void **state) {
+static void epoll_wait_decodes_as_many_records_as_were_returned(void **state) {
     struct recorder recorder;
     struct readiness ready[POLLER_EVENTS_MAX] = {[2] = {.token = {.slot = 99}}};
     struct poller poller = open_poller(&recorder, &poller_epoll);
@@ -126,7 +126,7 @@ static const struct kqueue_record not_found = {
 static const struct kqueue_record broken = {
     .flags = KQUEUE_CODEC_ERROR, .data = 32, .fault = FAULT_PIPE};
 
-static void test_kqueue_change(void **state) {
+static void kqueue_change_removes_and_adds_in_one_call(void **state) {
     struct recorder recorder;
     struct result both = {.value = 2};
     assert_int_equal(change_kqueue(&recorder, both, receipt, receipt).fault, FAULT_NONE);
@@ -139,7 +139,7 @@ static void test_kqueue_change(void **state) {
     assert_int_equal(recorder.changes[1].token, token_pack(token));
 }
 
-static void test_kqueue_change_fails(void **state) {
+static void kqueue_change_returns_the_fault_of_either_receipt(void **state) {
     struct recorder recorder;
     struct result both = {.value = 2};
     assert_int_equal(change_kqueue(&recorder, both, not_found, receipt).fault, FAULT_NONE);
@@ -154,7 +154,7 @@ static void test_kqueue_change_fails(void **state) {
     assert_int_equal(change_kqueue(&recorder, interrupted, broken, broken).fault, FAULT_NONE);
 }
 
-static void test_kqueue_wait(void **state) {
+static void kqueue_wait_decodes_as_many_records_as_were_returned(void **state) {
     struct recorder recorder;
     struct readiness ready[POLLER_EVENTS_MAX] = {[1] = {.token = {.slot = 99}}};
     struct poller poller = open_poller(&recorder, &poller_kqueue);
@@ -176,9 +176,11 @@ static void test_kqueue_wait(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_epoll_change),  cmocka_unit_test(test_epoll_wait),
-        cmocka_unit_test(test_kqueue_change), cmocka_unit_test(test_kqueue_change_fails),
-        cmocka_unit_test(test_kqueue_wait),
+        cmocka_unit_test(epoll_change_makes_one_call_and_returns_its_fault),
+        cmocka_unit_test(epoll_wait_decodes_as_many_records_as_were_returned),
+        cmocka_unit_test(kqueue_change_removes_and_adds_in_one_call),
+        cmocka_unit_test(kqueue_change_returns_the_fault_of_either_receipt),
+        cmocka_unit_test(kqueue_wait_decodes_as_many_records_as_were_returned),
     };
     return cmocka_run_group_tests_name("pollers", tests, NULL, NULL);
 }

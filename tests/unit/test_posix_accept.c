@@ -1,5 +1,5 @@
-/* The accept of macOS and the BSDs, on Linux, with system calls that do what those systems do to a
- * client that is already gone. */
+/* The accept for macOS and the BSDs, run on Linux, with system calls that behave as there when the
+ * client has already reset. */
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -44,34 +44,34 @@ int __wrap_setsockopt(int descriptor, int level, int name, const void *value, so
 }
 /* NOLINTEND(*-reserved-identifier,cert-dcl*) */
 
-struct world {
+struct sockets {
     int listener;
     int client;
     struct sockaddr_in client_address;
 };
 
 static int set_up(void **state) {
-    static struct world world;
+    static struct sockets sockets;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     address_is_empty = false;
     option_refused = 0;
-    world.listener = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(world.listener, (struct sockaddr *)&address, length), 0);
-    assert_int_equal(listen(world.listener, 1), 0);
-    assert_int_equal(getsockname(world.listener, (struct sockaddr *)&address, &length), 0);
-    world.client = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(world.client, (struct sockaddr *)&address, length), 0);
-    assert_int_equal(getsockname(world.client, (struct sockaddr *)&world.client_address, &length),
-                     0);
-    *state = &world;
+    sockets.listener = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(sockets.listener, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(listen(sockets.listener, 1), 0);
+    assert_int_equal(getsockname(sockets.listener, (struct sockaddr *)&address, &length), 0);
+    sockets.client = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(sockets.client, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(
+        getsockname(sockets.client, (struct sockaddr *)&sockets.client_address, &length), 0);
+    *state = &sockets;
     return 0;
 }
 
 static int tear_down(void **state) {
-    struct world *world = *state;
-    close(world->client);
-    close(world->listener);
+    struct sockets *sockets = *state;
+    close(sockets->client);
+    close(sockets->listener);
     return 0;
 }
 
@@ -82,15 +82,15 @@ static bool is_on(int descriptor, int level, int option) {
     return value != 0;
 }
 
-/* The listener has none of these options: the new socket gets them all the same. */
-static void test_a_client(void **state) {
-    struct world *world = *state;
+/* The listener has none of these options, so none is inherited. */
+static void accepted_socket_has_all_options_and_the_peer(void **state) {
+    struct sockets *sockets = *state;
     struct endpoint peer;
-    struct result result = posix_accept(NULL, world->listener, &peer);
+    struct result result = posix_accept(NULL, sockets->listener, &peer);
     assert_int_equal(result.fault, FAULT_NONE);
     assert_int_equal(result.value, accepted);
     assert_int_equal(peer.family, ENDPOINT_IPV4);
-    assert_int_equal(peer.port, ntohs(world->client_address.sin_port));
+    assert_int_equal(peer.port, ntohs(sockets->client_address.sin_port));
     assert_true(fcntl(accepted, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(accepted, F_GETFD) & FD_CLOEXEC);
     assert_true(is_on(accepted, SOL_SOCKET, SO_KEEPALIVE));
@@ -99,22 +99,22 @@ static void test_a_client(void **state) {
     close(accepted);
 }
 
-/* It counts as aborted, so that the next one is tried at once, and its descriptor is closed. */
-static void expect_dropped(struct world *world) {
+/* Aborted makes the server accept the next one at once. The descriptor must be closed. */
+static void expect_dropped(struct sockets *sockets) {
     struct endpoint peer;
-    struct result result = posix_accept(NULL, world->listener, &peer);
+    struct result result = posix_accept(NULL, sockets->listener, &peer);
     assert_int_equal(result.fault, FAULT_ABORTED);
     assert_int_equal(result.raw, ECONNABORTED);
     assert_int_equal(fcntl(accepted, F_GETFD), -1);
     assert_int_equal(errno, EBADF);
 }
 
-static void test_no_address(void **state) {
+static void empty_address_counts_as_aborted(void **state) {
     address_is_empty = true;
     expect_dropped(*state);
 }
 
-static void test_no_options(void **state) {
+static void refused_option_counts_as_aborted(void **state) {
     static const int options[] = {SO_KEEPALIVE, SO_OOBINLINE};
     for (size_t i = 0; i < 2; i++) {
         if (i > 0) set_up(state);
@@ -124,20 +124,21 @@ static void test_no_options(void **state) {
     }
 }
 
-static void test_nobody(void **state) {
-    struct world *world = *state;
+static void empty_backlog_would_block(void **state) {
+    struct sockets *sockets = *state;
     struct endpoint peer;
-    fcntl(world->listener, F_SETFL, O_NONBLOCK);
-    close((int)posix_accept(NULL, world->listener, &peer).value);
-    assert_int_equal(posix_accept(NULL, world->listener, &peer).fault, FAULT_WOULD_BLOCK);
+    fcntl(sockets->listener, F_SETFL, O_NONBLOCK);
+    close((int)posix_accept(NULL, sockets->listener, &peer).value);
+    assert_int_equal(posix_accept(NULL, sockets->listener, &peer).fault, FAULT_WOULD_BLOCK);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_client, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_address, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_no_options, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_nobody, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(accepted_socket_has_all_options_and_the_peer, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(empty_address_counts_as_aborted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(refused_option_counts_as_aborted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(empty_backlog_would_block, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

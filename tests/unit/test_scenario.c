@@ -14,7 +14,7 @@
 #include "sim/oracle.h"
 #include "sim/stream.h"
 
-/* SCENARIOS is the folder of the scenarios, as CMake says. */
+/* CMake defines SCENARIOS, the folder with the scenarios. */
 #define SYNTAX_ACCEPTED SCENARIOS "/syntax/accepted"
 #define SYNTAX_REJECTED SCENARIOS "/syntax/rejected"
 
@@ -25,11 +25,11 @@
 /* Files */
 
 struct file {
-    char *text; /* in a block of exactly its length: to read behind it is a fault */
+    char *text; /* in a block of exactly its length, so that sanitizers detect a read beyond it */
     size_t length;
 };
 
-/* An absent file is empty. */
+/* A missing file counts as empty. */
 static struct file read_file(const char *path) {
     static char bytes[TEXT_MAX];
     FILE *stream = fopen(path, "rb");
@@ -41,7 +41,7 @@ static struct file read_file(const char *path) {
     return file;
 }
 
-/* Calls `check` with the path of each .scenario file of a folder, less the extension. */
+/* Calls `check` with the path of each .scenario file in a folder, without the extension. */
 static size_t for_each(const char *folder, void (*check)(const char *stem)) {
     DIR *directory = opendir(folder);
     size_t count = 0;
@@ -122,7 +122,7 @@ static void check_bytes(const struct scenario *scenario) {
     assert_int_equal(scenario->client_count, again.client_count);
 }
 
-/* What a client sends, step by step, against the stream: whole and in odd parts. */
+/* Compares what a client sends, step by step, with the stream: whole and in odd parts. */
 
 static void fill_by_steps(const struct scenario *scenario, uint32_t client, uint8_t *bytes,
                           size_t room, size_t *sent) {
@@ -169,14 +169,15 @@ static void check_file(const char *stem) {
     check_all(&scenario);
 }
 
-/* Whoever reads a scenario is told first why it is there. */
+/* A scenario begins with a comment that states its purpose. */
 static void check_comment(const char *stem) {
     struct file file = read_beside(stem, ".scenario");
-    if (file.length < 3 || memcmp(file.text, "# ", 2) != 0) fail_msg("%s says nothing", stem);
+    if (file.length < 3 || memcmp(file.text, "# ", 2) != 0)
+        fail_msg("%s: expected a comment in the first line", stem);
     free(file.text);
 }
 
-static void every_file_keeps_its_meaning(void **state) {
+static void every_file_survives_both_notations(void **state) {
     (void)state;
     size_t count = for_each(SCENARIOS, check_file);
     assert_true(count >= 60);
@@ -185,7 +186,7 @@ static void every_file_keeps_its_meaning(void **state) {
     print_message("scenario: %zu files\n", count);
 }
 
-static void any_bytes_mean_a_scenario(void **state) {
+static void any_bytes_decode_to_a_valid_scenario(void **state) {
     static struct scenario scenario;
     (void)state;
     uint32_t dice = 1;
@@ -195,7 +196,7 @@ static void any_bytes_mean_a_scenario(void **state) {
         size_t length = (size_t)(i % RANDOM_BYTES_MAX);
         for (size_t j = 0; j < length; j++) {
             dice = dice * 1664525 + 1013904223;
-            /* Small values are kinds and clients; with large ones alone hardly a step is one. */
+            /* Small values are kinds and clients; large ones are rarely a valid step. */
             bytes[j] = (uint8_t)(dice >> 24 >> (dice >> 20 & 3));
         }
         scenario_decode(&scenario, bytes, length);
@@ -206,7 +207,7 @@ static void any_bytes_mean_a_scenario(void **state) {
     assert_true(steps > RANDOM_STRINGS);
 }
 
-/* The folder of syntax: what this parser and any other must say of the same texts. */
+/* The folder syntax: this parser and any other must agree on these texts. */
 
 static void check_accepted(const char *stem) {
     static char text[TEXT_MAX];
@@ -214,7 +215,7 @@ static void check_accepted(const char *stem) {
     struct file canonical = read_beside(stem, ".canonical");
     size_t length = printed(&scenario, text);
     if (length != canonical.length || memcmp(text, canonical.text, length) != 0)
-        fail_msg("%s becomes\n%s", stem, text);
+        fail_msg("%s: the canonical form differs, got\n%s", stem, text);
     struct scenario again = parsed(canonical.text, canonical.length);
     assert_true(scenario_equal(&scenario, &again));
     free(canonical.text);
@@ -223,19 +224,19 @@ static void check_accepted(const char *stem) {
 static void check_rejected(const char *stem) {
     static struct scenario scenario;
     struct scenario_error error;
-    char complaint[256];
+    char message[256];
     struct file file = read_beside(stem, ".scenario");
     struct file expected = read_beside(stem, ".error");
     if (scenario_parse(&scenario, file.text, file.length, &error)) fail_msg("%s is accepted", stem);
     int length =
-        snprintf(complaint, sizeof complaint, "%u:%u: %s\n", error.line, error.column, error.text);
-    if ((size_t)length != expected.length || memcmp(complaint, expected.text, (size_t)length) != 0)
-        fail_msg("%s: %s", stem, complaint);
+        snprintf(message, sizeof message, "%u:%u: %s\n", error.line, error.column, error.text);
+    if ((size_t)length != expected.length || memcmp(message, expected.text, (size_t)length) != 0)
+        fail_msg("%s: got %s, expected %.*s", stem, message, (int)expected.length, expected.text);
     free(file.text);
     free(expected.text);
 }
 
-static void the_syntax_is_as_agreed(void **state) {
+static void shared_syntax_files_are_accepted_and_rejected(void **state) {
     (void)state;
     size_t accepted = for_each(SYNTAX_ACCEPTED, check_accepted);
     size_t rejected = for_each(SYNTAX_REJECTED, check_rejected);
@@ -243,7 +244,7 @@ static void the_syntax_is_as_agreed(void **state) {
     assert_true(accepted + rejected >= 40);
 }
 
-/* Every beginning of a file, in a block of just its length: for the sanitizers to see. */
+/* Every prefix of a file, in a block of exactly its length, for the sanitizers. */
 static void check_beginnings(const char *stem) {
     static struct scenario scenario;
     struct scenario_error error;
@@ -259,7 +260,7 @@ static void check_beginnings(const char *stem) {
     free(file.text);
 }
 
-static void nothing_is_read_behind_the_text(void **state) {
+static void parser_does_not_read_beyond_the_text(void **state) {
     (void)state;
     for_each(SCENARIOS, check_beginnings);
     for_each(SYNTAX_ACCEPTED, check_beginnings);
@@ -275,7 +276,7 @@ static bool accepts(const char *text, size_t length, struct scenario_error *erro
     return true;
 }
 
-static void steps_are_limited(void **state) {
+static void steps_are_limited_to_256(void **state) {
     static char text[TEXT_MAX];
     struct scenario_error error;
     (void)state;
@@ -290,7 +291,7 @@ static void steps_are_limited(void **state) {
     assert_string_equal(error.text, "found one more step, expected at most 256");
 }
 
-static void literals_are_limited(void **state) {
+static void literals_are_limited_to_8192_bytes(void **state) {
     static char text[TEXT_MAX];
     struct scenario_error error;
     (void)state;
@@ -310,7 +311,7 @@ static void literals_are_limited(void **state) {
                         "found more, expected at most 8192 bytes of literals in a scenario");
 }
 
-static void tabs_and_blanks_are_blanks(void **state) {
+static void tabs_and_blanks_separate_words(void **state) {
     static const char text[] = "\tscenario\t1 \t\n connect \t a\t# so\n\t\nsend a\t\"a\tb\" \n";
     static char canonical[TEXT_MAX];
     (void)state;
@@ -319,8 +320,8 @@ static void tabs_and_blanks_are_blanks(void **state) {
     assert_string_equal(canonical, "scenario 1\nconnect a\nsend a \"a\\tb\"\n");
 }
 
-/* What a file is follows from its first word: bytes can look like blanks. */
-static void text_begins_with_its_word(void **state) {
+/* Binary files can begin with bytes that look like blanks. */
+static void text_is_recognised_by_its_first_word(void **state) {
     static const struct {
         const char *bytes;
         bool text;
@@ -339,8 +340,8 @@ static void text_begins_with_its_word(void **state) {
         assert_int_equal(scenario_is_text(files[i].bytes, strlen(files[i].bytes)), files[i].text);
 }
 
-/* A text that does not fit is cut, and its length told. */
-static void printing_keeps_to_its_room(void **state) {
+/* A text that does not fit is cut, and its full length returned. */
+static void printing_is_cut_to_the_given_room(void **state) {
     static char whole[TEXT_MAX];
     (void)state;
     struct scenario scenario = parsed_file(SYNTAX_ACCEPTED "/every-step");
@@ -354,8 +355,8 @@ static void printing_keeps_to_its_room(void **state) {
     }
 }
 
-/* The words of the language mean what they say to the service. */
-static void the_service_maps_ascii_alone(void **state) {
+/* Exhaustive. */
+static void oracle_maps_ascii_letters_alone(void **state) {
     (void)state;
     for (int byte = 0; byte < 256; byte++) {
         int expected = byte >= 'a' && byte <= 'z' ? byte - 'a' + 'A' : byte;
@@ -363,9 +364,9 @@ static void the_service_maps_ascii_alone(void **state) {
     }
 }
 
-/* Looking for idle clients falls due a millisecond before accepting does: two waits, and neither is
- * taken for the other. Behind them, nothing is due. */
-static void a_wait_has_a_reason_of_its_own(void **state) {
+/* The idle sweep becomes due a millisecond before the retry of accept: two timeouts, each with its
+ * own reason. After them nothing is due, and another timeout is a failure. */
+static void each_due_time_justifies_one_timeout(void **state) {
     struct oracle oracle;
     struct stream stream;
     struct scenario scenario = {.step_count = 0};
@@ -375,7 +376,7 @@ static void a_wait_has_a_reason_of_its_own(void **state) {
     oracle_accepted(&oracle, 0, 0);
     oracle_taken(&oracle, 0, 1, 10);
     oracle_refused(&oracle, 901);
-    oracle_timed_out(&oracle, 901, 1001); /* the idle: again from 1101 on */
+    oracle_timed_out(&oracle, 901, 1001); /* the sweep; the next one is due from 1101 on */
     oracle_timed_out(&oracle, 1001, 1003);
     oracle_refused(&oracle, 1003);
     oracle_timed_out(&oracle, 1003, 1102);
@@ -386,8 +387,8 @@ static void a_wait_has_a_reason_of_its_own(void **state) {
     assert_true(oracle.failed);
 }
 
-/* Whoever is left for being idle does not count for when to look again. */
-static void the_next_look_is_for_those_who_stay(void **state) {
+/* A connection that is closed for idleness does not count for the next sweep. */
+static void next_idle_sweep_ignores_connections_that_are_due_now(void **state) {
     struct oracle oracle;
     struct stream stream;
     struct scenario scenario = {.step_count = 0};
@@ -396,7 +397,7 @@ static void the_next_look_is_for_those_who_stay(void **state) {
     oracle_init(&oracle, &stream, 1000, 0);
     oracle_accepted(&oracle, 0, 0);
     oracle_accepted(&oracle, 1, 432);
-    oracle_timed_out(&oracle, 432, 1001); /* client 0 is left; the other's time is over at 1432 */
+    oracle_timed_out(&oracle, 432, 1001); /* client 0 is closed; the other becomes idle at 1432 */
     oracle_taken(&oracle, 1, 1, 1002);
     oracle_refused(&oracle, 1002);
     oracle_timed_out(&oracle, 1002, 1103);
@@ -405,7 +406,7 @@ static void the_next_look_is_for_those_who_stay(void **state) {
     assert_false(oracle.failed);
 }
 
-static void documented_errors_alone_are_injected(void **state) {
+static void only_documented_errors_may_be_injected(void **state) {
     (void)state;
     for (int call = 0; call < CALL_KINDS; call++) {
         int errors = 0;
@@ -420,19 +421,19 @@ static void documented_errors_alone_are_injected(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_file_keeps_its_meaning),
-        cmocka_unit_test(any_bytes_mean_a_scenario),
-        cmocka_unit_test(the_syntax_is_as_agreed),
-        cmocka_unit_test(nothing_is_read_behind_the_text),
-        cmocka_unit_test(steps_are_limited),
-        cmocka_unit_test(literals_are_limited),
-        cmocka_unit_test(tabs_and_blanks_are_blanks),
-        cmocka_unit_test(text_begins_with_its_word),
-        cmocka_unit_test(printing_keeps_to_its_room),
-        cmocka_unit_test(the_service_maps_ascii_alone),
-        cmocka_unit_test(a_wait_has_a_reason_of_its_own),
-        cmocka_unit_test(the_next_look_is_for_those_who_stay),
-        cmocka_unit_test(documented_errors_alone_are_injected),
+        cmocka_unit_test(every_file_survives_both_notations),
+        cmocka_unit_test(any_bytes_decode_to_a_valid_scenario),
+        cmocka_unit_test(shared_syntax_files_are_accepted_and_rejected),
+        cmocka_unit_test(parser_does_not_read_beyond_the_text),
+        cmocka_unit_test(steps_are_limited_to_256),
+        cmocka_unit_test(literals_are_limited_to_8192_bytes),
+        cmocka_unit_test(tabs_and_blanks_separate_words),
+        cmocka_unit_test(text_is_recognised_by_its_first_word),
+        cmocka_unit_test(printing_is_cut_to_the_given_room),
+        cmocka_unit_test(oracle_maps_ascii_letters_alone),
+        cmocka_unit_test(each_due_time_justifies_one_timeout),
+        cmocka_unit_test(next_idle_sweep_ignores_connections_that_are_due_now),
+        cmocka_unit_test(only_documented_errors_may_be_injected),
     };
     return cmocka_run_group_tests_name("scenario", tests, NULL, NULL);
 }

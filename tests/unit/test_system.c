@@ -29,9 +29,9 @@
 
 #include "../src/system/posix.h"
 
-/* What of the operating-system files no socket test can bring about. */
+/* Behaviour of the operating-system files that no test over sockets can cause. */
 
-/* Of an odd number of pages, so that the system puts one to any page of a unit. */
+/* An odd number of pages, so that the system places mappings at every page of a unit. */
 #define RESERVED_BYTES ((size_t)4096)
 
 static void memory_is_aligned_and_zeroed(void **state) {
@@ -45,7 +45,7 @@ static void memory_is_aligned_and_zeroed(void **state) {
     }
 }
 
-static void memory_beyond_all_addresses_is_refused(void **state) {
+static void impossible_sizes_are_refused(void **state) {
     assert_null(system_reserve(UINT64_MAX));
     assert_null(system_reserve(SIZE_MAX));
     assert_null(system_reserve(SIZE_MAX - KERNEL_MEMORY_UNIT + 1));
@@ -53,7 +53,7 @@ static void memory_beyond_all_addresses_is_refused(void **state) {
 }
 
 /* sd_listen_fds(3): both variables belong to the protocol. */
-static void half_an_activation_is_none(void **state) {
+static void activation_needs_both_variables(void **state) {
     char complaint[SYSTEM_COMPLAINT_BYTES];
     char process[24];
     snprintf(process, sizeof process, "%ld", (long)getpid());
@@ -67,8 +67,8 @@ static void half_an_activation_is_none(void **state) {
     assert_int_equal(system_activated(complaint).value, 0);
 }
 
-/* The file is no socket. */
-static void an_error_that_nobody_foresaw_is_another(void **state) {
+/* A pipe is not a socket. */
+static void unexpected_errno_is_fault_other(void **state) {
     int ends[2];
     uint8_t byte;
     assert_int_equal(pipe(ends), 0);
@@ -80,7 +80,7 @@ static void an_error_that_nobody_foresaw_is_another(void **state) {
     assert_int_equal(system_kernel.close(NULL, ends[1]).raw, EBADF);
 }
 
-static void errors_have_their_names(void **state) {
+static void errno_values_are_printed_by_name(void **state) {
     char text[TEXT_ERROR_BYTES];
     text_of_error(ECONNRESET, text);
     assert_string_equal(text, "ECONNRESET");
@@ -90,8 +90,8 @@ static void errors_have_their_names(void **state) {
     assert_string_equal(text, "99999");
 }
 
-/* What the man pages of the calls list: each has a name, and is to the server what it has to do. */
-static void errors_are_told_apart(void **state) {
+/* The errors in the man pages of the calls: each has a name and its fault. */
+static void each_documented_errno_has_its_fault(void **state) {
     static const struct {
         enum fault fault;
         int errors[16]; /* up to 0 */
@@ -120,7 +120,7 @@ static void errors_are_told_apart(void **state) {
     }
 }
 
-/* Standard output while the log is asked to write to it: cmocka's is put back before any check. */
+/* Writes a log line with stdout replaced; cmocka's stdout is restored before any check. */
 static struct result log_write_to(int descriptor) {
     int before = dup(STDOUT_FILENO);
     fflush(stdout);
@@ -131,7 +131,7 @@ static struct result log_write_to(int descriptor) {
     return result;
 }
 
-static void a_full_log_would_block(void **state) {
+static void full_log_sink_would_block(void **state) {
     static const char page[4096];
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -147,13 +147,13 @@ static void a_full_log_would_block(void **state) {
     assert_int_equal(close(ends[1]), 0);
 }
 
-/* Where both families' records have their addresses, IPv6's is not to be taken for IPv4's. */
-static void endpoints_keep_all_of_an_address(void **state) {
+/* The address is at another offset in sockaddr_in6 than in sockaddr_in. */
+static void endpoints_keep_the_whole_address(void **state) {
     char text[TEXT_ENDPOINT_BYTES];
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(4444)};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(4444)};
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    in.sin_addr.s_addr = htonl(0xC0000201); /* the addresses that documents have for examples */
+    in.sin_addr.s_addr = htonl(0xC0000201); /* addresses for documentation (RFC 5737, RFC 3849) */
     memcpy(&address, &in, sizeof in);
     struct endpoint endpoint = posix_endpoint(&address);
     text_of_endpoint(&endpoint, text);
@@ -165,8 +165,8 @@ static void endpoints_keep_all_of_an_address(void **state) {
     assert_string_equal(text, "[2001:db8:1:2:3:4:5:6]:4444");
 }
 
-/* Whoever starts a server may have blocked what is to stop it. */
-static void a_blocked_stop_signal_is_seen(void **state) {
+/* The parent process may have blocked the stop signals. */
+static void blocked_stop_signal_is_unblocked(void **state) {
     sigset_t stop;
     uint8_t byte;
     sigemptyset(&stop);
@@ -501,15 +501,15 @@ static void socket_can_be_the_log(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
-        cmocka_unit_test(memory_beyond_all_addresses_is_refused),
-        cmocka_unit_test(half_an_activation_is_none),
-        cmocka_unit_test(an_error_that_nobody_foresaw_is_another),
-        cmocka_unit_test(errors_have_their_names),
-        cmocka_unit_test(errors_are_told_apart),
-        cmocka_unit_test(a_full_log_would_block),
-        cmocka_unit_test(endpoints_keep_all_of_an_address),
+        cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(activation_needs_both_variables),
+        cmocka_unit_test(unexpected_errno_is_fault_other),
+        cmocka_unit_test(errno_values_are_printed_by_name),
+        cmocka_unit_test(each_documented_errno_has_its_fault),
+        cmocka_unit_test(full_log_sink_would_block),
+        cmocka_unit_test(endpoints_keep_the_whole_address),
         cmocka_unit_test(second_stop_signal_counts_after_half_a_second), /* no stop before it */
-        cmocka_unit_test(a_blocked_stop_signal_is_seen),
+        cmocka_unit_test(blocked_stop_signal_is_unblocked),
         cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
         cmocka_unit_test(hangup_that_was_ignored_stays_ignored),
         cmocka_unit_test(temporary_resolver_failures_are_told_apart),

@@ -22,8 +22,8 @@ static const uint32_t boundaries[] = {
     0x80000001, 0x12345678, 0xFFFF0000, 0xFFFFFFFE, 0xFFFFFFFF,
 };
 
-/* The slots, and the model: every token ever issued, in order, with its fate. */
-struct world {
+/* The slots, and the model: every token ever issued, in order, and whether it is in use. */
+struct table {
     struct token_slot slots[SLOTS];
     struct issued {
         struct token token;
@@ -42,10 +42,10 @@ static int report_cases(void **state) {
 }
 
 /* The model's token in use in a slot, or null. */
-static struct issued *in_use(struct world *world, size_t at) {
-    for (size_t i = 0; i < world->count; i++) {
-        if (world->issued[i].at == at && world->issued[i].in_use) {
-            return &world->issued[i];
+static struct issued *in_use(struct table *table, size_t at) {
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->issued[i].at == at && table->issued[i].in_use) {
+            return &table->issued[i];
         }
     }
     return NULL;
@@ -55,26 +55,26 @@ static bool equal(struct token a, struct token b) {
     return a.slot == b.slot && a.generation == b.generation;
 }
 
-static void check(const struct world *world) {
-    for (size_t i = 0; i < world->count; i++) {
-        const struct issued *issued = &world->issued[i];
+static void check(const struct table *table) {
+    for (size_t i = 0; i < table->count; i++) {
+        const struct issued *issued = &table->issued[i];
         assert_int_equal(issued->token.slot, numbers[issued->at]);
         assert_int_not_equal(issued->token.generation, 0);
-        assert_int_equal(token_resolves(issued->token, &world->slots[issued->at]), issued->in_use);
+        assert_int_equal(token_resolves(issued->token, &table->slots[issued->at]), issued->in_use);
         for (size_t j = 0; j < i; j++) {
-            assert_false(equal(issued->token, world->issued[j].token));
-            assert_true(token_pack(issued->token) != token_pack(world->issued[j].token));
+            assert_false(equal(issued->token, table->issued[j].token));
+            assert_true(token_pack(issued->token) != token_pack(table->issued[j].token));
         }
     }
     for (size_t at = 0; at < SLOTS; at++) {
-        assert_false(token_resolves(TOKEN_LISTENER, &world->slots[at]));
+        assert_false(token_resolves(TOKEN_LISTENER, &table->slots[at]));
     }
 }
 
 /* Each slot allows one operation: its token is issued, or the one in use released. */
-static void explore(const struct world *world, size_t steps) {
+static void explore(const struct table *table, size_t steps) {
     for (size_t at = 0; at < SLOTS; at++) {
-        struct world after = *world;
+        struct table after = *table;
         struct issued *old = in_use(&after, at);
         if (old != NULL) {
             token_release(&after.slots[at]);
@@ -92,24 +92,24 @@ static void explore(const struct world *world, size_t steps) {
     }
 }
 
-static void sequences_agree_with_a_list(void **state) {
+static void all_sequences_agree_with_a_list_of_tokens(void **state) {
     (void)state;
-    const struct world world = {.count = 0};
-    check(&world);
-    explore(&world, 0);
+    const struct table table = {.count = 0};
+    check(&table);
+    explore(&table, 0);
 }
 
-static void sequences_agree_with_a_list_across_the_wrap(void **state) {
+static void all_sequences_agree_across_the_wrap_of_generations(void **state) {
     (void)state;
-    struct world world = {.count = 0};
+    struct table table = {.count = 0};
     for (size_t at = 0; at < SLOTS; at++) {
-        world.slots[at].generation = UINT32_MAX - (uint32_t)at;
+        table.slots[at].generation = UINT32_MAX - (uint32_t)at;
     }
-    check(&world);
-    explore(&world, 0);
+    check(&table);
+    explore(&table, 0);
 }
 
-static void generation_counts_to_its_end_and_skips_0(void **state) {
+static void generation_wraps_from_the_maximum_to_1(void **state) {
     (void)state;
     struct token_slot slot = {.generation = UINT32_MAX - 1, .live = false};
     struct token last = token_issue(&slot, 9);
@@ -147,7 +147,7 @@ static void only_the_newest_live_generation_resolves(void **state) {
     }
 }
 
-static void packing_loses_nothing(void **state) {
+static void packing_is_reversible(void **state) {
     (void)state;
     for (size_t i = 0; i < LENGTH(boundaries); i++) {
         for (size_t j = 0; j < LENGTH(boundaries); j++) {
@@ -165,11 +165,11 @@ static void packing_loses_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sequences_agree_with_a_list),
-        cmocka_unit_test(sequences_agree_with_a_list_across_the_wrap),
-        cmocka_unit_test(generation_counts_to_its_end_and_skips_0),
+        cmocka_unit_test(all_sequences_agree_with_a_list_of_tokens),
+        cmocka_unit_test(all_sequences_agree_across_the_wrap_of_generations),
+        cmocka_unit_test(generation_wraps_from_the_maximum_to_1),
         cmocka_unit_test(only_the_newest_live_generation_resolves),
-        cmocka_unit_test(packing_loses_nothing),
+        cmocka_unit_test(packing_is_reversible),
     };
     return cmocka_run_group_tests_name("token", tests, NULL, report_cases);
 }

@@ -17,15 +17,15 @@
 #define ALIGNMENTS 64
 #define MARGIN 64
 
-/* One page between two unmapped ones: a byte touched outside is a crash. */
+/* One page between two inaccessible ones: an access outside crashes. */
 static uint8_t *page;
 static size_t page_size;
 
-/* A text that shows every byte value at every position: shifted by s, byte i is (i + s) mod 256. */
+/* Every byte value at every position: shifted by s, byte i is (i + s) mod 256. */
 static uint8_t given[VALUES + LENGTH_MAX];
 static uint8_t expected[VALUES + LENGTH_MAX];
 
-/* What stands around the bytes. A letter, so that a step outside would change it. */
+/* The bytes around. A letter, so that mapping it would change it. */
 static uint8_t margin[MARGIN];
 
 static size_t cases;
@@ -82,9 +82,9 @@ static void check(uint8_t *bytes, size_t length, size_t shift, size_t before, si
     }
 }
 
-/* From 4 bytes on, every fourth shift shows all values at each alignment, and four alignments
- * together show them at each position. */
-static void all_values_at_all_alignments_and_lengths(void **state) {
+/* From 4 bytes on, every fourth shift covers all values at each alignment, and four alignments
+ * together cover them at each position. */
+static void every_value_is_mapped_at_every_alignment_and_length(void **state) {
     (void)state;
     for (size_t alignment = 0; alignment < ALIGNMENTS; alignment++) {
         for (size_t length = 0; length <= LENGTH_MAX; length++) {
@@ -96,7 +96,7 @@ static void all_values_at_all_alignments_and_lengths(void **state) {
     }
 }
 
-static void nothing_is_touched_after_the_end(void **state) {
+static void no_byte_after_the_end_is_accessed(void **state) {
     (void)state;
     for (size_t length = 0; length <= LENGTH_MAX; length++) {
         for (size_t shift = 0; shift < VALUES; shift++) {
@@ -105,7 +105,7 @@ static void nothing_is_touched_after_the_end(void **state) {
     }
 }
 
-static void nothing_is_touched_before_the_start(void **state) {
+static void no_byte_before_the_start_is_accessed(void **state) {
     (void)state;
     for (size_t length = 0; length <= LENGTH_MAX; length++) {
         for (size_t shift = 0; shift < VALUES; shift++) {
@@ -114,7 +114,7 @@ static void nothing_is_touched_before_the_start(void **state) {
     }
 }
 
-static void null_is_allowed_for_no_bytes(void **state) {
+static void null_is_allowed_with_length_0(void **state) {
     (void)state;
     upper(NULL, 0);
     cases++;
@@ -122,10 +122,10 @@ static void null_is_allowed_for_no_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_values_at_all_alignments_and_lengths),
-        cmocka_unit_test(nothing_is_touched_after_the_end),
-        cmocka_unit_test(nothing_is_touched_before_the_start),
-        cmocka_unit_test(null_is_allowed_for_no_bytes),
+        cmocka_unit_test(every_value_is_mapped_at_every_alignment_and_length),
+        cmocka_unit_test(no_byte_after_the_end_is_accessed),
+        cmocka_unit_test(no_byte_before_the_start_is_accessed),
+        cmocka_unit_test(null_is_allowed_with_length_0),
     };
     return cmocka_run_group_tests_name("upper", tests, set_up, tear_down);
 }

@@ -1,5 +1,5 @@
-/* What the simulated kernel varies is seen to vary, and without its word nothing does; and what a
- * scenario says of its choices, it does. */
+/* The simulated kernel varies what it is told to vary and nothing else, and follows the choices
+ * that a scenario states. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -50,7 +50,7 @@ static void add_filter(enum kqueue_filter filter) {
     assert_int_equal(kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, &receipt, 1, 0).value, 1);
 }
 
-/* Of all waits: how many records were odd, and in what. */
+/* How many records of all waits were varied, and how. */
 struct counts {
     uint32_t waits, turned, with_end, with_error, miscounted;
 };
@@ -78,13 +78,13 @@ static struct counts count_kqueue(uint32_t vary, bool ended) {
     return counts;
 }
 
-static void two_filters_come_in_any_order(void **state) {
+static void filters_of_one_descriptor_vary_in_order(void **state) {
     (void)state;
     assert_int_equal(count_kqueue(0, false).turned, 0);
     assert_in_range(count_kqueue(VARY_ORDER, false).turned, WAITS / 4, WAITS * 3 / 4);
 }
 
-static void kqueue_hints_are_missing_and_wrong(void **state) {
+static void kqueue_hints_vary(void **state) {
     (void)state;
     struct counts plain = count_kqueue(0, false);
     assert_int_equal(plain.with_end + plain.with_error + plain.miscounted, 0);
@@ -96,7 +96,7 @@ static void kqueue_hints_are_missing_and_wrong(void **state) {
     assert_in_range(count_kqueue(VARY_HINTS, true).with_end, WAITS / 2, WAITS - 1);
 }
 
-static void epoll_hints_are_missing_and_wrong(void **state) {
+static void epoll_hints_vary(void **state) {
     (void)state;
     uint32_t missing = 0;
     uint32_t wrong = 0;
@@ -113,13 +113,13 @@ static void epoll_hints_are_missing_and_wrong(void **state) {
     assert_in_range(wrong, 1, WAITS / 2);
 }
 
-/* Every call leaves its mark in the hash of the trace, and so does what it was given and said. */
+/* Every call changes the hash of the trace, and so do its arguments and results. */
 static void hash_differs(uint64_t *before) {
     assert_true(sim.hash != *before);
     *before = sim.hash;
 }
 
-static void every_call_is_in_the_hash(void **state) {
+static void hash_covers_every_call(void **state) {
     uint8_t memory[64];
     (void)state;
     start(SIM_KQUEUE, 0);
@@ -135,7 +135,7 @@ static void every_call_is_in_the_hash(void **state) {
     hash_differs(&hash);
 }
 
-/* The hash of a wait that brings this token. */
+/* The hash after a wait that reports this token. */
 static uint64_t hash_with(enum sim_poller poller, uint64_t token) {
     const struct kqueue_record change = {.descriptor = DESCRIPTOR,
                                          .filter = KQUEUE_READ,
@@ -145,7 +145,7 @@ static uint64_t hash_with(enum sim_poller poller, uint64_t token) {
     start(poller, 0);
     if (poller == SIM_KQUEUE) {
         kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, events, 1, 0);
-        sim.watches[DESCRIPTOR].token = token; /* so that the wait alone has it */
+        sim.watches[DESCRIPTOR].token = token; /* so that only the wait uses it */
         kernel.ops->kevent(&sim, SIM_QUEUE, NULL, 0, events, 2, 0);
     } else {
         const struct epoll_change add = {.operation = EPOLL_ADD, .events = EPOLL_CODEC_IN};
@@ -156,7 +156,7 @@ static uint64_t hash_with(enum sim_poller poller, uint64_t token) {
     return sim.hash;
 }
 
-static void the_records_of_a_wait_are_in_the_hash(void **state) {
+static void hash_covers_the_records_of_a_wait(void **state) {
     (void)state;
     for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
         assert_true(hash_with((enum sim_poller)poller, 1) == hash_with((enum sim_poller)poller, 1));
@@ -164,7 +164,7 @@ static void the_records_of_a_wait_are_in_the_hash(void **state) {
     }
 }
 
-/* A choice of the kernel, said by the scenario that runs. */
+/* A choice of the kernel, stated by the scenario. */
 static void choose(enum step_kind kind, uint32_t client, uint32_t count) {
     const struct step step = {.kind = kind, .client = client, .count = count};
     scenario.steps[scenario.step_count++] = step;
@@ -184,8 +184,8 @@ static int64_t send_answer(uint64_t from, size_t count) {
     return kernel.ops->send(&sim, DESCRIPTOR, bytes, count).value;
 }
 
-/* Each step has one call that moves bytes; those of another client, or another kind, have none. */
-static void calls_are_as_short_as_was_said(void **state) {
+/* Each step shortens one call that transfers bytes, of its own client and kind. */
+static void short_steps_shorten_one_call_each(void **state) {
     (void)state;
     start(SIM_EPOLL, 0);
     sim.reported[DESCRIPTOR] = true;
@@ -221,7 +221,7 @@ static void watch_reads(int32_t descriptor, uint64_t token) {
         kernel.ops->kevent(&sim, SIM_QUEUE, &change, 1, &receipt, 1, 0);
 }
 
-/* The tokens of what a wait brings, as the digits of a number. */
+/* The tokens that a wait reports, as the digits of a number. */
 static uint64_t order_of_a_wait(void) {
     struct epoll_record records[4];
     struct kqueue_record events[4];
@@ -234,8 +234,8 @@ static uint64_t order_of_a_wait(void) {
     return order;
 }
 
-/* One wait each; and who is not ready yet keeps its turn. */
-static void records_come_as_was_said(void **state) {
+/* Each step applies to one wait; for a descriptor that is not ready it stays in effect. */
+static void report_steps_order_the_records_of_one_wait(void **state) {
     (void)state;
     for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
         const struct step connect = {.kind = STEP_CONNECT, .client = 1};
@@ -261,13 +261,13 @@ static void records_come_as_was_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_as_short_as_was_said),
-        cmocka_unit_test(records_come_as_was_said),
-        cmocka_unit_test(two_filters_come_in_any_order),
-        cmocka_unit_test(kqueue_hints_are_missing_and_wrong),
-        cmocka_unit_test(epoll_hints_are_missing_and_wrong),
-        cmocka_unit_test(every_call_is_in_the_hash),
-        cmocka_unit_test(the_records_of_a_wait_are_in_the_hash),
+        cmocka_unit_test(short_steps_shorten_one_call_each),
+        cmocka_unit_test(report_steps_order_the_records_of_one_wait),
+        cmocka_unit_test(filters_of_one_descriptor_vary_in_order),
+        cmocka_unit_test(kqueue_hints_vary),
+        cmocka_unit_test(epoll_hints_vary),
+        cmocka_unit_test(hash_covers_every_call),
+        cmocka_unit_test(hash_covers_the_records_of_a_wait),
     };
     return cmocka_run_group_tests_name("variation", tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
-/* Writes the room vectors: what the core says to given input, as JSON, for the unit tests of ports.
+/* Writes the module vectors: results of the core for given input, as JSON, for unit tests of ports.
  *
  *     vectors DIRECTORY
  *
- * Nothing here knows what is right: each line is what the core answered. CTest compares them with
- * those in tests/vectors, so they change only when the core does. README.md says what they mean. */
+ * Every result is computed by the core; none is written here. CTest compares the output with the
+ * files in tests/vectors, so they change only with the core. README.md describes them. */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,12 +57,12 @@ static const char *const wants[] = {
 static const char *const interests[] = {
     [INTEREST_NONE] = "NONE", [INTEREST_READ] = "READ", [INTEREST_WRITE] = "WRITE"};
 static const char *const reasons[] = {
-    [CONNECTION_REASON_NONE] = "STAYS", [CONNECTION_ENDED] = "ENDED",
-    [CONNECTION_RESET] = "RESET",       [CONNECTION_FAILED] = "FAILED",
-    [CONNECTION_IDLE] = "IDLE",         [CONNECTION_EXPIRED] = "EXPIRED",
+    [CONNECTION_REASON_NONE] = "NONE", [CONNECTION_ENDED] = "ENDED",
+    [CONNECTION_RESET] = "RESET",      [CONNECTION_FAILED] = "FAILED",
+    [CONNECTION_IDLE] = "IDLE",        [CONNECTION_EXPIRED] = "EXPIRED",
 };
 
-/* Writing: an array of objects, one a line. */
+/* Output: an array of objects, one per line. */
 
 static FILE *file;
 static const char *separator;
@@ -93,7 +93,7 @@ static void next(void) {
 static void end(void) {
     out("\n]\n");
     if (fclose(file) != 0) {
-        fprintf(stderr, "vectors: the last file could not be written\n");
+        fprintf(stderr, "vectors: the last file cannot be written\n");
         exit(1);
     }
 }
@@ -162,7 +162,7 @@ static void write_connection(const struct connection *c) {
     out("}");
 }
 
-/* What happened to it: an outcome of a call, or what the server did. */
+/* The outcome of a call, or what the server did. */
 struct event {
     enum { RECEIVED, SENT, STOPPED, SHUT, EXPIRED } kind;
     struct outcome outcome;
@@ -191,7 +191,7 @@ static void write_transition(struct connection c, struct event event) {
     if (event.kind == STOPPED) out(", \"unread\": %" PRIu32, event.unread);
     apply(&c, event);
     if (!connection_is_valid(&c, CAPACITY)) {
-        fprintf(stderr, "vectors: the core made a connection that is not valid\n");
+        fprintf(stderr, "vectors: the core returned an invalid connection\n");
         exit(1);
     }
     out(",\n   \"after\": ");
@@ -310,7 +310,7 @@ static void write_step(const char *step, struct token token, const struct token_
     out("}");
 }
 
-/* From a slot that has issued `generation` last: three lives, and all tokens asked in each. */
+/* From a slot that issued `generation` last: three lives, with all tokens resolved in each. */
 static void write_lives(uint32_t number, uint32_t generation) {
     struct token_slot slot = {.generation = generation, .live = false};
     struct token known[4] = {{.slot = number, .generation = generation}};
@@ -376,20 +376,20 @@ static void write_uppers(void) {
     write_upper(all, sizeof all);
 }
 
-int main(int count, char **words) {
+int main(int argc, char **argv) {
     static const struct {
         const char *name;
         void (*write)(void);
-    } rooms[] = {{"outcome", write_outcomes},      {"connection", write_connections},
-                 {"readiness_epoll", write_epoll}, {"readiness_kqueue", write_kqueue},
-                 {"token", write_tokens},          {"upper", write_uppers}};
-    if (count != 2) {
+    } modules[] = {{"outcome", write_outcomes},      {"connection", write_connections},
+                   {"readiness_epoll", write_epoll}, {"readiness_kqueue", write_kqueue},
+                   {"token", write_tokens},          {"upper", write_uppers}};
+    if (argc != 2) {
         fprintf(stderr, "vectors: expected one argument, a directory to write to\n");
         return 2;
     }
-    for (size_t i = 0; i < LENGTH(rooms); i++) {
-        begin(words[1], rooms[i].name);
-        rooms[i].write();
+    for (size_t i = 0; i < LENGTH(modules); i++) {
+        begin(argv[1], modules[i].name);
+        modules[i].write();
         end();
     }
     return 0;

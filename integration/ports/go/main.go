@@ -1,8 +1,8 @@
-// Sends back what it is sent, with ASCII a-z in upper case: port-go PORT.
+// Echoes bytes with ASCII a-z in upper case: port-go PORT.
 //
 // A goroutine serves one client: it reads, writes all of the answer, and reads on. So nothing is
-// read while something is to be written, and a client's end is seen only when it has its answers.
-// The runtime makes calls that seem to block out of readiness; the stop is left to do by hand.
+// read while output is pending, and a client's end is seen only when it has its answers.
+// The runtime turns readiness into calls that seem to block; only the stop needs code of its own.
 package main
 
 import (
@@ -51,7 +51,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "port-go: cannot listen:", err)
 		os.Exit(1)
 	}
-	signal.Ignore(syscall.SIGPIPE) // Go dies of it on descriptors 1 and 2: whoever reads may be gone
+	signal.Ignore(syscall.SIGPIPE) // it would end Go if stdout or stderr is a pipe without a reader
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	s := &server{listener: listener, clients: map[*net.TCPConn]struct{}{}}
@@ -63,12 +63,12 @@ func main() {
 	fmt.Println("listening on", listener.Addr())
 	<-stop
 	listener.SetDeadline(time.Now()) // wakes accept,
-	<-accepting                      // which welcomes whom it has, and nobody behind our back
+	<-accepting                      // which returns after its last connection
 	s.drain()
 	s.served.Wait()
 }
 
-// accept takes in clients until we are told to stop.
+// accept accepts clients until the stop signal.
 func (s *server) accept() {
 	for {
 		conn, err := s.listener.AcceptTCP()
@@ -77,7 +77,7 @@ func (s *server) accept() {
 			s.welcome(conn)
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return
-		default: // out of descriptors, perhaps: asking again at once would spin
+		default: // descriptors may be exhausted: trying at once would spin
 			time.Sleep(retry)
 		}
 	}
@@ -108,14 +108,14 @@ func (s *server) serve(conn *net.TCPConn) {
 	})
 	err := echo(conn, conn, buffer[:])
 	// Here the close is decided. No error: a read of 0 bytes, the client's end. Any error but one is
-	// a reset or worse: the connection is done, too. That one is ours: we are told to stop.
+	// a reset or another failure. The exception is our own deadline, after the stop signal.
 	if !errors.Is(err, os.ErrDeadlineExceeded) || conn.SetReadDeadline(s.deadline()) != nil {
 		return
 	}
 	if echo(conn, io.LimitReader(conn, unread(conn)), buffer[:]) != nil || conn.CloseWrite() != nil {
 		return
 	}
-	// Whoever closes with bytes unread sends RST, which destroys what the client has not read yet.
+	// Closing with bytes unread sends RST, which destroys what the client has not read yet.
 	for {
 		if _, err := conn.Read(buffer[:]); err != nil {
 			return
@@ -140,7 +140,7 @@ func echo(to io.Writer, from io.Reader, buffer []byte) error {
 	}
 }
 
-// upper is no business of the package bytes: what it maps is text.
+// upper maps bytes; the package bytes would map text.
 func upper(data []byte) {
 	for i, b := range data {
 		if 'a' <= b && b <= 'z' {
@@ -149,7 +149,7 @@ func upper(data []byte) {
 	}
 }
 
-// drain accepts whom the backlog holds, refuses everybody else, and tells all to stop.
+// drain accepts the backlog, refuses new connections, and stops all clients.
 func (s *server) drain() {
 	for _, conn := range waiting(s.listener) {
 		s.welcome(conn)
@@ -169,7 +169,7 @@ func (s *server) deadline() time.Time {
 	return s.end
 }
 
-// warn wakes who reads, if it is time to stop, and lets nobody write for ever. The mutex is held.
+// warn interrupts a read after the stop signal, and bounds every write. The mutex is held.
 func (s *server) warn(conn *net.TCPConn) {
 	if !s.end.IsZero() {
 		conn.SetReadDeadline(time.Now())
@@ -177,7 +177,7 @@ func (s *server) warn(conn *net.TCPConn) {
 	}
 }
 
-// waiting is the listener's backlog: accepted without waiting for more, as AcceptTCP would.
+// waiting accepts the backlog without blocking, unlike AcceptTCP.
 func waiting(listener *net.TCPListener) (found []*net.TCPConn) {
 	control(listener, func(fd int) error {
 		for {
@@ -198,7 +198,7 @@ func waiting(listener *net.TCPListener) (found []*net.TCPConn) {
 	return found
 }
 
-// unread is how many bytes the kernel has for us now.
+// unread is the number of bytes that can be read now.
 func unread(conn *net.TCPConn) int64 {
 	var count int32
 	control(conn, func(fd int) error {

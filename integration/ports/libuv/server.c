@@ -1,9 +1,9 @@
-/* Sends back what it is sent, with ASCII a-z in upper case: port-libuv PORT.
+/* Echoes bytes with ASCII a-z in upper case: port-libuv PORT.
  *
- * libuv calls us with what came (level-triggered inside, so nothing gets lost) and stores what the
- * kernel does not take, without limit. So we try to write at once; what is left over is written by
- * libuv, and reading stops until that is done: nothing is read while something is to be written,
- * memory is bounded, and a client's end comes behind its last answer. */
+ * libuv passes input to a callback (level-triggered, so nothing gets lost) and stores what the
+ * kernel does not accept, without limit. So output is written at once; the rest is written by
+ * libuv, and reading stops until that is done: nothing is read while output is pending,
+ * memory is bounded, and a client's end comes after its last answer. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,9 +63,9 @@ static void after_shutdown(uv_shutdown_t *request, int status) {
     if (status < 0 && status != UV_ECANCELED) leave(client);
 }
 
-/* Told to stop, and all that had arrived is answered: FIN. What comes behind it is read and
- * forgotten, for closing a socket with bytes unread makes the kernel send RST, and that destroys
- * answers on their way. */
+/* After the stop signal, all that had arrived is answered: FIN. What comes after it is read and
+ * discarded, because closing a socket with bytes unread sends RST, which destroys
+ * answers in flight. */
 static void end_if_even(struct client *client) {
     if (!stopping || client->owed > 0 || client->rest != NULL || client->ended) return;
     client->ended = true;
@@ -82,7 +82,7 @@ static void upper(char *bytes, size_t length) {
 
 static void after_write(uv_write_t *request, int status) {
     struct client *client = request->data;
-    if (status == UV_ECANCELED) return; /* we are closing it */
+    if (status == UV_ECANCELED) return; /* by our own close */
     if (status < 0) {
         leave(client);
         return;
@@ -115,7 +115,7 @@ static void answer(struct client *client, char *bytes, size_t length) {
     if (uv_write(&client->write, stream_of(client), &buffer, 1, after_write) < 0) leave(client);
 }
 
-/* Reading. Stopping, no more is read at a time than is owed. */
+/* Reading. After the stop signal, no more is read at a time than is owed. */
 
 static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
     struct client *client = (struct client *)handle;
@@ -124,7 +124,7 @@ static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer
 }
 
 /* Here the close is decided: UV_EOF is a read of 0 bytes, the client's FIN, and all other errors
- * are a reset or worse. Each ends this connection, and nothing else. */
+ * are a reset or another failure. Each ends this connection only. */
 static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct client *client = (struct client *)stream;
     if (count < 0) {
@@ -141,7 +141,7 @@ static void read_on(struct client *client) {
     if (uv_read_start(stream_of(client), lend_scratch, after_read) < 0) leave(client);
 }
 
-/* Newcomers. */
+/* New connections. */
 
 static int descriptor_of(uv_tcp_t *tcp) {
     uv_os_fd_t descriptor = -1;
@@ -149,10 +149,10 @@ static int descriptor_of(uv_tcp_t *tcp) {
     return descriptor;
 }
 
-/* Takes in one client: from libuv, or with a descriptor of our own. */
+/* Accepts one client: from libuv, or with a descriptor that is given. */
 static void welcome(uv_loop_t *loop, int descriptor) {
     struct client *client = calloc(1, sizeof *client);
-    if (client == NULL) abort(); /* libuv has none left either */
+    if (client == NULL) abort(); /* out of memory */
     uv_tcp_init(loop, &client->tcp);
     client->next = clients;
     client->link = &clients;
@@ -170,13 +170,13 @@ static void welcome(uv_loop_t *loop, int descriptor) {
     read_on(client);
 }
 
-/* An error is one client's, or want of descriptors: libuv then closes whom it cannot take in. */
+/* An error of one client, or no descriptors: libuv then closes the new connection. */
 static void on_connection(uv_stream_t *stream, int status) {
     if (status == 0) welcome(stream->loop, -1);
 }
 
-/* Stopping: whom the backlog holds is served, all others are refused, and everybody gets what is
- * due. libuv accepts when it is told to; we do not wait for that. */
+/* The stop: the backlog is served, new connections are refused, and all clients get what is
+ * due. libuv accepts in its loop; the backlog is accepted here at once. */
 
 static void expire(uv_timer_t *timer) {
     while (clients != NULL)
@@ -198,7 +198,7 @@ static void stop(uv_signal_t *signal, int number) {
     if (clients == NULL) uv_close((uv_handle_t *)&deadline, NULL);
     for (struct client *client = clients, *next; client != NULL; client = next) {
         next = client->next;
-        int unread = 0; /* exact, for urgent data is in line */
+        int unread = 0; /* exact, because urgent data is in line */
         ioctl(descriptor_of(&client->tcp), FIONREAD, &unread);
         client->owed = (size_t)unread;
         end_if_even(client);
@@ -230,7 +230,7 @@ int main(int count, char **words) {
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    int null; /* no client may get the number of a standard stream */
+    int null; /* no client may get a standard descriptor */
     do
         null = open("/dev/null", O_RDWR);
     while (null >= 0 && null <= STDERR_FILENO);

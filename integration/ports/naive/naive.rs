@@ -1,5 +1,5 @@
-//! An echo server as tutorials write it: it looks right in `nc`. An exhibit, not to be copied: what
-//! the kit finds in it stands in `expected-failures`. Each mark names a mistake.
+//! An echo server as tutorials write it: it seems to work with `nc`. Do not copy it: the failures
+//! are listed in `expected-failures`, by the numbers of the mistakes below.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut events = Events::with_capacity(128);
     let mut clients: HashMap<Token, TcpStream> = HashMap::new();
     let mut next = 1;
-    let mut buffer = [0; 4096]; // (1) one buffer, and what is in it is all there is
+    let mut buffer = [0; 4096]; // (1) one buffer for one chunk
 
     loop {
         poll.poll(&mut events, None)?; // (2) EINTR ends the server
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 loop {
                     match server.accept() {
                         Ok((mut stream, address)) => {
-                            println!("{address} connected"); // (3) panics when nobody reads it
+                            println!("{address} connected"); // (3) panics if stdout is closed
                             let token = Token(next);
                             next += 1;
                             poll.registry()
@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                             clients.insert(token, stream);
                         }
                         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error.into()), // (4) one failed accept ends all
+                        Err(error) => return Err(error.into()), // (4) one failed accept ends it
                     }
                 }
             } else if let Some(stream) = clients.get_mut(&event.token()) {
@@ -52,17 +52,17 @@ fn main() -> Result<(), Box<dyn Error>> {
                         }
                         Ok(count) => size = count, // (6) the last chunk only
                         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error.into()), // (7) one reset ends all
+                        Err(error) => return Err(error.into()), // (7) one reset ends it
                     }
                 }
                 if size > 0 && !closed {
                     let text = std::str::from_utf8(&buffer[..size]).unwrap(); // (8) bytes, not text
-                    stream.write_all(text.to_uppercase().as_bytes())?; // (9) would block: ends all
+                    stream.write_all(text.to_uppercase().as_bytes())?; // (9) would block: ends it
                 }
                 if closed {
                     clients.remove(&event.token());
                 }
             }
         }
-    } // (10) told to stop, it just dies
+    } // (10) the stop signal ends it at once
 }

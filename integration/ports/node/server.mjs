@@ -1,8 +1,8 @@
-// Sends back what it is sent, with ASCII a-z in upper case: node server.mjs PORT
+// Echoes bytes with ASCII a-z in upper case: node server.mjs PORT
 //
-// Node reads on its own and stores what the kernel does not take, without limit: `write` says false
-// when it is time to pause, and 'drain' when to go on. With allowHalfOpen a client's FIN ends
-// nothing by itself, and 'end' comes only behind the last byte that was read.
+// Node reads by itself and stores what the kernel does not accept, without limit: `write` is false
+// when reading should pause, and 'drain' follows. With allowHalfOpen a client's FIN ends
+// nothing by itself, and 'end' comes only after the last byte that was read.
 
 import net from 'node:net'
 
@@ -25,26 +25,26 @@ function serve(socket) {
   clients.add(client)
   accepted++
   socket.on('data', (bytes) => {
-    if (client.ended) return // our FIN is sent: read on, for RST would destroy what is under way
+    if (client.ended) return // our FIN is sent: read on, for RST destroys answers
     client.heard = true
     if (!socket.write(upper(bytes))) socket.pause()
   })
   socket.on('drain', () => socket.resume())
-  // Here the close is decided: FIN, behind what is still to be written. A reset is an 'error', and
-  // 'close' follows it as well; there is nothing to do about it, but unheard it would end us all.
+  // Here the close is decided: FIN, after pending output. A reset is an 'error', and
+  // 'close' follows it too; nothing is to do, but without a listener it would end the process.
   socket.on('end', () => socket.end())
   socket.on('error', () => {})
   socket.on('close', () => clients.delete(client))
 }
 
 // A turn of the loop asks the kernel for all that is ready: after a whole one a listener has
-// accepted at least one of those who waited, and a socket has read some of what was there.
+// accepted at least one waiting connection, and a socket has read some of its input.
 function turn() {
   return new Promise((done) => setImmediate(() => setImmediate(done)))
 }
 
-// What had arrived is answered once a turn brings no more; then comes our FIN. Node cannot ask how
-// much is unread, so a client that never pauses is answered until the time is over.
+// What had arrived is answered once a turn reads no more; then comes our FIN. Node cannot ask how
+// much is unread, so a client that never pauses is answered until the timeout.
 async function finish(client) {
   const last = performance.now() + SETTLE_MS
   do {
@@ -59,7 +59,7 @@ async function finish(client) {
 async function stop() {
   if (stopping) return
   stopping = true
-  let before // the backlog is let in
+  let before // accept the backlog
   do {
     before = accepted
     await turn()
@@ -77,12 +77,12 @@ if (process.argv.length !== 3 || !Number.isInteger(port) || port < 0 || port > 6
 
 const server = net.createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 65536 }, serve)
 server.on('error', (error) => {
-  if (server.listening) return // accept failed: it is tried again
+  if (server.listening) return // accept failed: try again
   console.error(`server.mjs: cannot listen on port ${port}: ${error.code}`)
   process.exit(1)
 })
 server.listen({ host: '127.0.0.1', port, backlog: 4096 }, () => {
-  process.stdout.on('error', () => {}) // whoever reads our output may be gone
+  process.stdout.on('error', () => {}) // standard output may be closed
   process.stdout.write(`listening on 127.0.0.1:${server.address().port}\n`)
 })
 process.on('SIGTERM', stop)

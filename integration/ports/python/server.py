@@ -1,8 +1,8 @@
-"""Sends back what it is sent, with ASCII a-z in upper case: python server.py PORT.
+"""Echoes bytes with ASCII a-z in upper case: python server.py PORT.
 
-asyncio calls a Protocol with what came, and its transport keeps what the kernel does not take. A
-transport stores without limit unless it is told where to stop: here, with the first byte. So
-nothing is read while something is to be written, and a client's end comes behind its last answer.
+asyncio passes input to a Protocol, and its transport stores what the kernel does not accept. A
+transport stores without limit unless a limit is set: here, the first byte. So
+nothing is read while output is pending, and a client's end comes after its last answer.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ class Echo(asyncio.Protocol):
 
     def __init__(self, clients):
         self.clients = clients
-        self.owed = None  # once told to stop: bytes that had arrived and are not read yet
+        self.owed = None  # after the stop signal: bytes that had arrived and are not read yet
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport):
@@ -33,8 +33,8 @@ class Echo(asyncio.Protocol):
         self.clients.add(self)
         transport.set_write_buffer_limits(high=0)
         self.socket = transport.get_extra_info("socket")
-        with contextlib.suppress(OSError):  # a client that is gone; reading will tell
-            # asyncio does this by itself only where `proto` says TCP; our listener's is 0.
+        with contextlib.suppress(OSError):  # the client is gone; reading reports it
+            # asyncio sets it only if `proto` is TCP; that of this listener is 0.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
 
@@ -46,26 +46,26 @@ class Echo(asyncio.Protocol):
 
     def data_received(self, data):
         if self.owed is None:
-            self.transport.write(data.upper())  # of bytes, not of a str: ASCII alone
+            self.transport.write(data.upper())  # of bytes, not of a str: ASCII only
         elif self.owed > 0:
             answered = data[: self.owed]
             self.owed -= len(answered)
             self.transport.write(answered.upper())
             self.end_if_even()
-        # Else our FIN is under way, and what comes is read and forgotten: were the socket closed
-        # with bytes unread, the kernel would send RST, which destroys answers on their way.
+        # Else our FIN was sent, and further bytes are read and discarded: if the socket were closed
+        # with bytes unread, the kernel would send RST, which destroys answers in flight.
 
     def eof_received(self):
         """The client's FIN. Here the close is decided: asyncio flushes, then closes."""
         return False
 
     def connection_lost(self, error):
-        """The end, whatever it was: a reset is `error`, and no reason to do anything else."""
+        """The end of the connection; after a reset, `error` is set, and nothing else is to do."""
         self.clients.discard(self)
         self.gone.set_result(None)
 
     def stop(self):
-        """Owe what the kernel has for us now; the count is exact as urgent data is in line."""
+        """Owe the bytes that are unread now; the count is exact because urgent data is in line."""
         try:
             unread = fcntl.ioctl(self.socket.fileno(), termios.FIONREAD, bytes(4))
         except OSError:
@@ -76,33 +76,33 @@ class Echo(asyncio.Protocol):
     def end_if_even(self):
         if self.owed == 0 and not self.transport.is_closing():
             try:
-                self.transport.write_eof()  # FIN, behind what is still to be written
+                self.transport.write_eof()  # FIN, after pending output
             except OSError:  # it was reset, and asyncio has not noticed yet
                 self.transport.abort()
 
 
 class Server:
-    """The listener, and who came by it."""
+    """The listener and its clients."""
 
     def __init__(self, port):
         self.listener = socket.create_server(("127.0.0.1", port), backlog=socket.SOMAXCONN)
         self.listener.setblocking(False)
         self.clients = set()
-        self.welcomes = set()  # of whom asyncio has not made clients yet
+        self.welcomes = set()  # connections without a Protocol so far
 
     async def run(self):
         loop = asyncio.get_running_loop()
         loop.add_reader(self.listener, self.accept)
-        told = asyncio.Event()
+        stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told.set)
-        with contextlib.suppress(OSError):  # whoever reads our output may be gone
+            loop.add_signal_handler(number, stopped.set)
+        with contextlib.suppress(OSError):  # standard output may be closed
             print(f"listening on 127.0.0.1:{self.listener.getsockname()[1]}", flush=True)
-        await told.wait()
+        await stopped.wait()
         await self.drain()
 
     def accept(self):
-        """Takes in one client, and the others get their turn; false if there was none to take."""
+        """Accepts one client, so that others get their turn; false if none was waiting."""
         loop = asyncio.get_running_loop()
         try:
             connection, _ = self.listener.accept()
@@ -111,7 +111,7 @@ class Server:
         except OSError as error:
             if error.errno in (errno.ECONNABORTED, errno.EPROTO):
                 return True
-            # Out of descriptors, perhaps: being told of it again at once would spin.
+            # Descriptors may be exhausted: pause, because the listener stays readable.
             loop.remove_reader(self.listener)
             loop.call_later(RETRY_S, self.accept_again)
             return False
@@ -127,7 +127,7 @@ class Server:
             asyncio.get_running_loop().add_reader(self.listener, self.accept)
 
     async def drain(self):
-        """Serves who waits in the backlog, refuses all others, and gives everybody what is due."""
+        """Serves the backlog, refuses new connections, and answers what has arrived."""
         while self.accept():
             pass
         asyncio.get_running_loop().remove_reader(self.listener)

@@ -1,12 +1,13 @@
-"""Which of the broken servers are judged: all, or a spread sample of them."""
+"""Which broken servers are judged: all, or a sample."""
 
 import pytest
+import running  # noqa: F401  (it extends sys.path)
 
 _SAMPLED = ("test_defect_is_found", "test_patch_is_found")
-# Each is judged with the whole kit: half a minute, or minutes where many tests wait in vain.
-_SAMPLED_THINLY = ("test_what_fails_alone",)
+# Each is judged with the whole kit, which takes half a minute or more.
+_SAMPLED_THINLY = ("test_server_that_fails_one_requirement",)
 _THINNER = 4
-_NOT_SAMPLED = ("test_what_fails_with_others",)
+_NOT_SAMPLED = ("test_server_that_fails_several_requirements",)
 
 
 def pytest_addoption(parser):
@@ -15,7 +16,7 @@ def pytest_addoption(parser):
         nargs=2,
         type=int,
         metavar=("N", "K"),
-        help="of the broken servers only every Nth, from the Kth on; with the whole kit fewer",
+        help="judge every Nth broken server, from the Kth on; fewer with the whole kit",
     )
 
 

@@ -1,205 +1,185 @@
-"""Proof that the tests can fail on our own server: each patch breaks it in one way.
+"""Each patch breaks the reference in one way, and fails the tests that are named for it.
 
-As in the gallery, a patch counts as found only if the tests named for it fail, and say why. What
-the gallery shows of any server is not shown again; here are the limits, the faults, the drain, and
-what only the reference promises.
+What the broken servers show for any server is not repeated here: these are limits, faults, the
+drain, and what only the reference guarantees.
 """
 
 import contextlib
 import os
-import pathlib
 import shutil
 import subprocess
 
 import pytest
-from judged import INTEGRATION, expect_failures
+from running import ROOT, expect_failures
 
-ROOT = INTEGRATION.parent
 PATCHES = ROOT / "tests" / "defects" / "kit"
 
-# What a failing client or server report says, as patterns.
-PART = r"the first to differ is byte \d+"
-NOTHING = r"0 of \d+ bytes came"
-OPEN = r"then still open where FIN was due"
-CUT = r"bytes came, then (FIN|RST)"
-LOST = r"\d+ bytes came of \d+ that the server's kernel had"
-CUT_OFF = rf"{LOST}|then RST where FIN was due"
-ENDS_NOT = r"the server does not end within"
-STILL_RAN = r"still ran after"
-SPIN = r"s of processor time in half a second of waiting"
-CALLS = r"item: '\d+ +epoll_wait\("
-NO_LINE = r"no log line matches"
+# Bytes are missing; how many came, and whether the connection ended, depends on timing.
+MISSING = ("no-answer", "short-answer", "closed-early")
+CUT_OFF = (*MISSING, "rst-for-fin")
 
-FOUND_BY = {
+FAILURES = {
     # Limits and faults of the system.
     "accept-is-not-retried": {
-        "test_faults.py::TestNoDescriptorsLeft::test_limit_raised": r"neither served nor closed",
-        "test_faults.py::test_lasting_accept_error[ENFILE]": r"neither served nor closed",
-        "test_reference_limits.py::test_retry_after_the_limit_is_raised": NOTHING,
+        "test_faults.py::TestNoDescriptorsLeft::test_limit_raised": "no-answer",
+        "test_faults.py::test_lasting_accept_error[ENFILE]": "no-answer",
+        "test_reference_limits.py::test_retry_after_the_limit_is_raised": "no-answer",
     },
     "accept-fault-ends-all": {
-        "test_faults.py::test_transient_accept_error[ENETDOWN]": r"exited with status 1 while",
-        "test_faults.py::test_lasting_accept_error[ENOMEM]": r"exited with status 1 while",
-        "test_faults.py::TestNoDescriptorsLeft::test_waiting": r"exited with status 1 while",
-        "test_faults.py::TestNoDescriptorsLeft::test_one_leaves": r"exited with status 1 while",
+        "test_faults.py::test_transient_accept_error[ENETDOWN]": "server-died",
+        "test_faults.py::test_lasting_accept_error[ENOMEM]": "server-died",
+        "test_faults.py::TestNoDescriptorsLeft::test_waiting": "server-died",
+        "test_faults.py::TestNoDescriptorsLeft::test_one_leaves": "server-died",
     },
     "accept-fault-spins": {
-        "test_faults.py::TestNoDescriptorsLeft::test_waiting": SPIN,
-        "test_reference_limits.py::test_waiting_for_descriptors": r"accept4?\(.*EMFILE",
+        "test_faults.py::TestNoDescriptorsLeft::test_waiting": "cpu",
+        "test_reference_limits.py::test_waiting_for_descriptors": "system-calls",
     },
     "limit-is-ignored": {
-        "test_reference_limits.py::TestMaxConnections::test_newcomers_wait": r"came unasked",
-        "test_reference_limits.py::test_soft_descriptor_limit_is_raised": r"came unasked",
+        "test_reference_limits.py::TestMaxConnections::test_new_connections_wait": "unasked-data",
+        "test_reference_limits.py::test_soft_descriptor_limit_is_raised": "unasked-data",
     },
-    "limit-spins": {"test_reference_limits.py::TestMaxConnections::test_newcomers_wait": CALLS},
+    "limit-spins": {
+        "test_reference_limits.py::TestMaxConnections::test_new_connections_wait": "system-calls",
+    },
     "limit-forgets-who-waits": {
-        "test_reference_limits.py::TestMaxConnections::test_served_as_one_leaves": NOTHING,
-        "test_reference_limits.py::TestMaxConnections::test_served_as_one_resets": NOTHING,
+        "test_reference_limits.py::TestMaxConnections::test_served_as_one_leaves": "no-answer",
+        "test_reference_limits.py::TestMaxConnections::test_served_as_one_resets": "no-answer",
     },
     "descriptors-unchecked": {
-        "test_reference_limits.py::test_more_connections_than_descriptors": STILL_RAN,
+        "test_reference_limits.py::test_more_connections_than_descriptors": "server-stuck",
     },
     "soft-limit-is-kept": {
-        "test_reference_limits.py::test_soft_descriptor_limit_is_raised": r"assert \(40, 64\) ==",
+        "test_reference_limits.py::test_soft_descriptor_limit_is_raised": "descriptors",
     },
-    "reserve-is-unchecked": {"test_reference_limits.py::test_no_address_space": STILL_RAN},
+    "reserve-is-unchecked": {"test_reference_limits.py::test_no_address_space": "server-stuck"},
     "pending-memory-is-kept": {
-        "test_reference_limits.py::test_pending_memory_is_given_back": r"bytes more than before",
+        "test_reference_limits.py::test_pending_memory_is_given_back": "memory",
     },
     "poller-refusal-is-ignored": {
-        "test_reference_faults.py::test_no_room_in_the_poller": OPEN,
+        "test_reference_faults.py::test_no_room_in_the_poller": "still-open",
     },
-    "would-block-is-a-loss": {"test_reference_faults.py::test_false_would_block": CUT},
+    "would-block-is-a-loss": {"test_reference_faults.py::test_false_would_block": MISSING},
     "held-socket-stays-watched": {
-        "test_reference_system.py::test_a_socket_that_is_held_elsewhere": SPIN,
+        "test_reference_system.py::test_a_socket_that_is_held_elsewhere": "cpu",
     },
-    # Told to stop.
+    # The stop signal.
     "stop-closes-at-once": {
-        "test_drain.py::test_nothing_is_lost[frozen]": CUT_OFF,
-        "test_drain.py::test_nothing_is_lost[live]": CUT_OFF,
-        "test_drain.py::test_a_stalled_client_delays_nobody": CUT_OFF,
+        "test_drain.py::test_nothing_is_lost[stopped]": CUT_OFF,
+        "test_drain.py::test_nothing_is_lost[running]": CUT_OFF,
+        "test_drain.py::test_a_stalled_client_delays_no_other": CUT_OFF,
         "test_drain.py::test_half_closed_client": CUT_OFF,
     },
-    "stop-forgets-the-backlog": {"test_drain.py::test_backlog": r"then RST"},
+    "stop-forgets-the-backlog": {"test_drain.py::test_backlog": CUT_OFF},
     "drain-owes-nothing": {
-        "test_drain.py::test_nothing_is_lost[live]": LOST,
-        "test_drain.py::test_nothing_is_lost[frozen]": LOST,
+        "test_drain.py::test_nothing_is_lost[running]": MISSING,
+        "test_drain.py::test_nothing_is_lost[stopped]": MISSING,
     },
     "drain-owes-for-ever": {
-        "test_drain.py::test_nothing_is_lost[frozen]": OPEN,
-        "test_reference_drain.py::test_exactly_what_was_owed": r"STILL_OPEN",
+        "test_drain.py::test_nothing_is_lost[stopped]": "still-open",
+        "test_reference_drain.py::test_only_what_had_arrived": "still-open",
     },
-    "stop-does-not-linger": {
-        "test_drain.py::test_what_comes_after_the_end": r"RST came while",
-    },
+    "stop-does-not-linger": {"test_drain.py::test_what_comes_after_the_end": "closed-early"},
     "drain-has-no-end": {
-        "test_reference_drain.py::test_a_client_that_ignores_fin": ENDS_NOT,
-        "test_reference_drain.py::test_bytes_that_are_owed_at_the_time_out": ENDS_NOT,
+        "test_reference_drain.py::test_a_client_that_ignores_fin": "server-stuck",
+        "test_reference_drain.py::test_bytes_pending_at_the_timeout": "server-stuck",
     },
-    "drain-keeps-listening": {"test_drain.py::test_newcomers_are_refused": r"are still let in"},
+    "drain-keeps-listening": {"test_drain.py::test_new_connections_are_refused": "still-listening"},
     "stop-keeps-the-sweep": {
-        "test_reference_drain.py::test_idle_time_out_and_drain": r"assert 2\.0 <= [01]\.",
+        "test_reference_drain.py::test_idle_timeout_and_drain": "closed-early",
     },
     "loss-is-not-told": {
-        "test_reference_drain.py::test_bytes_that_are_owed_at_the_time_out": r"assert 0 == 3",
+        "test_reference_drain.py::test_bytes_pending_at_the_timeout": "exit-status",
     },
     "loss-is-told-of-none": {
-        "test_reference_drain.py::test_a_client_that_ignores_fin": r"assert 3 == 0",
+        "test_reference_drain.py::test_a_client_that_ignores_fin": "exit-status",
     },
     "stop-is-missed": {
-        "test_drain.py::test_idle_clients[SIGTERM]": OPEN,
-        "test_drain.py::test_idle_clients[SIGINT]": OPEN,
-        "test_drain.py::test_without_clients[SIGTERM]": ENDS_NOT,
+        "test_drain.py::test_idle_clients[SIGTERM]": "still-open",
+        "test_drain.py::test_idle_clients[SIGINT]": "still-open",
+        "test_drain.py::test_without_clients[SIGTERM]": "server-stuck",
     },
     "second-signal-is-ignored": {
-        "test_reference_drain.py::test_a_second_signal[SIGTERM-SIGINT]": r"assert 0 == \(128",
+        "test_reference_drain.py::test_a_second_signal[SIGTERM-SIGINT]": "exit-status",
     },
     # Idle and silent peers.
     "idle-fires-early": {
-        "test_reference_idle.py::test_idle": r"idle for 0\.\d+ s",
-        "test_reference_idle.py::test_each_in_its_own_time": r"idle for 0\.\d+ s",
+        "test_reference_idle.py::test_idle": "closed-early",
+        "test_reference_idle.py::test_each_in_its_own_time": "closed-early",
     },
     "idle-never-fires": {
-        "test_reference_idle.py::test_idle": OPEN,
-        "test_reference_idle.py::TestSilence::test_idle_time_out": NO_LINE,
+        "test_reference_idle.py::test_idle": "still-open",
+        "test_reference_idle.py::TestSilence::test_idle_timeout": "log-line",
     },
-    "idle-forgets-sending": {"test_reference_idle.py::test_a_slow_reader": CUT},
-    "sweep-spares-the-stalled": {
-        "test_reference_idle.py::test_a_stalled_client": r"it is still there"
-    },
-    "wait-has-a-timeout": {"test_reference_system.py::test_quiet_second": CALLS},
-    "sweep-is-always-due": {"test_reference_idle.py::test_waiting_costs_nothing": CALLS},
+    "idle-forgets-sending": {"test_reference_idle.py::test_a_slow_reader": MISSING},
+    "sweep-spares-the-stalled": {"test_reference_idle.py::test_a_stalled_client": "still-open"},
+    "wait-has-a-timeout": {"test_reference_system.py::test_no_call_without_events": "system-calls"},
+    "sweep-is-always-due": {"test_reference_idle.py::test_waiting_costs_nothing": "system-calls"},
     "no-keep-alive": {
-        "test_reference_system.py::test_options_of_connections": r"SO_KEEPALIVE",
-        "test_reference_idle.py::TestSilence::test_keep_alive": NO_LINE,
+        "test_reference_system.py::test_options_of_connections": "socket-option",
+        "test_reference_idle.py::TestSilence::test_keep_alive": "log-line",
     },
     # Memory.
-    "slots-touched-at-the-start": {
-        "test_reference_system.py::test_memory_when_idle": r"<= 262144",
-    },
+    "slots-touched-at-the-start": {"test_reference_system.py::test_memory_when_idle": "memory"},
     "area-touched-at-the-start": {
-        "test_reference_system.py::test_memory_of_idle_clients": r"4\d\d\d\.\d each",
+        "test_reference_system.py::test_memory_of_idle_clients": "memory",
     },
     # The port.
     "no-reuseaddr": {
-        "test_surroundings.py::test_restart": r"stderr: .*EADDRINUSE",
-        "test_reference_system.py::test_options_of_the_listener": r"SO_REUSEADDR",
+        "test_surroundings.py::test_restart": "not-listening",
+        "test_reference_system.py::test_options_of_the_listener": "socket-option",
     },
     "reuseport": {
-        "test_surroundings.py::test_port_in_use": STILL_RAN,
-        "test_reference_system.py::test_options_of_the_listener": r"SO_REUSEPORT",
+        "test_surroundings.py::test_port_in_use": "server-stuck",
+        "test_reference_system.py::test_options_of_the_listener": "socket-option",
     },
-    "no-v6only": {"test_reference_system.py::test_ipv6_alone": r"IPV6_V6ONLY"},
+    "no-v6only": {"test_reference_system.py::test_ipv6_only": "socket-option"},
     "no-oobinline": {
-        "test_reference_system.py::test_urgent_byte": PART,
-        "test_reference_system.py::test_options_of_connections": r"SO_OOBINLINE",
-        "test_drain.py::test_urgent_byte": PART,
+        "test_reference_system.py::test_urgent_byte": "wrong-byte",
+        "test_reference_system.py::test_options_of_connections": "socket-option",
+        "test_drain.py::test_urgent_byte": "short-answer",
     },
-    "no-nodelay": {"test_reference_system.py::test_options_of_connections": r"TCP_NODELAY"},
-    "inheritable-connections": {
-        "test_reference_system.py::test_descriptor_flags": r"is not close-on-exec",
-    },
+    "no-nodelay": {"test_reference_system.py::test_options_of_connections": "socket-option"},
+    "inheritable-connections": {"test_reference_system.py::test_descriptor_flags": "descriptors"},
     "activation-for-anybody": {
-        "test_reference_activation.py::test_meant_for_another[1]": NO_LINE,
-        "test_reference_activation.py::test_meant_for_another[]": NO_LINE,
+        "test_reference_activation.py::test_passed_to_another_process[1]": "not-listening",
+        "test_reference_activation.py::test_passed_to_another_process[]": "not-listening",
     },
     "activation-unchecked": {
-        "test_reference_activation.py::test_bad_activation[--fds 2]": r"still ran|assert ''",
+        "test_reference_activation.py::test_bad_activation[--fds 2]": ("server-stuck", "output"),
     },
     "passed-socket-as-it-is": {
-        "test_reference_activation.py::test_passed_blocking": r"O_NONBLOCK",
-        "test_reference_activation.py::test_bad_activation[--kind local]": STILL_RAN,
+        "test_reference_activation.py::test_passed_blocking": "descriptors",
+        "test_reference_activation.py::test_bad_activation[--kind local]": "server-stuck",
     },
     # The log, and the command line.
-    "stdout-non-blocking": {
-        "test_reference_system.py::test_stdout_keeps_its_flags": r"get_blocking",
-    },
+    "stdout-non-blocking": {"test_reference_system.py::test_stdout_keeps_its_flags": "descriptors"},
     "cannot-start-is-bad-usage": {
-        "test_reference_faults.py::test_a_port_without_permission": r"2 == 1|assert 2",
-        "test_reference_limits.py::test_no_address_space": r"2 == 1|assert 2",
+        "test_reference_faults.py::test_a_privileged_port": "exit-status",
+        "test_reference_limits.py::test_no_address_space": "exit-status",
     },
     "bad-usage-is-ignored": {
-        "test_reference_command_line.py::test_bad_usage[--frob]": STILL_RAN,
+        "test_reference_command_line.py::test_bad_usage[--frob]": "server-stuck",
     },
     "log-blocks": {
-        "test_surroundings.py::test_full_stdout": NOTHING,
-        "test_reference_drain.py::test_a_full_log": OPEN,
+        "test_surroundings.py::test_full_stdout": "no-answer",
+        "test_reference_drain.py::test_a_full_log": "still-open",
     },
     "log-drops-in-silence": {
-        "test_reference_log.py::test_dropped_lines_are_counted": r"connect token=",
-        "test_reference_json.py::test_dropped_lines": r"not enough values to unpack",
+        "test_reference_log.py::test_dropped_lines_are_counted": "log-line",
+        "test_reference_json.py::test_dropped_lines": "log-line",
     },
-    "log-json-has-hex": {"test_reference_json.py::test_every_byte": r"Invalid \\escape"},
-    "log-kills": {"test_surroundings.py::test_closed_stdout_reader": r"was killed by SIGPIPE"},
+    "log-json-has-hex": {"test_reference_json.py::test_every_byte": "log-line"},
+    "log-kills": {"test_surroundings.py::test_closed_stdout_reader": "server-died"},
     "poller-option-is-ignored": {
-        "test_reference_command_line.py::test_a_poller_of_another_system": STILL_RAN,
+        "test_reference_command_line.py::test_a_poller_of_another_system": "server-stuck",
     },
 }
 
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory):
-    """A copy of what the server is built from, built once: each patch then builds what it broke."""
+    """A copy of the sources, built once; each patch then rebuilds what it changes."""
     copy = tmp_path_factory.mktemp("tree")
     shutil.copy(ROOT / "CMakeLists.txt", copy)
     shutil.copy(ROOT / "LICENSE", copy)
@@ -210,9 +190,9 @@ def tree(tmp_path_factory):
     return copy
 
 
-def run(*command, **surroundings):
+def run(*command, **settings):
     ended = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **surroundings
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings
     )
     assert ended.returncode == 0, ended.stdout
 
@@ -222,14 +202,14 @@ def build(tree):
 
 
 def apply_patch(tree, patch, *options):
-    # Or git would look for a repository around the copy, and take the paths to be in that.
+    # Without the ceiling git could find a repository around the copy.
     alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)}
     run("git", "apply", *options, patch, cwd=tree, env=alone)
 
 
 @contextlib.contextmanager
 def broken_by(tree, patch):
-    """The command of a server with that patch."""
+    """The command of a server with the patch."""
     apply_patch(tree, patch)
     try:
         build(tree)
@@ -238,13 +218,13 @@ def broken_by(tree, patch):
         apply_patch(tree, patch, "--reverse")
 
 
-@pytest.mark.parametrize("name", FOUND_BY)
+@pytest.mark.parametrize("name", FAILURES)
 def test_patch_is_found(tree, name):
-    """Each test named for a patch fails on it, and says why."""
+    """Each test named for a patch fails, with the code that is given."""
     with broken_by(tree, PATCHES / f"{name}.patch") as command:
-        expect_failures(command, FOUND_BY[name])
+        expect_failures(command, FAILURES[name])
 
 
 def test_every_patch_is_named():
-    """The table lists exactly the patches that there are."""
-    assert sorted(FOUND_BY) == sorted(patch.stem for patch in PATCHES.glob("*.patch"))
+    """The table has exactly the patches that exist."""
+    assert sorted(FAILURES) == sorted(patch.stem for patch in PATCHES.glob("*.patch"))

@@ -9,7 +9,7 @@ except ImportError:
     sync_playwright = None
 
 PROGRAMS = ("chromium", "google-chrome")
-# It is to ask nobody for anything, and to run as root and in a container.
+# Without network requests of its own; it may run as root and in a container.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

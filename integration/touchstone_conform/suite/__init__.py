@@ -1,1 +1,1 @@
-"""The tests: one for each thing a requirement of SPEC.md says can be seen."""
+"""The tests of the requirements of SPEC.md."""

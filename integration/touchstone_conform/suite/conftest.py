@@ -1,4 +1,4 @@
-"""What several of the tests share."""
+"""What several test files share."""
 
 import contextlib
 import fcntl
@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from touchstone_conform.missing import Missing
-from touchstone_conform.namespace import Namespace
+from touchstone_conform.harness.namespace import Namespace
+from touchstone_conform.harness.skips import NotRequired, SkipReason
 
 F_SETPIPE_SZ = 1031  # named in fcntl from Python 3.10 on
 PAGE_BYTES = 4096
@@ -16,12 +16,12 @@ LISTEN_OPTIONS = ("-l", "--listen")
 
 
 @pytest.fixture(scope="session")
-def reference_program(server_words):
-    """The words of --server-cmd before its --listen: the program, and perhaps a wrapper."""
-    for index, word in enumerate(server_words):
-        if word.startswith(LISTEN_OPTIONS):
-            return server_words[:index]
-    pytest.fail("tests marked `reference` need Touchstone's own server, with --listen")
+def reference_program(server_arguments):
+    """The arguments of --server-cmd before its --listen: the program, and perhaps a wrapper."""
+    for index, argument in enumerate(server_arguments):
+        if argument.startswith(LISTEN_OPTIONS):
+            return server_arguments[:index]
+    raise NotRequired("Touchstone's own server, with --listen")
 
 
 class LogPipe:
@@ -36,7 +36,7 @@ class LogPipe:
         try:
             self._size = fcntl.fcntl(self.writer, F_SETPIPE_SZ, size)
         except OSError as error:
-            raise Missing("F_SETPIPE_SZ (Linux)") from error
+            raise SkipReason("F_SETPIPE_SZ (Linux)") from error
 
     def fill(self):
         """Write until nothing more fits.
@@ -66,7 +66,7 @@ class LogPipe:
 def log_pipe():
     """A pipe that a test can fill, drain or close while a server logs into it.
 
-    A test names it before start_server: then it outlives the server, which would die of its end.
+    A test requests it before start_server, so that it outlives the server.
     """
     pipe = LogPipe()
     yield pipe
@@ -75,11 +75,11 @@ def log_pipe():
 
 @pytest.fixture
 def ipv6_loopback():
-    """Its address, if this machine has one."""
+    """The address of the IPv6 loopback, if this machine has one."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
-        raise Missing("IPv6 on the loopback") from error
+        raise SkipReason("IPv6 on the loopback") from error
     return "::1"
 
 

@@ -1,10 +1,10 @@
-"""Every way a client can leave, seen from the wire."""
+"""Every way a client can leave, as clients see it."""
 
 import time
 
 import pytest
 
-from touchstone_conform.samples import sample
+from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.wire
@@ -31,7 +31,7 @@ def test_bare_fin(server):
             client.shutdown()
             client.expect_end()
             took = time.monotonic() - began
-            server.judge_time(took, 0.5, f"{took:.3f} seconds until FIN was answered")
+            server.judge_time(took, 0.5, "the answer to FIN")
 
 
 @pytest.mark.requirement("CLOSE-2")
@@ -66,9 +66,9 @@ def test_half_close_with_a_stalled_reader(server):
 
 
 @pytest.mark.requirement("CLOSE-7")
-def test_an_idle_client_lives_on(server):
+def test_an_idle_client_is_kept(server):
     """The server never closes a healthy connection first."""
-    with server.connect("never spoke") as silent, server.connect("spoke once") as client:
+    with server.connect("never sent") as silent, server.connect("sent once") as client:
         client.ping()
         client.expect_quiet(server.scaled(1.2))
         silent.expect_quiet(0)
@@ -82,13 +82,13 @@ class TestReset:
 
     @pytest.fixture(autouse=True)
     def neighbour(self, server):
-        """Somebody who was there before, and somebody who comes after, are both served."""
+        """A client that connected before, and one that connects after, are both served."""
         with server.connect("neighbour") as neighbour:
             neighbour.ping()
             yield
             neighbour.ping()
-            with server.connect("newcomer") as newcomer:
-                newcomer.exchange(b"newcomer", shutdown=True)
+            with server.connect("new") as new:
+                new.exchange(b"new", shutdown=True)
 
     def test_before_any_byte(self, server):
         """RST right after connecting."""
@@ -118,7 +118,7 @@ class TestReset:
             client.reset()
 
     def test_after_the_second_of_two_writes(self, server):
-        """RST right behind a write, after an earlier one was answered."""
+        """RST right after a write, after an earlier one was answered."""
         for _ in range(20):
             client = server.connect()
             client.ping(b"first")

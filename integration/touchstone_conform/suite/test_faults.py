@@ -1,4 +1,4 @@
-"""Errors that a busy system hands to a server now and then."""
+"""Errors of system calls that occur on a busy system."""
 
 import contextlib
 import resource
@@ -6,9 +6,11 @@ import time
 
 import pytest
 
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.skips import NotRequired
+from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
-from touchstone_conform.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -27,14 +29,14 @@ def calls(names):
 def skip_unless_hit(trace):
     trace.detach()
     if not trace.injected():
-        pytest.skip("the server makes none of the system calls that strace was to fail")
+        raise NotRequired("one of the system calls that strace makes fail")
 
 
 def wait_until_at_rest(server):
-    """Until no thread of it did anything for a moment.
+    """Until no thread of the server has done anything for a moment.
 
-    strace makes a call fail by turning it into one that does not exist. A server that is let go in
-    the middle of that is told ENOSYS.
+    strace makes a call fail by turning it into one that does not exist. If it detaches meanwhile,
+    the server gets ENOSYS.
     """
     process = server.process
 
@@ -50,8 +52,8 @@ def wait_until_at_rest(server):
 def test_interrupted_calls(server, attach_strace):
     """Every third system call of a kind fails with EINTR: nothing is lost or repeated.
 
-    If it were every second one, a loop that makes two of a kind would lose the same for ever, and
-    some do. Of three none is known.
+    Every second one would be too many: some loops make two of a kind, and the same one of them
+    would always fail. No known loop makes three.
     """
     which = calls(INTERRUPTIBLE)
     with attach_strace(
@@ -72,7 +74,7 @@ def test_interrupted_calls(server, attach_strace):
     "error", ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "EPERM", "EINTR"]
 )
 def test_transient_accept_error(server, attach_strace, error):
-    """After accept failed once, newcomers are served, and the old ones all along."""
+    """After accept failed once, new connections are served, and the old ones throughout."""
     which = calls("accept accept4")
     with server.connect("old") as old:
         old.ping()
@@ -89,9 +91,9 @@ def test_transient_accept_error(server, attach_strace, error):
 @pytest.mark.requirement("FAULT-3")
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_lasting_accept_error(server, attach_strace, error):
-    """While accept finds no resources, the old are served; newcomers are, once it does.
+    """While accept lacks resources, old clients are served; new ones afterwards.
 
-    Who came meanwhile may have been closed: with every refusal one, not more.
+    The server may close new connections meanwhile: at most one for each failure.
     """
     which = calls("accept accept4")
     with server.connect("old") as old:
@@ -103,22 +105,23 @@ def test_lasting_accept_error(server, attach_strace, error):
             f"inject={which}:error={error}:when=1..{LASTING_REFUSALS}",
         ) as trace:
             for number in range(LASTING_REFUSALS + 1):
-                with server.connect(f"newcomer {number}") as newcomer:
+                with server.connect(f"new {number}") as new:
                     old.ping()
-                    served = ping_unless_shed(newcomer)
+                    served = ping_unless_shed(new)
                     old.ping()
                 if served:
                     break
             skip_unless_hit(trace)
-    assert served, f"{LASTING_REFUSALS} refusals of accept, and no newcomer was served after them"
+    refused = f"no new connection is served after accept failed {LASTING_REFUSALS} times"
+    expect(served, "no-answer", refused)
 
 
 class TestNoDescriptorsLeft:
-    """While descriptors are exhausted old clients are served; newcomers are when that ends."""
+    """While descriptors are exhausted, old clients are served; new ones afterwards."""
 
     @pytest.fixture(autouse=True)
     def exhausted(self, server):
-        """Two old clients, no descriptor for a third, and five who want one."""
+        """Two old clients, no descriptor for a third, and five new connections."""
         with contextlib.ExitStack() as connections:
 
             def connect(name):
@@ -127,49 +130,49 @@ class TestNoDescriptorsLeft:
             self.old = connect("old")
             self.old.ping()
             before = len(server.process.descriptors())
-            self.leaver = connect("leaver")
-            self.leaver.ping()
+            self.leaving = connect("leaving")
+            self.leaving.ping()
             self.are_kept = len(server.process.descriptors()) > before
             highest = max(server.process.descriptors())
             self.limit = connections.enter_context(contextlib.ExitStack())
             self.limit.enter_context(server.process.limited(resource.RLIMIT_NOFILE, highest + 1))
-            self.newcomers = [connect(f"new {i}") for i in range(5)]
+            self.newly_connected = [connect(f"new {i}") for i in range(5)]
             self.old.ping()
             yield
             self.old.ping()
 
     @pytest.mark.requirement("FAULT-4")
     def test_waiting(self, server):
-        """Nothing spins meanwhile."""
+        """The server waits without using CPU time."""
         used = server.process.cpu_seconds_during(0.5)
-        assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
+        expect(used <= 0.1, "cpu", f"{used:.2f} s of CPU time in half a second, at most 0.1")
         self.old.ping()
 
     @pytest.mark.requirement("FAULT-3")
     def test_one_leaves(self, server):
         """The descriptor of a client that left serves the next, and so on."""
         if not self.are_kept:
-            pytest.skip("the process that listens keeps no descriptor of a client")
-        self.leaver.shutdown()
-        self.leaver.expect_end()
-        for client in self.newcomers:
+            raise NotRequired("descriptors of clients in the process that listens")
+        self.leaving.shutdown()
+        self.leaving.expect_end()
+        for client in self.newly_connected:
             ping_unless_shed(client)
             client.close()
 
     @pytest.mark.requirement("FAULT-3")
     def test_limit_raised(self, server):
-        """No event tells that there are descriptors again, and yet all are served soon."""
+        """No event reports that there are descriptors again; all clients are served soon."""
         self.limit.close()
-        for client in self.newcomers:
+        for client in self.newly_connected:
             ping_unless_shed(client)
         with server.connect("late") as late:
             late.ping()
 
 
 def ping_unless_shed(client):
-    """A server may close newcomers at once, or leave them in the backlog until it can serve."""
+    """A server may close a new connection, or leave it in the backlog until it can serve it."""
     client.send_what_fits(b"ping")
     served = client.receive(4) == answer(b"ping")
     if not served and not client.end:
-        client.fail("neither served nor closed")
+        client.fail("no-answer", "neither served nor closed")
     return served

@@ -1,4 +1,4 @@
-"""Each byte a-z comes back as A-Z; each other byte comes back as it is."""
+"""Bytes 0x61-0x7A come back decreased by 0x20, all others unchanged."""
 
 import os
 import shutil
@@ -6,14 +6,14 @@ import subprocess
 
 import pytest
 
-from touchstone_conform.missing import Missing
-from touchstone_conform.samples import ALL_BYTES, sample
+from touchstone_conform.harness.samples import ALL_BYTES, sample
+from touchstone_conform.harness.skips import SkipReason
 
 
 @pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_every_byte(server):
-    """Each of the 256 bytes comes back, 0x61-0x7A minus 0x20 and all others unchanged."""
+    """Each of the 256 bytes comes back: 0x61-0x7A decreased by 0x20, all others unchanged."""
     with server.connect() as client:
         client.exchange(ALL_BYTES, shutdown=True)
 
@@ -29,7 +29,7 @@ def test_a_mebibyte_of_random_bytes(server):
 @pytest.mark.requirement("ECHO-3")
 @pytest.mark.wire
 def test_the_same_again(server):
-    """What is said twice is answered twice."""
+    """The same data sent again is answered again."""
     with server.connect() as client:
         for _ in range(3):
             client.ping(sample(1000))
@@ -38,7 +38,7 @@ def test_the_same_again(server):
 @pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_utf8_split_between_segments(server):
-    """Bytes that would be text in some encoding are mapped as bytes, wherever they are cut."""
+    """UTF-8 text is mapped as bytes, wherever it is split."""
     text = "\ufeffaß é ﬁ ıİ ǆ 漢 😀z".encode()
     with server.connect() as client:
         for cut in range(1, len(text)):
@@ -49,7 +49,7 @@ def test_utf8_split_between_segments(server):
 @pytest.mark.requirement("ECHO-1")
 @pytest.mark.wire
 def test_invalid_utf8(server):
-    """Bytes that are no text in any encoding come back unchanged."""
+    """Bytes that are not valid UTF-8 come back unchanged."""
     with server.connect() as client:
         for data in (b"\xff\xfe", b"a\x80z", b"\xc0\xafq", b"\xed\xa0\x80x", b"\xf4\x90\x80\x80y"):
             client.ping(data)
@@ -60,7 +60,7 @@ def turkish_locale(tmp_path_factory):
     """The environment of a locale in which the capital of i is not I."""
     localedef = shutil.which("localedef")
     if localedef is None:
-        raise Missing("localedef")
+        raise SkipReason("localedef")
     directory = tmp_path_factory.mktemp("locale")
     made = subprocess.run(
         [localedef, "-i", "tr_TR", "-f", "UTF-8", str(directory / "tr_TR.UTF-8")],
@@ -68,14 +68,14 @@ def turkish_locale(tmp_path_factory):
         text=True,
     )
     if made.returncode > 1 or not os.listdir(directory):  # 1: warnings only
-        raise Missing(f"localedef that knows tr_TR ({made.stderr.strip()[-80:]})")
+        raise SkipReason(f"a localedef that has tr_TR ({made.stderr.strip()[-80:]})")
     return {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(directory)}
 
 
 @pytest.mark.requirement("ECHO-2")
 @pytest.mark.process
 def test_turkish_locale(start_server, turkish_locale):
-    """No locale of the server's surroundings changes the mapping."""
+    """The locale does not change the mapping."""
     server = start_server(environment=turkish_locale)
     with server.connect() as client:
         client.exchange(ALL_BYTES + "iı İI".encode(), shutdown=True)

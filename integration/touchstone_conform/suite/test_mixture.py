@@ -1,7 +1,7 @@
-"""Several clients, each doing what clients may do, in orders that Hypothesis makes up.
+"""Several clients that do what clients may do, in an order that Hypothesis generates.
 
-What is made up is a scenario, and the player judges it as it judges those of the package. Where the
-server fails, the shortest such scenario that Hypothesis finds is told.
+Each example is a scenario, and the scenario runner judges it as it judges those of the package. If
+the server fails, the shortest failing scenario that Hypothesis finds is reported.
 """
 
 import hypothesis
@@ -15,17 +15,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from touchstone_conform import scenario
-from touchstone_conform.player import play
-from touchstone_conform.scenario import Scenario, Step
+from touchstone_conform.scenario import language
+from touchstone_conform.scenario.language import Scenario, Step
+from touchstone_conform.scenario.runner import run
 
 pytestmark = [pytest.mark.wire, pytest.mark.requirement("MIX-1")]
 
 STEPS = 30
 CLIENTS = 6  # at a time
-NAMES = "abcdefghijklmnop"[: scenario.CLIENTS_MAX]
+NAMES = "abcdefghijklmnop"[: language.CLIENTS_MAX]
 SMALL_WINDOW = 2304
-SHORT_PATIENCE_S = 0.5  # to shorten a failure, each attempt at it should not take long
+SHORT_TIMEOUT_S = 0.5  # once it failed: shrinking takes many attempts
 
 ANY_CLIENT = strategies.integers(0, CLIENTS - 1)
 # A few bytes; about as much as buffers have room for; more than any kernel holds for a client.
@@ -37,66 +37,67 @@ COUNTS = (
 
 
 class Mixture(RuleBasedStateMachine):
-    """Makes up a scenario step by step, and plays it once it is whole.
+    """Generates a scenario step by step, and runs it once it is complete.
 
-    So what is made up never depends on what a server does, and Hypothesis can make it up again.
+    So the scenario never depends on what a server does, and Hypothesis can generate it again.
     """
 
     def __init__(self, server):
         super().__init__()
         self.server = server
-        self.told = Scenario()
-        self.clients = []  # those who have not left
+        self.scenario = Scenario()
+        self.clients = []  # those that have not left
         self.shut = set()
         self.paused = set()
         self.sent = {}
-        self.heard = {}
+        self.awaited = {}
 
     @initialize(count=strategies.integers(1, STEPS))
     def choose_how_many(self, count):
-        """Only so many steps are told: Hypothesis makes up STEPS of them even for the shortest."""
+        """Only `count` steps are used: Hypothesis generates STEPS of them even for the shortest."""
         self.count = count
 
     def step(self, kind, client, **operands):
-        if len(self.told.steps) < self.count:
-            self.told.steps.append(Step(kind, client, line=len(self.told.steps) + 2, **operands))
+        if len(self.scenario.steps) < self.count:
+            line = len(self.scenario.steps) + 2
+            self.scenario.steps.append(Step(kind, client, line=line, **operands))
 
     def one_of(self, candidates, number):
         return candidates[number % len(candidates)]
 
-    def speakers(self):
+    def senders(self):
         return [client for client in self.clients if client not in self.shut]
 
-    def listeners(self):
+    def readers(self):
         return [client for client in self.clients if client not in self.paused]
 
     @precondition(lambda self: len(self.clients) < CLIENTS and len(self.sent) < len(NAMES))
     @rule(window=strategies.sampled_from([0, SMALL_WINDOW]))
     def connect(self, window):
-        client = len(self.told.names)
-        self.told.names.append(NAMES[client])
+        client = len(self.scenario.names)
+        self.scenario.names.append(NAMES[client])
         self.clients.append(client)
-        self.sent[client] = self.heard[client] = 0
+        self.sent[client] = self.awaited[client] = 0
         self.step("connect", client, count=window)
 
-    @precondition(lambda self: self.speakers())
+    @precondition(lambda self: self.senders())
     @rule(number=ANY_CLIENT, count=COUNTS)
     def send(self, number, count):
-        client = self.one_of(self.speakers(), number)
+        client = self.one_of(self.senders(), number)
         self.sent[client] += count
         self.step("send", client, count=count)
 
-    @precondition(lambda self: self.speakers())
+    @precondition(lambda self: self.senders())
     @rule(number=ANY_CLIENT)
     def shutdown(self, number):
-        client = self.one_of(self.speakers(), number)
+        client = self.one_of(self.senders(), number)
         self.shut.add(client)
         self.step("shutdown", client)
 
-    @precondition(lambda self: self.listeners())
+    @precondition(lambda self: self.readers())
     @rule(number=ANY_CLIENT)
     def pause(self, number):
-        client = self.one_of(self.listeners(), number)
+        client = self.one_of(self.readers(), number)
         self.paused.add(client)
         self.step("pause", client)
 
@@ -107,14 +108,14 @@ class Mixture(RuleBasedStateMachine):
         self.paused.remove(client)
         self.step("resume", client)
 
-    @precondition(lambda self: self.listeners())
+    @precondition(lambda self: self.readers())
     @rule(number=ANY_CLIENT)
-    def hear(self, number):
-        """A client waits for all that it is owed, and after its FIN for the server's."""
-        client = self.one_of(self.listeners(), number)
-        if self.sent[client] > self.heard[client]:
-            self.step("expect", client, count=self.sent[client] - self.heard[client])
-            self.heard[client] = self.sent[client]
+    def await_answer(self, number):
+        """A client waits for all that is due to it, and after its FIN for the server's."""
+        client = self.one_of(self.readers(), number)
+        if self.sent[client] > self.awaited[client]:
+            self.step("expect", client, count=self.sent[client] - self.awaited[client])
+            self.awaited[client] = self.sent[client]
         if client in self.shut:
             self.step("expect-end", client)
 
@@ -129,16 +130,16 @@ class Mixture(RuleBasedStateMachine):
     def teardown(self):
         server = self.server
         server.record.begin_again()
-        server.record.told = scenario.canonical(self.told)
+        server.record.replayed = language.canonical(self.scenario)
         try:
-            play(self.told, server, may_shed=False)
+            run(self.scenario, server, may_shed=False)
         except AssertionError:
-            server.patience = min(server.patience, server.scaled(SHORT_PATIENCE_S))
+            server.timeout = min(server.timeout, server.scaled(SHORT_TIMEOUT_S))
             raise
 
 
 def test_whatever_clients_do(request, start_server):
-    """Each client gets the answer to what it sent and to its FIN, whatever the others do."""
+    """Each client gets the answer to its bytes and to its FIN, whatever the others do."""
     servers = [start_server()]
 
     def next_machine():

@@ -1,4 +1,4 @@
-"""Clients never see each other's bytes, nor wait for each other."""
+"""Clients never see each other's bytes, and do not wait for each other."""
 
 import contextlib
 import random
@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.wire
@@ -29,19 +30,19 @@ def test_interleaved_clients(server):
         for _ in range(CLIENTS):
             clients.append(connect())
         for turn in range(3):
-            say_and_hear(order, clients, turn)
+            exchange(order, clients, turn)
             for index in order.sample(range(CLIENTS), CLIENTS // 4):
                 leave(order, clients[index])
                 clients[index] = connect()
 
 
-def say_and_hear(order, clients, turn):
-    said = {client: sample(300, seed=1000 * turn + i) for i, client in enumerate(clients)}
+def exchange(order, clients, turn):
+    sent = {client: sample(300, seed=1000 * turn + i) for i, client in enumerate(clients)}
     for part in (slice(0, 100), slice(100, 300)):
         for client in order.sample(clients, len(clients)):
-            client.send(said[client][part])
+            client.send(sent[client][part])
     for client in order.sample(clients, len(clients)):
-        client.expect(answer(said[client]))
+        client.expect(answer(sent[client]))
 
 
 def leave(order, client):
@@ -57,41 +58,42 @@ def leave(order, client):
 
 
 @pytest.mark.requirement("FAIR-1")
-def test_nothing_is_inherited_from_who_left(server):
-    """A newcomer sees no byte of a connection that was reset while output was pending."""
+def test_a_new_connection_inherits_nothing(server):
+    """A new connection sees no byte of a connection that was reset while output was pending."""
     for _ in range(8):
-        leaver = server.connect("leaver", receive_buffer=4096)
-        leaver.send_until_blocked(sample(8 << 20), server.scaled(0.05))
-        leaver.reset()
-        with server.connect("newcomer") as newcomer:
-            newcomer.ping(b"mine")
-            newcomer.shutdown()
-            newcomer.expect_end()
+        leaving = server.connect("leaving", receive_buffer=4096)
+        leaving.send_until_blocked(sample(8 << 20), server.scaled(0.05))
+        leaving.reset()
+        with server.connect("new") as new:
+            new.ping(b"mine")
+            new.shutdown()
+            new.expect_end()
 
 
 @pytest.mark.requirement("FAIR-2")
-def test_a_flood_starves_nobody(server, start_flood):
+def test_a_flood_starves_no_client(server, start_flood):
     """Beside two clients that send without pause, a small message is answered within 0.5 s."""
     floods = [start_flood(), start_flood()]
     with server.connect("calm") as client:
         times = [client.ping() for _ in range(20)]
-    assert all(flood.poll() is None for flood in floods), "a flood ended early"
-    server.judge_time(max(times), 0.5, f"slowest of 20 pings: {max(times):.3f} s")
+    running = all(flood.poll() is None for flood in floods)
+    expect(running, "closed-early", "the server ended the connection of a client that floods")
+    server.judge_time(max(times), 0.5, "the slowest of 20 pings")
 
 
 @pytest.mark.requirement("FAIR-3")
-def test_a_silent_client_holds_up_nobody(server):
-    """Clients are served side by side, not one after the other."""
-    with server.connect("silent"), server.connect("talker") as talker:
-        talker.ping()
+def test_a_silent_client_delays_no_other(server):
+    """Clients are served concurrently, not one after the other."""
+    with server.connect("silent"), server.connect("client") as client:
+        client.ping()
 
 
 @pytest.mark.requirement("FAIR-5")
-def test_a_storm_of_connects_starves_nobody(server):
-    """While others connect and leave without pause, a small message is answered within 0.5 s."""
+def test_a_storm_of_connects_starves_no_client(server):
+    """While others connect and reset without pause, a small message is answered within 0.5 s."""
 
     def connect_and_leave():
-        server.connect("passer-by").reset()
+        server.connect("short-lived").reset()
 
     with server.connect("calm") as client:
         client.ping()
@@ -102,6 +104,6 @@ def test_a_storm_of_connects_starves_nobody(server):
             client.send(b"ping")
             while not select.select([client], [], [], 0.01)[0]:
                 took = time.monotonic() - began
-                server.judge_time(took, 0.5, f"a ping is not answered after {took:.3f} s")
+                server.judge_time(took, 0.5, "the answer to a ping")
                 connect_and_leave()
             client.expect(answer(b"ping"))

@@ -1,4 +1,4 @@
-"""Socket activation: a listening socket that was there before the reference was."""
+"""Socket activation: a listening socket that is passed to the reference."""
 
 import os
 import socket
@@ -6,29 +6,30 @@ import sys
 
 import pytest
 
-from touchstone_conform.borrowed import borrowed_socket
-from touchstone_conform.listeners import free_port
-from touchstone_conform.server import run_to_end
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.duplicates import duplicated_socket, expect_option
+from touchstone_conform.harness.listeners import free_port
+from touchstone_conform.harness.server import expect_ended, run_to_end
 
 pytestmark = pytest.mark.reference
 
 CANNOT_START = 1
-ACTIVATE = [sys.executable, "-m", "touchstone_conform.activate"]
+ACTIVATE = [sys.executable, "-m", "touchstone_conform.harness.activate"]
 
 
 @pytest.fixture
 def activated(start_server, reference_program):
-    """Starts the reference with a socket that listens on {port} and no --listen of its own."""
+    """Starts the reference with a socket that listens on {port}, without --listen."""
 
     def start(*options):
-        return start_server(words=[*ACTIVATE, "--port", "{port}", *reference_program, *options])
+        return start_server(arguments=[*ACTIVATE, "--port", "{port}", *reference_program, *options])
 
     return start
 
 
 @pytest.mark.requirement("REF-4")
 def test_passed_socket(activated):
-    """The socket is served, and the first line tells its port."""
+    """The socket is served, and the first line of the log has its port."""
     server = activated()
     server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{server.port}\n")
     with server.connect() as first, server.connect() as second:
@@ -39,7 +40,7 @@ def test_passed_socket(activated):
 
 @pytest.mark.requirement("REF-4")
 def test_listen_is_ignored(activated):
-    """--listen says where to listen only if nobody did."""
+    """--listen is ignored if a socket was passed."""
     server = activated("--listen", "192.0.2.1:1")
     with server.connect() as client:
         client.ping()
@@ -47,28 +48,29 @@ def test_listen_is_ignored(activated):
 
 @pytest.mark.requirement("REF-4")
 def test_passed_blocking(activated):
-    """A socket that was passed on blocking and inheritable is neither afterwards."""
+    """A socket that was passed blocking and inheritable is neither afterwards."""
     server = activated()
     flags = server.process.descriptor_flags(3)
-    assert flags & os.O_NONBLOCK and flags & os.O_CLOEXEC
+    set_ = flags & os.O_NONBLOCK and flags & os.O_CLOEXEC
+    expect(set_, "descriptors", f"expected O_NONBLOCK and O_CLOEXEC on descriptor 3: {flags:#o}")
     with server.connect("old") as old:
         old.ping()
         with server.connect("new") as new:
             old.ping()
             new.ping()
-        with borrowed_socket(server.process, old.address) as its_end:
-            assert its_end.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert its_end.getsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE)
-            assert its_end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        with duplicated_socket(server.process, old.address) as its_end:
+            expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
+            expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
+            expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
 @pytest.mark.requirement("REF-4")
 @pytest.mark.parametrize("pid", ["1", "", "x"])
-def test_meant_for_another(start_server, reference_program, pid):
-    """A socket that was passed to another process is not ours."""
+def test_passed_to_another_process(start_server, reference_program, pid):
+    """A socket that was passed to another process is not used."""
     port = free_port("127.0.0.1")
-    words = [*ACTIVATE, "--pid", pid, *reference_program, "--listen", "{host}:{port}"]
-    server = start_server(words=words, port=port)
+    command = [*ACTIVATE, "--pid", pid, *reference_program, "--listen", "{host}:{port}"]
+    server = start_server(arguments=command, port=port)
     server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{port}\n")
     with server.connect() as client:
         client.ping()
@@ -91,9 +93,8 @@ BAD_ACTIVATION = {
 @pytest.mark.requirement("REF-4")
 @pytest.mark.parametrize("options", BAD_ACTIVATION, ids=" ".join)
 def test_bad_activation(reference_program, server, options):
-    """What was passed to us and is not as agreed is named; nothing is served instead."""
-    words = [*ACTIVATE, *options, *reference_program, "--listen", "127.0.0.1:0"]
-    ended = run_to_end(words, server.scaled(5))
-    assert ended.stderr.decode() == f"touchstone: socket activation: {BAD_ACTIVATION[options]}\n"
-    assert ended.stdout == b""
-    assert ended.returncode == CANNOT_START
+    """What was passed and is not as expected is named; the reference does not serve."""
+    command = [*ACTIVATE, *options, *reference_program, "--listen", "127.0.0.1:0"]
+    ended = run_to_end(command, server.scaled(5))
+    message = f"touchstone: socket activation: {BAD_ACTIVATION[options]}\n"
+    expect_ended(ended, CANNOT_START, message)

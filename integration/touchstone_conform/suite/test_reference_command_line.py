@@ -1,4 +1,4 @@
-"""The reference's command line: what it accepts, and what it says when it cannot."""
+"""The command line of the reference: what it accepts, and its messages when it does not."""
 
 import re
 import socket
@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from touchstone_conform.server import run_to_end
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.server import expect_ended, run_to_end
 
 pytestmark = pytest.mark.reference
 
@@ -97,44 +98,40 @@ BAD_USAGE = {
 @pytest.mark.parametrize("options", BAD_USAGE, ids=" ".join)
 def test_bad_usage(run, options):
     """Bad usage is answered with one line that names what was wrong, and status 2."""
-    ended = run(*options)
-    assert ended.stderr.decode() == f"touchstone: {BAD_USAGE[options]}\n"
-    assert ended.stdout == b""
-    assert ended.returncode == USAGE
+    expect_ended(run(*options), USAGE, f"touchstone: {BAD_USAGE[options]}\n")
 
 
 @pytest.mark.requirement("REF-1")
 def test_unresolvable_name(run):
     """A name that does not resolve is named, with the resolver's reason."""
     ended = run("--listen", "no.such.host.invalid:4444")
-    message = ended.stderr.decode()
-    assert message.startswith("touchstone: --listen: 'no.such.host.invalid' cannot be resolved: ")
-    assert len(message.splitlines()) == 1
-    assert ended.returncode == USAGE
+    beginning = "touchstone: --listen: 'no.such.host.invalid' cannot be resolved: "
+    reason = ended.stderr.decode().removeprefix(beginning)
+    expect(reason.count("\n") == 1, "output", f"expected one line with a reason, got {reason!r}")
+    expect_ended(ended, USAGE, beginning + reason)
 
 
 @pytest.mark.requirement("REF-1")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 def test_a_poller_of_another_system(run):
-    """A poller that exists, but not here, is refused by its name."""
+    """A poller of another system is refused by its name."""
     ended = run("--listen", "127.0.0.1:0", "--poller", "kqueue")
-    assert ended.stderr.decode() == (
-        "touchstone: --poller: 'kqueue' is not in this build (expected: epoll)\n"
-    )
-    assert ended.returncode == USAGE
+    message = "touchstone: --poller: 'kqueue' is not in this build (expected: epoll)\n"
+    expect_ended(ended, USAGE, message)
 
 
 @pytest.mark.requirement("REF-15")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 @pytest.mark.parametrize("options", [["-p", "epoll"], ["--poller=epoll"]], ids=" ".join)
 def test_the_poller_of_this_system(start_server, options):
+    """The poller of this system can be selected."""
     with start_server(*options).connect() as client:
         client.ping()
 
 
 @pytest.mark.requirement("REF-15")
 def test_the_last_one_counts(start_server):
-    """Of an option that is given twice the last counts, and the two log levels are one option."""
+    """The last of repeated options counts; --quiet and --verbose are one option."""
     server = start_server("-c1", "-c", "2", "--quiet", "--verbose", "--log-format=json", "-ftext")
     with server.connect("first") as first, server.connect("second") as second:
         first.ping()
@@ -144,13 +141,10 @@ def test_the_last_one_counts(start_server):
 
 @pytest.mark.requirement("REF-2")
 def test_an_address_that_is_not_ours(run):
-    """An address of another machine is named, with errno's name."""
+    """An address of another machine is reported with the name of errno."""
     ended = run("--listen", "192.0.2.1:0")  # kept for documentation (RFC 5737)
-    assert ended.stderr.decode() == (
-        "touchstone: cannot listen on 192.0.2.1:0: "
-        "EADDRNOTAVAIL (Cannot assign requested address)\n"
-    )
-    assert ended.returncode == CANNOT_START
+    reason = "EADDRNOTAVAIL (Cannot assign requested address)"
+    expect_ended(ended, CANNOT_START, f"touchstone: cannot listen on 192.0.2.1:0: {reason}\n")
 
 
 # The longest host that may be named. It is an address, in octal.
@@ -160,12 +154,16 @@ LONGEST_HOST = "0177.0.0.1".rjust(255, "0")
 @pytest.mark.requirement("REF-2")
 @pytest.mark.parametrize("host", ["127.0.0.1", LONGEST_HOST], ids=["short", "longest"])
 def test_port_in_use(run, server, host):
-    """A port that is taken is named, with errno's name."""
+    """A port in use is reported with the name of errno."""
     ended = run("--listen", f"{host}:{server.port}")
-    assert ended.stderr.decode() == (
-        f"touchstone: cannot listen on {host}:{server.port}: EADDRINUSE (Address already in use)\n"
-    )
-    assert ended.returncode == CANNOT_START
+    where = f"{host}:{server.port}"
+    message = f"touchstone: cannot listen on {where}: EADDRINUSE (Address already in use)\n"
+    expect_ended(ended, CANNOT_START, message)
+
+
+def without_output(ended):
+    """The same with its standard output removed, once that was judged."""
+    return subprocess.CompletedProcess(ended.args, ended.returncode, b"", ended.stderr)
 
 
 @pytest.mark.requirement("REF-15")
@@ -175,24 +173,24 @@ def test_help(run, option):
     ended = run(option)
     text = ended.stdout.decode()
     for short, name in OPTIONS.items():
-        assert re.search(rf"^ +-{short}, --{name}\b", text, re.MULTILINE), name
-    assert (ended.returncode, ended.stderr) == (0, b"")
+        listed = re.search(rf"^ +-{short}, --{name}\b", text, re.MULTILINE)
+        expect(listed, "output", f"expected --{name} in {text!r}")
+    expect_ended(without_output(ended), 0, "")
 
 
 @pytest.mark.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version(run, option):
-    """--version says the name and the version on stdout and succeeds."""
+    """--version prints the name and the version on stdout and succeeds."""
     ended = run(option)
-    name, version = ended.stdout.decode().split()
-    assert name == "touchstone"
-    assert all(part.isdigit() for part in version.split("."))
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    found = re.fullmatch(rb"touchstone [0-9]+(\.[0-9]+)*\n", ended.stdout)
+    expect(found, "output", f"expected 'touchstone VERSION', got {ended.stdout!r}")
+    expect_ended(without_output(ended), 0, "")
 
 
 @pytest.mark.requirement("REF-3")
 @pytest.mark.parametrize(
-    "words",
+    "options",
     [
         ["--listen", "{host}:{port}"],
         ["--listen={host}:{port}"],
@@ -202,9 +200,9 @@ def test_version(run, option):
     ],
     ids=" ".join,
 )
-def test_ways_to_say_listen(start_server, reference_program, words):
-    """Every way to write an option is accepted, and the listening line tells the real port."""
-    server = start_server(words=[*reference_program, *words])
+def test_ways_to_write_listen(start_server, reference_program, options):
+    """Every way to write an option is accepted, and the listening line has the actual port."""
+    server = start_server(arguments=[*reference_program, *options])
     server.wait_for_log(rf"\Alistening on 127\.0\.0\.1:{server.port}\n")
     with server.connect() as client:
         client.ping()
@@ -212,11 +210,11 @@ def test_ways_to_say_listen(start_server, reference_program, words):
 
 @pytest.mark.requirement("REF-3")
 def test_a_name(start_server, reference_program):
-    """A name is listened on by its first address, which may well be of IPv6."""
+    """A name stands for its first address, which may be an IPv6 address."""
     found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
     family, address = found[0][0], found[0][4][0]
-    words = [*reference_program, "--listen", "localhost:{port}"]
-    server = start_server(words=words, host=address)
+    command = [*reference_program, "--listen", "localhost:{port}"]
+    server = start_server(arguments=command, host=address)
     shown = f"[{address}]" if family == socket.AF_INET6 else address
     server.wait_for_log(rf"\Alistening on {re.escape(shown)}:{server.port}\n")
     with server.connect() as client:
@@ -227,8 +225,8 @@ def test_a_name(start_server, reference_program):
 @pytest.mark.parametrize("port", ["{port}", "0"])
 def test_ipv6(start_server, reference_program, ipv6_loopback, port):
     """[ADDRESS]:PORT listens on IPv6, and the log writes it the same way."""
-    words = [*reference_program, "--listen", f"[{{host}}]:{port}"]
-    server = start_server(words=words, host=ipv6_loopback)
+    command = [*reference_program, "--listen", f"[{{host}}]:{port}"]
+    server = start_server(arguments=command, host=ipv6_loopback)
     server.wait_for_log(rf"\Alistening on \[::1\]:{server.port}\n")
     with server.connect() as client:
         client.ping()

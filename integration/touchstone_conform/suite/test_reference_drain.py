@@ -1,4 +1,4 @@
-"""The reference's drain: its time-out, its statuses and its log."""
+"""The drain of the reference: its timeout, exit statuses and log."""
 
 import contextlib
 import os
@@ -8,14 +8,25 @@ import time
 
 import pytest
 
-from touchstone_conform.client import CloseKind
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.client import WRONG_END, CloseKind
+from touchstone_conform.harness.samples import sample
 
 pytestmark = pytest.mark.reference
 
 LOSSLESS, LOSSY = 0, 3
 DEFAULT_S = 5
 FLOOD = sample(24 << 20)  # more than the kernel's buffers take in both directions
+
+
+def expect_status(expected, status):
+    expect(status == expected, "exit-status", f"expected exit status {expected}, got {status}")
+
+
+def expect_duration(least, seconds, most):
+    message = f"ended after {seconds:.3f} s, expected {least} to {most:g} s"
+    expect(least <= seconds, "closed-early", message)
+    expect(seconds <= most, "slow", message)
 
 
 def end(server, number=signal.SIGTERM):
@@ -27,76 +38,79 @@ def end(server, number=signal.SIGTERM):
 
 @pytest.mark.requirement("STOP-2")
 def test_lossless_at_once(server):
-    """Clients that answer FIN with FIN: status 0, and no time is lost."""
+    """Clients that answer FIN with FIN: the server ends at once with status 0."""
     with server.connect() as client:
         client.exchange(b"hello", shutdown=True)
     with server.connect() as client:
         client.ping()
         server.signal(signal.SIGTERM)
         client.expect_end()
-    assert server.wait_for_end(1) == LOSSLESS
+    server.expect_exit(LOSSLESS, 1)
     server.wait_for_log(r"^stop connections=1$")
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=end in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-8")
 def test_a_client_that_ignores_fin(start_server):
-    """It holds the exit for the time-out and no longer; it lost nothing, so the status is 0."""
+    """It delays the exit for the timeout and no longer; no byte was lost, so the status is 0."""
     server = start_server("--drain-timeout", "1")
     with server.connect() as client:
         client.ping()
         status, seconds = end(server)
-    assert status == LOSSLESS
-    assert 1.0 <= seconds <= 1.0 + server.scaled(0.5)
+    expect_status(LOSSLESS, status)
+    expect_duration(1.0, seconds, 1.0 + server.scaled(0.5))
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=expired in=4 out=4$")
 
 
 @pytest.mark.requirement("REF-8")
-def test_bytes_that_are_owed_at_the_time_out(start_server):
-    """Bytes that a client would not take in time are lost: status 3 says so."""
+def test_bytes_pending_at_the_timeout(start_server):
+    """Bytes that a client does not read within the timeout are lost: status 3."""
     server = start_server("--drain-timeout", "1")
     with server.connect() as client:
         server.stall(client, FLOOD)
         status, seconds = end(server)
-    assert status == LOSSY
-    assert 1.0 <= seconds <= 1.0 + server.scaled(0.5)
+    expect_status(LOSSY, status)
+    expect_duration(1.0, seconds, 1.0 + server.scaled(0.5))
     left = server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=expired in=(\d+) out=(\d+)$")
-    assert int(left[1]) > int(left[2])
+    lost = int(left[1]) > int(left[2])
+    expect(lost, "log-line", f"expected out to be less than in: {left[0]!r}")
 
 
 @pytest.mark.requirement("REF-8")
-def test_no_patience(start_server):
-    """With a time-out of 0 nobody is waited for."""
+def test_no_timeout(start_server):
+    """With a timeout of 0 the server waits for no client."""
     server = start_server("--drain-timeout=0")
     with server.connect() as client:
         client.ping()
         status, seconds = end(server)
-    assert status == LOSSLESS
-    assert seconds <= server.scaled(0.5)
+    expect_status(LOSSLESS, status)
+    expect_duration(0, seconds, server.scaled(0.5))
 
 
 @pytest.mark.requirement("REF-8")
-def test_default_patience(server):
-    """The drain time-out is 5 seconds unless told otherwise."""
+def test_default_timeout(server):
+    """The default drain timeout is 5 seconds."""
     with server.connect() as client:
         client.ping()
         status, seconds = end(server)
-    assert status == LOSSLESS
-    assert DEFAULT_S <= seconds <= DEFAULT_S + server.scaled(0.5)
+    expect_status(LOSSLESS, status)
+    expect_duration(DEFAULT_S, seconds, DEFAULT_S + server.scaled(0.5))
 
 
 @pytest.mark.requirement("REF-8")
-def test_exactly_what_was_owed(server):
-    """What arrives after the stop is discarded: what was there is echoed, and no byte more."""
+def test_only_what_had_arrived(server):
+    """What arrives after the stop is discarded; what had arrived is echoed."""
     with server.connect() as client:
         sent = server.stall(client, FLOOD)
         owed = sent - client.unacknowledged()
         server.signal(signal.SIGTERM)
         server.wait_for_log(r"^stop connections=1$")
         received, end = client.read_to_end()
-        assert end is CloseKind.FIN
-        assert owed <= len(received) < sent
-    assert server.wait_for_end(1) == LOSSLESS
+        expect(end is CloseKind.FIN, WRONG_END[end], f"expected FIN, got {end.value}")
+        counts = f"got {len(received)} of {owed} bytes that had arrived, of {sent} that were sent"
+        expect(owed <= len(received), "short-answer", counts)
+        expect(len(received) < sent, "unasked-data", counts)
+    server.expect_exit(LOSSLESS, 1)
     count = len(received)
     server.wait_for_log(rf"^disconnect token=\S+ peer=\S+ reason=end in={count} out={count}$")
 
@@ -113,26 +127,26 @@ def test_a_second_signal(server, first, second):
         client.expect_end()
         time.sleep(0.5)
         status, seconds = end(server, second)
-    assert status == 128 + second
-    assert seconds <= server.scaled(0.5)
+    expect_status(128 + second, status)
+    expect_duration(0, seconds, server.scaled(0.5))
 
 
 @pytest.mark.requirement("REF-10")
 def test_waiting_costs_nothing(server):
-    """A drain that waits for clients, stalled ones among them, costs no processor time."""
+    """A drain that waits for clients, stalled ones among them, costs no CPU time."""
     with server.connect("quiet") as quiet, server.connect("stalled") as stalled:
         quiet.ping()
         server.stall(stalled, FLOOD)
         server.signal(signal.SIGTERM)
         quiet.expect_end()
         used = server.process.cpu_seconds_during(0.5)
-        assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
+        expect(used <= 0.1, "cpu", f"{used:.2f} s of CPU time in half a second, at most 0.1")
     server.wait_for_end(1)
 
 
 @pytest.mark.requirement("REF-9")
 def test_a_full_log(log_pipe, start_server):
-    """A log that takes nothing does not hold up the exit."""
+    """A full log pipe does not delay the exit."""
     server = start_server("--verbose", stdout=log_pipe.writer)
     with contextlib.ExitStack() as connections:
         clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(50)]
@@ -142,12 +156,12 @@ def test_a_full_log(log_pipe, start_server):
         server.signal(signal.SIGTERM)
         for client in clients:
             client.expect_end()
-    assert server.wait_for_end(1) == LOSSLESS
+    server.expect_exit(LOSSLESS, 1)
 
 
 @pytest.mark.requirement("STOP-4")
 def test_a_drain_without_descriptors(server):
-    """A backlog that cannot be accepted for want of descriptors does not hold up the exit."""
+    """A backlog that cannot be accepted without descriptors does not delay the exit."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
         old.ping()
         highest = max(server.process.descriptors())
@@ -156,36 +170,36 @@ def test_a_drain_without_descriptors(server):
             server.signal(signal.SIGTERM)
             old.expect_end()
             old.close()
-            assert server.wait_for_end(1) == LOSSLESS
+            server.expect_exit(LOSSLESS, 1)
 
 
 @pytest.mark.requirement("STOP-4")
 @pytest.mark.parametrize("error", ["ENETDOWN", "EHOSTUNREACH", "EPERM", "EPROTO"])
-def test_an_accept_error_amid_the_backlog(server, attach_strace, error):
-    """An error of one who waited does not cost those behind it their answers."""
-    with contextlib.ExitStack() as connections, server.process.frozen():
+def test_an_accept_error_within_the_backlog(server, attach_strace, error):
+    """An accept error for one waiting client does not affect the answers of the next."""
+    with contextlib.ExitStack() as connections, server.process.stopped():
         clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(40)]
         for client in clients:
             client.send(b"ping")
         server.signal(signal.SIGTERM)
         # The first of these calls may be made before the server looks at the signal.
         inject = f"inject=accept4:error={error}:when=18"
-        # Not traced any more when it ends: LeakSanitizer, which then looks, refuses to be.
+        # Not traced when it ends: LeakSanitizer, which runs then, does not work under strace.
         with attach_strace("-e", "trace=accept4", "-e", inject):
             os.kill(server.pid, signal.SIGCONT)
             for client in clients:
                 client.expect_end(b"PING")
         for client in clients:
             client.close()
-        assert server.wait_for_end(1) == LOSSLESS
+        server.expect_exit(LOSSLESS, 1)
 
 
 @pytest.mark.requirement("REF-8")
-def test_idle_time_out_and_drain(start_server):
-    """The idle time-out does not cut the drain short."""
+def test_idle_timeout_and_drain(start_server):
+    """The idle timeout does not shorten the drain."""
     server = start_server("--idle-timeout=1", "--drain-timeout=2")
     with server.connect() as client:
         client.ping()
         status, seconds = end(server)
-    assert status == LOSSLESS
-    assert 2.0 <= seconds <= 2.0 + server.scaled(0.5)
+    expect_status(LOSSLESS, status)
+    expect_duration(2.0, seconds, 2.0 + server.scaled(0.5))

@@ -5,10 +5,11 @@ import pathlib
 
 import pytest
 
-from touchstone_conform.client import CloseKind
-from touchstone_conform.missing import Missing
-from touchstone_conform.samples import sample
-from touchstone_conform.server import run_to_end
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.client import CloseKind
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.server import expect_ended, run_to_end
+from touchstone_conform.harness.skips import SkipReason
 
 pytestmark = pytest.mark.reference
 
@@ -16,21 +17,25 @@ CANNOT_START = 1
 FIRST_FREE_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
+def expect_injected(trace, hit):
+    expect(hit, "system-calls", f"{trace.injected()} system calls were made to fail")
+
+
 @pytest.mark.requirement("REF-14")
 def test_false_would_block(server, attach_strace):
-    """Every second receive and send says EAGAIN for nothing: nothing is lost or repeated."""
+    """Every second receive and send fails with EAGAIN: nothing is lost or repeated."""
     with attach_strace(
         "-e", "trace=recvfrom,sendto", "-e", "inject=recvfrom,sendto:error=EAGAIN:when=1+2"
     ) as trace:
         with server.connect(receive_buffer=8192) as client:
             client.exchange(sample(200_000), shutdown=True)
         trace.detach()
-        assert trace.injected() > 0
+        expect_injected(trace, trace.injected() > 0)
 
 
 @pytest.mark.requirement("REF-14")
 def test_no_room_in_the_poller(server, attach_strace):
-    """A connection that the poller will not watch is closed, and that one alone."""
+    """A connection that the poller cannot watch is closed, and no other."""
     with server.connect("old") as old:
         old.ping()
         with attach_strace(
@@ -41,13 +46,13 @@ def test_no_room_in_the_poller(server, attach_strace):
                 second.ping()
                 old.ping()
             trace.detach()
-            assert trace.injected() == 1
+            expect_injected(trace, trace.injected() == 1)
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=ENOSPC in=0 out=0$")
 
 
 @pytest.mark.requirement("REF-14")
 def test_a_receive_that_fails(server, attach_strace):
-    """An error that nobody foresaw ends its connection, and the log names it."""
+    """An unexpected error ends its connection, and the log names it."""
     with server.connect("old") as old, server.connect("unlucky") as unlucky:
         old.ping()
         unlucky.ping()
@@ -59,14 +64,12 @@ def test_a_receive_that_fails(server, attach_strace):
 
 
 @pytest.mark.requirement("REF-2")
-def test_a_port_without_permission(reference_program, server):
-    """A port that takes a permission is named, with errno's name."""
+def test_a_privileged_port(reference_program, server):
+    """A privileged port is reported with the name of errno."""
     if not FIRST_FREE_PORT.exists() or int(FIRST_FREE_PORT.read_text()) <= 1:
-        raise Missing("port that takes a permission")
+        raise SkipReason("a privileged port")
     without = ["setpriv", "--bounding-set", "-net_bind_service"] if os.geteuid() == 0 else []
-    words = [*without, *reference_program, "--listen", "127.0.0.1:1"]
-    ended = run_to_end(words, server.scaled(5))
-    assert ended.stderr.decode() == (
-        "touchstone: cannot listen on 127.0.0.1:1: EACCES (Permission denied)\n"
-    )
-    assert ended.returncode == CANNOT_START
+    command = [*without, *reference_program, "--listen", "127.0.0.1:1"]
+    ended = run_to_end(command, server.scaled(5))
+    message = "touchstone: cannot listen on 127.0.0.1:1: EACCES (Permission denied)\n"
+    expect_ended(ended, CANNOT_START, message)

@@ -1,4 +1,4 @@
-"""The reference's idle time-out, and what it does about peers that fell silent."""
+"""The idle timeout of the reference, and peers that fall silent."""
 
 import contextlib
 import socket
@@ -6,17 +6,18 @@ import time
 
 import pytest
 
-from touchstone_conform import strace
-from touchstone_conform.borrowed import borrowed_socket, shrink_send_buffer
-from touchstone_conform.client import CloseKind
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import expect
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.client import CloseKind
+from touchstone_conform.harness.duplicates import duplicated_socket, shrink_send_buffer
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
-from touchstone_conform.waiting import wait_until
 
 pytestmark = pytest.mark.reference
 
 LIMIT_S = 1
-LATE_S = 0.5  # the server looks ten times a second; the rest is for a busy machine
+LATE_S = 0.5  # the server checks ten times a second; the rest is for a busy machine
 
 
 @pytest.fixture
@@ -25,15 +26,18 @@ def server(start_server):
 
 
 def expect_idle_end(server, began, client):
-    """The client is told to go in due time: not early, not late."""
+    """The client is closed in time: neither early nor late."""
     client.expect_end(allowed=(CloseKind.FIN,))
     seconds = time.monotonic() - began
-    assert LIMIT_S <= seconds <= LIMIT_S + server.scaled(LATE_S), f"idle for {seconds:.3f} s"
+    latest = LIMIT_S + server.scaled(LATE_S)
+    message = f"closed after {seconds:.3f} s, expected {LIMIT_S} to {latest:g} s"
+    expect(seconds >= LIMIT_S, "closed-early", message)
+    expect(seconds <= latest, "slow", message)
 
 
 @pytest.mark.requirement("REF-7")
 def test_idle(server):
-    """A client that says nothing for so long is closed, and the log says why."""
+    """A client that sends nothing for so long is closed, and the log names the reason."""
     with server.connect() as client:
         client.expect_quiet(0.3 * LIMIT_S)
         began = time.monotonic()
@@ -44,7 +48,7 @@ def test_idle(server):
 
 @pytest.mark.requirement("REF-7")
 def test_silent_from_the_start(server):
-    """So is one that never says anything, and whoever comes after it."""
+    """So is one that never sends anything, and the next one too."""
     for _ in range(2):
         began = time.monotonic()
         with server.connect() as client:
@@ -53,7 +57,7 @@ def test_silent_from_the_start(server):
 
 @pytest.mark.requirement("REF-7")
 def test_each_in_its_own_time(server):
-    """Clients that fell silent one after the other leave one after the other; the busy stay."""
+    """Clients that fall silent one after the other are closed one after the other."""
     with server.connect("busy") as busy, contextlib.ExitStack() as connections:
         idle = []
         for i in range(4):
@@ -70,7 +74,7 @@ def test_each_in_its_own_time(server):
 
 @pytest.mark.requirement("REF-7")
 def test_a_slow_dialogue(server):
-    """A byte now and then is progress."""
+    """Single bytes with pauses between them are progress."""
     with server.connect() as client:
         for _ in range(5):
             client.ping(b"x")
@@ -84,16 +88,16 @@ def test_a_slow_reader(server):
     with server.connect(receive_buffer=2304) as client:
         client.ping()
         shrink_send_buffer(server.process, client.address)
-        with server.process.frozen():
+        with server.process.stopped():
             client.send(data)
         for at in range(0, 60_000, 10_000):
             client.expect(answer(data[at : at + 10_000]))
-            time.sleep(0.4 * LIMIT_S)  # the slowness itself
+            time.sleep(0.4 * LIMIT_S)  # the slow reading
 
 
 @pytest.mark.requirement("REF-7")
 def test_a_stalled_client(server):
-    """A peer whose window stays shut makes no progress: it counts as idle, though not as dead."""
+    """A client whose window stays closed makes no progress: it is idle."""
     with server.connect(receive_buffer=4096) as client:
         server.stall(client, sample(24 << 20))
         with server.connect("busy") as busy:
@@ -102,13 +106,14 @@ def test_a_stalled_client(server):
                 busy.ping()
                 return " reason=idle " in server.log()
 
-            assert wait_until(closed_as_idle, LIMIT_S + server.scaled(LATE_S)), "it is still there"
+            closed = wait_until(closed_as_idle, LIMIT_S + server.scaled(LATE_S))
+            expect(closed, "still-open", "a client that does not read is not closed as idle")
             busy.ping()
 
 
 @pytest.mark.requirement("REF-7")
-def test_no_time_out(start_server):
-    """0 is never."""
+def test_no_timeout(start_server):
+    """A timeout of 0 disables it."""
     server = start_server("--idle-timeout", "1", "--idle-timeout", "0")
     with server.connect() as client:
         client.ping()
@@ -118,32 +123,34 @@ def test_no_time_out(start_server):
 
 @pytest.mark.requirement("REF-10")
 def test_waiting_costs_nothing(start_server):
-    """While nobody's time is over, and while nobody is there, no system call is made."""
+    """Before the timeout, and without clients, the server makes no system call."""
     server = start_server("--idle-timeout", "10")
 
-    def expect_no_call():
+    def expect_quiet():
         with strace.attached(server.pid) as trace:
-            time.sleep(0.5)  # the quiet itself
+            time.sleep(0.5)  # nothing must happen
             trace.detach()
-            assert trace.busy_lines() == []
+            strace.expect_no_call(trace)
 
-    expect_no_call()
+    expect_quiet()
     with contextlib.ExitStack() as connections:
         for i in range(10):
             connections.enter_context(server.connect(f"client {i}")).ping()
-        expect_no_call()
+        expect_quiet()
 
 
 @pytest.mark.requirement("REF-10")
 def test_a_message_costs_no_more(server):
-    """With the time-out on, a message still costs a wait, a receive and a send."""
+    """With the timeout, a message still costs one wait, one receive and one send."""
     with server.connect() as client:
         client.ping()
         with strace.attached(server.pid) as trace:
             for _ in range(50):
                 client.ping()
             trace.detach()
-            assert len(trace.lines()) <= 3 * 50 + 5, trace.lines()
+            most = 3 * 50 + 5
+            message = f"expected at most {most} system calls: {trace.lines()}"
+            expect(len(trace.lines()) <= most, "system-calls", message)
 
 
 @pytest.mark.requirement("REF-7")
@@ -151,25 +158,25 @@ class TestSilence:
     """The network between server and client is cut: no FIN, no RST, no acknowledgement."""
 
     def start(self, start_server, namespace, reference_program, *options):
-        words = [*reference_program, "--listen", "{host}:{port}", *options]
-        return start_server(words=namespace.words(words))
+        command = [*reference_program, "--listen", "{host}:{port}", *options]
+        return start_server(arguments=namespace.arguments(command))
 
-    def test_idle_time_out(self, start_server, namespace, reference_program):
-        """Answers that nobody acknowledges do not keep a connection alive."""
+    def test_idle_timeout(self, start_server, namespace, reference_program):
+        """Answers that are not acknowledged do not keep a connection alive."""
         server = self.start(start_server, namespace, reference_program, "--idle-timeout", "1")
         client = server.connect(new_socket=namespace.socket)
         client.ping()
-        with server.process.frozen():
+        with server.process.stopped():
             client.send(b"hello")
             namespace.cut()
         server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=idle in=9 out=9$")
 
     def test_keep_alive(self, start_server, namespace, reference_program):
-        """Keep-alive finds out that a peer is gone; how soon is up to the system, or to us here."""
+        """Keep-alive detects that a peer is gone; here with short intervals."""
         server = self.start(start_server, namespace, reference_program)
         client = server.connect(new_socket=namespace.socket)
         client.ping()
-        with borrowed_socket(server.process, client.address) as its_end:
+        with duplicated_socket(server.process, client.address) as its_end:
             for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT):
                 its_end.setsockopt(socket.IPPROTO_TCP, option, 1)
         namespace.cut()

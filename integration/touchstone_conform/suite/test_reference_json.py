@@ -1,4 +1,4 @@
-"""The reference's log with --log-format json: one object a line."""
+"""The log of the reference with --log-format json: one object on each line."""
 
 import json
 import re
@@ -6,10 +6,11 @@ import signal
 
 import pytest
 
-from touchstone_conform.samples import ALL_BYTES, sample
-from touchstone_conform.waiting import wait_until
+from touchstone_conform.failure import Failure
+from touchstone_conform.harness.samples import ALL_BYTES, sample
+from touchstone_conform.harness.waiting import wait_until
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.code("log-line")]
 
 PIPE_BUF = 4096
 
@@ -20,9 +21,12 @@ def server(start_server):
 
 
 def events(text):
-    """The objects, in order; each line is one, whole."""
+    """The objects, in order; each line is one, and complete."""
     assert text.endswith("\n")
-    return [json.loads(line) for line in text.splitlines()]
+    try:
+        return [json.loads(line) for line in text.splitlines()]
+    except ValueError as error:
+        raise Failure("log-line", f"expected JSON: {error}: {text!r}") from error
 
 
 def wait_for_events(server, count):
@@ -32,14 +36,16 @@ def wait_for_events(server, count):
 
 @pytest.mark.requirement("REF-9")
 def test_every_event(server):
-    """Each event of a life has its line, with numbers as numbers."""
+    """Each event of a connection has its line, with numbers as numbers."""
     with server.connect() as client:
         client.ping(b"hello")
         peer = f"127.0.0.1:{client.address[1]}"
         server.signal(signal.SIGTERM)
         client.expect_end()
     server.wait_for_end(1)
-    listening, connect, *rest = events(server.log())
+    logged = events(server.log())
+    assert len(logged) == 5
+    listening, connect, *rest = logged
     token = connect["token"]
     assert re.fullmatch(r"\d+\.\d+", token)
     assert [listening, connect, *rest] == [
@@ -53,7 +59,7 @@ def test_every_event(server):
 
 @pytest.mark.requirement("REF-9")
 def test_every_byte(server):
-    """Whatever clients send, each line parses, is ASCII, and gives the bytes back."""
+    """Each line is valid JSON, ASCII, and decodes to what clients sent."""
     with server.connect() as client:
         client.ping(ALL_BYTES)
         client.ping(b'","event":"forged"}\n{"event":"forged"}\n')
@@ -67,11 +73,11 @@ def test_every_byte(server):
 
 @pytest.mark.requirement("REF-9")
 def test_long_chunk(server):
-    """A chunk too long for one write is cut between two escapes, and the line says by how much."""
+    """A chunk too long for one write is cut between two escapes, and the rest is counted."""
     data = bytes(60_000)  # NUL has the longest escape
     with server.connect() as client:
         client.ping()
-        with server.process.frozen():
+        with server.process.stopped():
             client.send(data)
         client.exchange(b"", shutdown=True, before=data)
     server.wait_for_log(r'"event":"disconnect"')
@@ -85,7 +91,7 @@ def test_long_chunk(server):
 
 @pytest.mark.requirement("REF-9")
 def test_reset(server):
-    """The other reasons to leave are words as well."""
+    """A reset has its own reason."""
     client = server.connect()
     client.ping()
     client.reset()
@@ -94,7 +100,7 @@ def test_reset(server):
 
 @pytest.mark.requirement("REF-9")
 def test_dropped_lines(log_pipe, start_server):
-    """Lines that were dropped are counted in a line of their own."""
+    """Dropped lines are counted in a separate line."""
     log_pipe.resize(16 * PIPE_BUF)
     server = start_server("--log-format=json", stdout=log_pipe.writer)
     with server.connect("witness") as witness:
@@ -108,16 +114,18 @@ def test_dropped_lines(log_pipe, start_server):
         with server.connect() as client:
             client.ping()
             witness.ping()
-            dropped, connect = events(log_pipe.drain().decode())
+            logged = events(log_pipe.drain().decode())
+    assert len(logged) == 2
+    dropped, connect = logged
     assert dropped == {"event": "dropped", "lines": 6}
     assert connect["event"] == "connect"
 
 
 @pytest.mark.requirement("REF-9")
 def test_ipv6(start_server, reference_program, ipv6_loopback):
-    """An IPv6 address is written as in the text."""
-    words = [*reference_program, "--log-format=json", "--listen", "[{host}]:{port}"]
-    server = start_server(words=words, host=ipv6_loopback)
+    """An IPv6 address is written as in the text format."""
+    command = [*reference_program, "--log-format=json", "--listen", "[{host}]:{port}"]
+    server = start_server(arguments=command, host=ipv6_loopback)
     with server.connect() as client:
         client.ping()
         listening, connect = wait_for_events(server, 2)[:2]
@@ -127,7 +135,7 @@ def test_ipv6(start_server, reference_program, ipv6_loopback):
 
 @pytest.mark.requirement("REF-9")
 def test_quiet(start_server):
-    """--quiet leaves the listening line alone."""
+    """--quiet suppresses all but the listening line."""
     server = start_server("--log-format=json", "--quiet")
     with server.connect() as client:
         client.exchange(b"hello", shutdown=True)

@@ -1,7 +1,6 @@
 """The reference's limits: connections, descriptors, address space."""
 
 import contextlib
-import re
 import resource
 import signal
 import sys
@@ -9,12 +8,13 @@ import time
 
 import pytest
 
-from touchstone_conform import strace
-from touchstone_conform.borrowed import shrink_send_buffer
-from touchstone_conform.client import CloseKind
-from touchstone_conform.process import prlimit
-from touchstone_conform.samples import sample
-from touchstone_conform.server import run_to_end
+from touchstone_conform.failure import expect
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.client import CloseKind
+from touchstone_conform.harness.duplicates import shrink_send_buffer
+from touchstone_conform.harness.process import prlimit
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.server import expect_ended, run_to_end
 from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.reference
@@ -24,9 +24,9 @@ RETRY_S = 0.1
 RESERVED = 32
 
 
-def under(limit, value, *words):
-    """A command line that runs `words` with a limit of the shell's ulimit."""
-    return ["sh", "-c", f'ulimit {limit} {value}; exec "$@"', "sh", *words]
+def under(limit, value, *command):
+    """A command line that runs `command` with a limit of the shell's ulimit."""
+    return ["sh", "-c", f'ulimit {limit} {value}; exec "$@"', "sh", *command]
 
 
 def serve_at_once(server, count):
@@ -38,10 +38,10 @@ def serve_at_once(server, count):
 
 @pytest.mark.requirement("REF-5")
 class TestMaxConnections:
-    """Above --max-connections newcomers wait in the backlog, and the old are not disturbed."""
+    """Above --max-connections new connections wait in the backlog; the old ones are unaffected."""
 
     @pytest.fixture(autouse=True)
-    def full_house(self, start_server):
+    def at_the_limit(self, start_server):
         self.server = start_server("--max-connections", "3")
         with contextlib.ExitStack() as connections:
             clients = [
@@ -59,17 +59,17 @@ class TestMaxConnections:
         for client in self.old:
             client.ping()
 
-    def test_newcomers_wait(self):
-        """Nobody is served above the limit; waiting costs no system call."""
+    def test_new_connections_wait(self):
+        """No client above the limit is served; waiting costs no system call."""
         with strace.attached(self.server.pid) as trace:
             for client in self.waiting:
                 client.expect_quiet(0.1)
             trace.detach()
-            assert trace.busy_lines() == []
+            strace.expect_no_call(trace)
         self.ping_the_old()
 
     def test_served_as_one_leaves(self):
-        """Each one who leaves makes room for the one who waited longest, at once."""
+        """Each client that leaves makes room for the one that has waited longest, at once."""
         for waiting in self.waiting:
             leaver = self.old.pop(0)
             leaver.shutdown()
@@ -77,138 +77,146 @@ class TestMaxConnections:
             waiting.expect(b"PING")
             self.old.append(waiting)
             self.ping_the_old()
-        assert self.server.log().count("\nconnect ") == 6
+        accepted = self.server.log().count("\nconnect ")
+        expect(accepted == 6, "log-line", f"{accepted} connections in the log, expected 6")
 
     def test_served_as_one_resets(self):
-        """So does a client that resets, and those who gave up waiting are in nobody's way."""
+        """So does a client that resets; those that stopped waiting block no other."""
         self.waiting[0].reset()
         self.old.pop().reset()
         self.waiting[1].expect(b"PING")
         self.ping_the_old()
 
     def test_all_leave_at_once(self):
-        """All who wait are served when all leave in one moment."""
-        with self.server.process.frozen():
+        """All waiting clients are served when all others leave at once."""
+        with self.server.process.stopped():
             for client in self.old:
                 client.close()
         for waiting in self.waiting:
             waiting.expect(b"PING")
 
     def test_drain(self):
-        """Those who are served get their FIN; those who wait are told, and hold up nothing."""
+        """Clients that are served get FIN; waiting ones get an answer or RST."""
         self.server.signal(signal.SIGTERM)
         for client in self.old:
             client.expect_end()
             client.close()
         for client in self.waiting:
-            assert client.read_to_end() in [(b"PING", CloseKind.FIN), (b"", CloseKind.RST)]
+            received, end = client.read_to_end()
+            if (received, end) != (b"", CloseKind.RST):
+                client.expect_end(b"PING", already=received)
             client.close()
-        assert self.server.wait_for_end(1) == 0
+        self.server.expect_exit(0, 1)
 
 
 @pytest.mark.requirement("REF-6")
 def test_retry_after_the_limit_is_raised(server):
-    """No event tells that descriptors came back: the server looks after 100 ms."""
+    """No event reports that descriptors are available: the server tries again after 100 ms."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
         old.ping()
         highest = max(server.process.descriptors())
         with server.process.limited(resource.RLIMIT_NOFILE, highest + 1):
-            newcomers = [connections.enter_context(server.connect(f"new {i}")) for i in range(5)]
-            for client in newcomers:
+            newly_connected = [
+                connections.enter_context(server.connect(f"new {i}")) for i in range(5)
+            ]
+            for client in newly_connected:
                 client.send(b"ping")
             old.ping()
         began = time.monotonic()
-        for client in newcomers:
+        for client in newly_connected:
             client.expect(b"PING")
-    assert time.monotonic() - began <= RETRY_S + server.scaled(0.2)
+    took = time.monotonic() - began - RETRY_S
+    server.judge_time(took, 0.2, f"accepting again, after {RETRY_S} s,")
 
 
 @pytest.mark.requirement("REF-6")
 def test_waiting_for_descriptors(server):
-    """While descriptors are exhausted the server looks ten times a second and otherwise rests."""
+    """While descriptors are exhausted, the server tries ten times a second and otherwise waits."""
     with server.connect("old") as old:
         old.ping()
         highest = max(server.process.descriptors())
         with server.process.limited(resource.RLIMIT_NOFILE, highest + 1):
-            with server.connect("newcomer"), strace.attached(server.pid) as trace:
-                time.sleep(1.0)  # the second itself
+            with server.connect("new"), strace.attached(server.pid) as trace:
+                time.sleep(1.0)  # nothing must happen
                 trace.detach()
                 lines = trace.lines()
     looked = [line for line in lines if "EMFILE" in line]
-    assert 5 <= len(looked) <= 11, lines
-    assert len(lines) <= 8 * len(looked), lines
+    expected = f"expected 5 to 11 attempts to accept, with at most 8 system calls each: {lines}"
+    expect(5 <= len(looked) <= 11, "system-calls", expected)
+    expect(len(lines) <= 8 * len(looked), "system-calls", expected)
 
 
 @pytest.mark.requirement("REF-2")
 def test_more_connections_than_descriptors(reference_program, server):
-    """A limit that the system cannot keep is refused at the start."""
+    """A limit above the descriptor limit is refused at the start."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "40"]
     ended = run_to_end(under("-n", 64, *program), server.scaled(5))
-    assert ended.stderr.decode() == (
+    message = (
         "touchstone: --max-connections 40 needs a descriptor limit of 72, "
         "but it is 64 (see ulimit -n)\n"
     )
-    assert ended.returncode == CANNOT_START
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-2")
-def test_no_connection_for_want_of_descriptors(reference_program, server):
-    """A limit that leaves room for no client at all is refused likewise."""
-    words = under("-n", RESERVED, *reference_program, "--listen", "127.0.0.1:0")
-    ended = run_to_end(words, server.scaled(5))
-    assert ended.stderr.decode() == (
+def test_no_descriptor_for_a_connection(reference_program, server):
+    """A descriptor limit without room for a client is refused at the start."""
+    command = under("-n", RESERVED, *reference_program, "--listen", "127.0.0.1:0")
+    ended = run_to_end(command, server.scaled(5))
+    message = (
         "touchstone: --max-connections 1 needs a descriptor limit of 33, "
         "but it is 32 (see ulimit -n)\n"
     )
-    assert ended.returncode == CANNOT_START
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-5")
 def test_just_as_many_descriptors(reference_program, start_server):
-    """Not one descriptor more is asked for than the limit of clients takes."""
+    """The server needs no more descriptors than the limit of clients requires."""
     program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
-    serve_at_once(start_server(words=under("-n", 5 + RESERVED, *program)), 5)
+    serve_at_once(start_server(arguments=under("-n", 5 + RESERVED, *program)), 5)
 
 
-def leaving_open(count, *words):
-    """A command line that runs `words` with so many descriptors open beyond the standard three."""
+def leaving_open(count, *command):
+    """A command line that runs `command` with `count` descriptors more than the standard three."""
     leave_open = (
         "import os, sys\n"
         "for _ in range(int(sys.argv[1])):\n"
         "    os.set_inheritable(os.open(os.devnull, os.O_RDONLY), True)\n"
         "os.execvp(sys.argv[2], sys.argv[2:])\n"
     )
-    return [sys.executable, "-c", leave_open, str(count), *words]
+    return [sys.executable, "-c", leave_open, str(count), *command]
 
 
-# Reserved are also the standard three, the listener, the poller and both ends of the stop's pipe.
+# Also reserved: the standard three, the listener, the poller and both ends of the stop pipe.
 LEFT_OPEN_MAX = RESERVED - 7
 
 
 @pytest.mark.requirement("REF-2")
 def test_too_many_descriptors_from_the_start(reference_program, server):
-    """Descriptors that were left open would take the place of clients: they are told instead."""
+    """Too many descriptors that were open already are refused at the start."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "5"]
     ended = run_to_end(leaving_open(LEFT_OPEN_MAX + 1, *program), server.scaled(5))
-    assert ended.stderr.decode() == (
+    message = (
         "touchstone: 33 descriptors are open already (expected: at most 32)\n"
     )
-    assert ended.returncode == CANNOT_START
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-5")
 def test_as_many_descriptors_as_may_be_from_the_start(reference_program, start_server):
-    """One less, and all clients are served."""
+    """With one descriptor less, all clients are served."""
     program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
-    serve_at_once(start_server(words=leaving_open(LEFT_OPEN_MAX, *program)), 5)
+    serve_at_once(start_server(arguments=leaving_open(LEFT_OPEN_MAX, *program)), 5)
 
 
 @pytest.mark.requirement("REF-5")
 def test_soft_descriptor_limit_is_raised(reference_program, start_server):
     """The soft limit is raised to the hard one, and the default keeps 32 of it back."""
-    words = ["--listen", "{host}:{port}"]
-    server = start_server(words=under("-Sn", 40, *under("-Hn", 64, *reference_program, *words)))
-    assert prlimit(server.pid, resource.RLIMIT_NOFILE) == (64, 64)
+    hard = under("-Hn", 64, *reference_program, "--listen", "{host}:{port}")
+    server = start_server(arguments=under("-Sn", 40, *hard))
+    limits = prlimit(server.pid, resource.RLIMIT_NOFILE)
+    expect(limits == (64, 64), "descriptors", f"expected limits of 64 and 64, got {limits}")
     with contextlib.ExitStack() as connections:
         for _ in range(64 - RESERVED):
             connections.enter_context(server.connect()).ping()
@@ -219,21 +227,21 @@ def test_soft_descriptor_limit_is_raised(reference_program, start_server):
 
 @pytest.mark.requirement("REF-2")
 def test_no_address_space(reference_program, bare_server):
-    """What cannot be reserved is told at the start, with the options that make it less."""
+    """Memory that cannot be reserved is reported at the start, with the options that reduce it."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "1000"]
     ended = run_to_end(under("-v", 50_000, *program), bare_server.scaled(5))
-    assert ended.stderr.decode() == (
+    message = (
         "touchstone: cannot reserve 65 MiB of address space for 1000 connections of 65536 bytes "
         "(a lower --max-connections or --buffer needs less)\n"
     )
-    assert ended.returncode == CANNOT_START
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-13")
 def test_little_address_space(reference_program, start_server, bare_server):
-    """With those options lower it runs in as little."""
-    words = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "10"]
-    small = start_server(words=under("-v", 50_000, *words))
+    """With lower options it runs in the same address space."""
+    command = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "10"]
+    small = start_server(arguments=under("-v", 50_000, *command))
     with small.connect() as client:
         client.exchange(sample(300_000), shutdown=True)
 
@@ -241,20 +249,21 @@ def test_little_address_space(reference_program, start_server, bare_server):
 @pytest.mark.requirement("REF-15")
 @pytest.mark.parametrize("size", [1, 7, 4096, 65537, 1 << 20])
 def test_buffer_sizes(start_server, size):
-    """Whatever --buffer is, every byte comes back, and a stalled client stops the reading."""
+    """With any --buffer every byte comes back, and a stalled client is not read."""
     server = start_server("--buffer", str(size))
     count = 2000 if size < 100 else 600_000
     with server.connect() as client:
         client.exchange(sample(count), shutdown=True)
     with server.connect("neighbour") as neighbour, server.connect(receive_buffer=4096) as stalled:
         sent = stalled.send_until_blocked(sample(24 << 20), server.scaled(0.1))
-        assert sent < 24 << 20
+        stopped = sent < 24 << 20
+        expect(stopped, "no-backpressure", f"the server read {sent} bytes of a stalled client")
         neighbour.ping()
 
 
 @pytest.mark.requirement("REF-13")
 def test_pending_memory_is_given_back(bare_server):
-    """What a stalled client had pending is no longer the server's once the client took it."""
+    """The memory of pending output is released once the client has read it."""
     server = bare_server
     data = sample(60_000)
     with contextlib.ExitStack() as connections:
@@ -266,7 +275,7 @@ def test_pending_memory_is_given_back(bare_server):
             client.ping()
             shrink_send_buffer(server.process, client.address)
         before = server.process.memory()["Private_Dirty"]
-        with server.process.frozen():
+        with server.process.stopped():
             for client in clients:
                 client.send(data)
         clients[-1].expect(answer(data[:1]))
@@ -275,5 +284,5 @@ def test_pending_memory_is_given_back(bare_server):
         for client in clients[:-1]:
             client.expect(answer(data))
         kept = server.process.memory()["Private_Dirty"] - before
-    assert pending > 1 << 20, "little was pending: this test saw nothing"
-    assert kept < 1 << 19, f"{kept} bytes more than before, when all was taken"
+    expect(pending > 1 << 20, "kit-error", f"only {pending} bytes were pending")
+    expect(kept < 1 << 19, "memory", f"{kept} bytes more than before, after all was read")

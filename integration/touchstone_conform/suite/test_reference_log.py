@@ -1,4 +1,4 @@
-"""The reference's log: one line an event, and never a client's byte as it is."""
+"""The log of the reference: one line for each event, without raw bytes of clients."""
 
 import ast
 import contextlib
@@ -7,14 +7,15 @@ import re
 
 import pytest
 
-from touchstone_conform import strace
-from touchstone_conform.samples import ALL_BYTES, sample
-from touchstone_conform.waiting import wait_until
+from touchstone_conform.failure import expect
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.samples import ALL_BYTES, sample
+from touchstone_conform.harness.waiting import wait_until
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.code("log-line")]
 
 PIPE_BUF = 4096
-FORGED_LINE = b"\nleave token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
+FORGED_LINE = b"\ndisconnect token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 LINES = re.compile(
     rb"listening on \S+|connect token=\d+\.\d+ peer=\S+"
     rb'|data token=\d+\.\d+ bytes=\d+( omitted=\d+)? text="[ -~]*"'
@@ -26,7 +27,7 @@ LINES = re.compile(
 
 
 def unescape(text):
-    """The bytes that a logged text stands for."""
+    """The bytes that a logged text represents."""
     return ast.literal_eval(f'b"{text}"')
 
 
@@ -44,7 +45,7 @@ def test_end(server):
 
 @pytest.mark.requirement("REF-9")
 def test_reset(server):
-    """A client that resets is logged as such."""
+    """A client that resets is logged with that reason."""
     client = server.connect()
     client.ping(b"abc")
     peer = f"127.0.0.1:{client.address[1]}"
@@ -54,7 +55,7 @@ def test_reset(server):
 
 @pytest.mark.requirement("REF-9")
 def test_reset_with_pending_output(server):
-    """The counts of a client that left early tell what was received and what was sent."""
+    """The counts of a client that resets are what was received and what was sent."""
     client = server.connect(receive_buffer=4096)
     sent = client.send_until_blocked(sample(8 << 20), server.scaled(0.1))
     client.reset()
@@ -70,7 +71,7 @@ def test_tokens_are_unique(server):
     for _ in range(20):
         with server.connect() as client:
             client.exchange(b"x", shutdown=True)
-    assert wait_until(lambda: server.log().count("\nleave ") == 20, server.scaled(5))
+    assert wait_until(lambda: server.log().count("\ndisconnect ") == 20, server.scaled(5))
     tokens = re.findall(r"^connect token=(\S+)", server.log(), re.MULTILINE)
     assert len(set(tokens)) == 20
     assert re.findall(r"^disconnect token=(\S+)", server.log(), re.MULTILINE) == tokens
@@ -79,7 +80,7 @@ def test_tokens_are_unique(server):
 @pytest.mark.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--quiet", "-q"])
 def test_quiet(start_server, option):
-    """--quiet leaves nothing on stdout but the listening line."""
+    """--quiet suppresses all but the listening line."""
     server = start_server(option)
     with server.connect() as client:
         client.exchange(b"hello", shutdown=True)
@@ -101,7 +102,7 @@ def test_verbose(start_server, option):
 
 @pytest.mark.requirement("REF-9")
 def test_every_byte_is_escaped(start_server):
-    """Client bytes are logged as printable ASCII, and can be told back from it."""
+    """Bytes of clients are logged as printable ASCII that can be decoded."""
     server = start_server("--verbose")
     with server.connect() as client:
         client.ping(ALL_BYTES)
@@ -113,13 +114,13 @@ def test_every_byte_is_escaped(start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_forged_line(start_server):
-    """Nothing that a client sends starts a line of its own or steers a terminal."""
+    """Nothing that a client sends starts a line or controls a terminal."""
     server = start_server("--verbose")
     with server.connect() as client:
         client.ping(b"\x1b[2J\x07\r\n\x9b31m\x00" + FORGED_LINE)
         client.shutdown()
         client.expect_end()
-    server.wait_for_log(r"^leave ")
+    server.wait_for_log(r"^disconnect ")
     for line in server.raw_log().splitlines():
         assert LINES.fullmatch(line), line
     assert server.raw_log().count(b"\n") == 4
@@ -127,15 +128,15 @@ def test_forged_line(start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_long_chunk(start_server):
-    """A chunk too long for one write of PIPE_BUF is cut, and the line says by how much."""
+    """A chunk too long for one write of PIPE_BUF is cut, and the rest is counted."""
     server = start_server("--verbose")
     data = sample(60_000)
     with server.connect() as client:
         client.ping()
-        with server.process.frozen():
+        with server.process.stopped():
             client.send(data)
         client.exchange(b"", shutdown=True, before=data)
-    server.wait_for_log(r"^leave ")
+    server.wait_for_log(r"^disconnect ")
     at = 0
     for line in server.log().splitlines(keepends=True):
         assert len(line) <= PIPE_BUF
@@ -150,7 +151,7 @@ def test_long_chunk(start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_dropped_lines_are_counted(log_pipe, start_server):
-    """Lines that could not be written are dropped, and their number is said before the next."""
+    """Lines that cannot be written are dropped and counted before the next line."""
     # Of several pages: one that is begun does not count as room, so a single page holds one line.
     log_pipe.resize(4 * PIPE_BUF)
     server = start_server(stdout=log_pipe.writer)
@@ -171,7 +172,7 @@ def test_dropped_lines_are_counted(log_pipe, start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_log_that_was_full_from_the_start(log_pipe, start_server):
-    """Not even the listening line may stall the server."""
+    """A log that is full from the start does not stall the server."""
     log_pipe.fill()
     server = start_server(stdout=log_pipe.writer)
     with server.connect() as client:
@@ -180,7 +181,7 @@ def test_log_that_was_full_from_the_start(log_pipe, start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_log_without_a_reader_from_the_start(log_pipe, start_server):
-    """A pipe that nobody reads at the start neither stalls nor kills the server."""
+    """A log pipe without a reader at the start neither stalls nor ends the server."""
     os.close(log_pipe.reader)
     server = start_server(stdout=log_pipe.writer)
     with server.connect() as client:
@@ -189,11 +190,12 @@ def test_log_without_a_reader_from_the_start(log_pipe, start_server):
 
 @pytest.mark.requirement("REF-9")
 def test_a_poll_that_fails(server, attach_strace):
-    """Where the log cannot be asked whether it has room, the line is dropped and counted."""
+    """If poll on the log fails, the line is dropped and counted."""
     with attach_strace("-e", "trace=poll,ppoll", "-e", "inject=poll,ppoll:error=EINTR:when=1"):
         with server.connect() as client:
             client.exchange(b"hello", shutdown=True)
-        server.wait_for_log(r"^dropped lines=1\nleave token=\S+ peer=\S+ reason=end in=5 out=5$")
+        end = r"disconnect token=\S+ peer=\S+ reason=end in=5 out=5"
+        server.wait_for_log(rf"^dropped lines=1\n{end}$")
     assert server.log().count("\n") == 3
 
 
@@ -207,14 +209,15 @@ def terminal():
 
 
 @pytest.mark.requirement("REF-9")
-def test_a_terminal_that_nobody_reads(start_server, terminal):
-    """A terminal that is held does not hold up the service; what it had no room for is counted."""
+def test_a_terminal_that_is_not_read(start_server, terminal):
+    """A terminal that is not read does not stall the server; dropped lines are counted."""
     reader, writer = terminal
     server = start_server("--verbose", stdout=writer)
     with server.connect() as client:
         for _ in range(100):  # a terminal takes less than half of this
             client.ping(b"x" * 3000)
-        assert os.get_blocking(writer)  # it is the starting shell's as well
+        blocking = os.get_blocking(writer)  # the starting shell shares it
+        expect(blocking, "descriptors", "O_NONBLOCK is set on the terminal")
         os.set_blocking(reader, False)
         seen = b""
         while not re.search(rb"dropped lines=\d+\r\ndata ", seen):
@@ -226,11 +229,11 @@ def test_a_terminal_that_nobody_reads(start_server, terminal):
 
 @pytest.mark.requirement("REF-9")
 def test_a_terminal_that_cannot_be_opened(start_server, reference_program, terminal, tmp_path):
-    """It is then written to as it was given."""
+    """A terminal that cannot be reopened is written to as it is."""
     reader, writer = terminal
     inject = ["-P", os.ttyname(writer), "-e", "trace=openat", "-e", "inject=openat:error=EIO"]
     traced = [*strace.before(tmp_path / "trace", *inject), *reference_program]
-    server = start_server(words=[*traced, "--listen", "{host}:{port}"], stdout=writer)
+    server = start_server(arguments=[*traced, "--listen", "{host}:{port}"], stdout=writer)
     with server.connect() as client:
         client.ping()
     assert "(INJECTED)" in (tmp_path / "trace").read_text()
@@ -239,7 +242,7 @@ def test_a_terminal_that_cannot_be_opened(start_server, reference_program, termi
 
 @pytest.mark.requirement("LOG-4")
 def test_stdio_closed_and_verbose(start_server):
-    """With 0, 1 and 2 closed at the start and much to log, no log text enters a client's stream."""
+    """With 0, 1 and 2 closed at the start, no log text enters a client's stream."""
     server = start_server("--verbose", without_stdio=True)
     with server.connect("first") as first, server.connect("second") as second:
         for _ in range(20):
@@ -250,4 +253,5 @@ def test_stdio_closed_and_verbose(start_server):
             client.shutdown()
             client.expect_end()
     descriptors = server.process.descriptors()
-    assert [descriptors[number] for number in (0, 1, 2)] == 3 * [os.devnull]
+    targets = [descriptors.get(number) for number in (0, 1, 2)]
+    expect(targets == 3 * [os.devnull], "descriptors", f"0, 1 and 2 are {targets}")

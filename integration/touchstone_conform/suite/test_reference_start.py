@@ -1,7 +1,7 @@
-"""The reference's start, and its stop signal, while one system call fails.
+"""The start of the reference, and its stop signal, while one system call fails.
 
-Which of its kind a call is depends on the C library and on sanitizers: a start without a fault is
-traced first, and tells.
+The number of a call among those of its name depends on the C library and on sanitizers: it is taken
+from the trace of a start without a fault.
 """
 
 import re
@@ -11,10 +11,11 @@ import struct
 
 import pytest
 
-from touchstone_conform import strace
-from touchstone_conform.missing import Missing
-from touchstone_conform.process import prlimit
-from touchstone_conform.server import NotStarted, Server, run_to_end
+from touchstone_conform.failure import expect
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.process import prlimit
+from touchstone_conform.harness.server import NotStarted, Server, expect_ended, run_to_end
+from touchstone_conform.harness.skips import SkipReason
 
 pytestmark = pytest.mark.reference
 
@@ -30,7 +31,7 @@ SET_LIMIT = r"prlimit64\(0, RLIMIT_NOFILE, \{"
 
 
 class Starts:
-    """Starts that went well, traced."""
+    """Traces of successful starts."""
 
     def __init__(self, program, directory, time_scale):
         self._program, self._directory, self._time_scale = program, directory, time_scale
@@ -39,13 +40,13 @@ class Starts:
     def _trace(self, host):
         output = self._directory / "trace"
         options = ["--quiet", "--listen", f"[{host}]:{{port}}"]
-        words = [*strace.before(output), *self._program, *options]
+        command = [*strace.before(output), *self._program, *options]
         try:
-            server = Server(words, self._directory, host=host, time_scale=self._time_scale)
+            server = Server(command, self._directory, host=host, time_scale=self._time_scale)
         except NotStarted as error:
-            raise Missing(f"strace that may trace ({error})") from error
+            raise SkipReason(f"permission for strace to trace ({error})") from error
         server.terminate()
-        assert server.wait_for_end(5) == 0
+        server.expect_exit(0, 5)
         return output.read_text().splitlines()
 
     def call(self, pattern, number=1, host=LOOPBACK):
@@ -66,9 +67,9 @@ def starts(reference_program, tmp_path_factory, request):
 
 @pytest.fixture
 def failing(starts, tmp_path, reference_program):
-    """The words to start the reference while one call fails; the call is told by a pattern."""
+    """The command that starts the reference while one call fails, which a pattern selects."""
 
-    def words(pattern, number=1, host=LOOPBACK, fault="error=EPERM"):
+    def command(pattern, number=1, host=LOOPBACK, fault="error=EPERM"):
         name, which = starts.call(pattern, number, host)
         inject = f"inject={name}:{fault}:when={which}"
         return [
@@ -76,7 +77,7 @@ def failing(starts, tmp_path, reference_program):
             *reference_program,
         ]
 
-    return words
+    return command
 
 
 LISTEN = "cannot listen on 127.0.0.1:0"
@@ -108,11 +109,10 @@ FAULTS = {
 @pytest.mark.requirement("REF-2")
 @pytest.mark.parametrize("call", FAULTS, ids=lambda call: " ".join(map(str, call)))
 def test_a_call_that_fails(failing, server, call):
-    """Whatever fails at the start is told in one line, with errno's name; nothing is served."""
+    """Each failure at the start is reported in one line with the name of errno."""
     ended = run_to_end([*failing(*call), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    said = f"touchstone: {FAULTS[call]}: EPERM (Operation not permitted)\n"
-    assert (ended.stderr.decode(), ended.stdout) == (said, b"")
-    assert ended.returncode == CANNOT_START
+    message = f"touchstone: {FAULTS[call]}: EPERM (Operation not permitted)\n"
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-2")
@@ -120,41 +120,40 @@ def test_a_closed_stream_without_dev_null(server, tmp_path, reference_program):
     """A stream that is closed is replaced by /dev/null; where there is none, the start fails."""
     inject = ["-P", "/dev/null", "-e", "inject=open,openat:error=EPERM"]
     closed = ["sh", "-c", 'exec "$@" <&-', "sh"]
-    words = [*strace.before(tmp_path / "trace", *inject), *closed, *reference_program]
-    ended = run_to_end([*words, "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    said = "touchstone: cannot open /dev/null: EPERM (Operation not permitted)\n"
-    assert (ended.stderr.decode(), ended.stdout) == (said, b"")
-    assert ended.returncode == CANNOT_START
+    command = [*strace.before(tmp_path / "trace", *inject), *closed, *reference_program]
+    ended = run_to_end([*command, "--listen", f"{LOOPBACK}:0"], server.scaled(5))
+    message = "touchstone: cannot open /dev/null: EPERM (Operation not permitted)\n"
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-2")
-def test_ipv6_that_is_not_alone(failing, server, ipv6_loopback):
-    """Where IPv4 would be served on the side, nothing is."""
-    words = failing(r"setsockopt\(\d+, SOL_IPV6, IPV6_V6ONLY,", host=ipv6_loopback)
-    ended = run_to_end([*words, "--listen", "[::1]:0"], server.scaled(5))
-    said = "touchstone: cannot listen on [::1]:0: EPERM (Operation not permitted)\n"
-    assert (ended.stderr.decode(), ended.stdout) == (said, b"")
-    assert ended.returncode == CANNOT_START
+def test_ipv6_with_ipv4(failing, server, ipv6_loopback):
+    """If IPV6_V6ONLY fails, the server does not start."""
+    command = failing(r"setsockopt\(\d+, SOL_IPV6, IPV6_V6ONLY,", host=ipv6_loopback)
+    ended = run_to_end([*command, "--listen", "[::1]:0"], server.scaled(5))
+    message = "touchstone: cannot listen on [::1]:0: EPERM (Operation not permitted)\n"
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-2")
-def test_a_descriptor_limit_that_is_not_told(failing, server):
-    """Without knowing its descriptor limit it serves nobody."""
+def test_an_unknown_descriptor_limit(failing, server):
+    """Without its descriptor limit the server does not start."""
     ended = run_to_end([*failing(GET_LIMIT), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    assert ended.stderr.decode() == (
+    message = (
         "touchstone: --max-connections 1 needs a descriptor limit of 33, "
         "but it is 0 (see ulimit -n)\n"
     )
-    assert ended.returncode == CANNOT_START
+    expect_ended(ended, CANNOT_START, message)
 
 
 @pytest.mark.requirement("REF-5")
 def test_a_descriptor_limit_that_cannot_be_raised(failing, start_server):
-    """It then keeps to the limit that it has."""
+    """If the limit cannot be raised, the server keeps to the one it has."""
     soft, hard = 40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     low = ["sh", "-c", f'ulimit -Sn {soft}; exec "$@"', "sh"]
-    server = start_server(words=[*low, *failing(SET_LIMIT), "--listen", "{host}:{port}"])
-    assert prlimit(server.pid, resource.RLIMIT_NOFILE) == (soft, hard)
+    server = start_server(arguments=[*low, *failing(SET_LIMIT), "--listen", "{host}:{port}"])
+    limits = prlimit(server.pid, resource.RLIMIT_NOFILE)
+    expect(limits == (soft, hard), "descriptors", f"expected {(soft, hard)}, got {limits}")
     clients = [server.connect(f"client {i}") for i in range(soft - RESERVED + 1)]
     for client in clients[:-1]:
         client.ping()
@@ -167,21 +166,22 @@ def test_a_descriptor_limit_that_cannot_be_raised(failing, start_server):
 @pytest.mark.requirement("REF-5")
 @pytest.mark.parametrize("limit", [1 << 17, resource.RLIM_INFINITY], ids=["131072", "infinity"])
 def test_a_high_descriptor_limit(failing, start_server, tmp_path, limit):
-    """However many descriptors it may have, it serves 65,536 clients unless told otherwise."""
-    told = struct.pack("=Qq", limit % (1 << 64), resource.RLIM_INFINITY).hex()
-    words = failing(GET_LIMIT, fault=f"retval=0:poke_exit=@arg4={told}")
-    with start_server(words=[*words, "--listen", "{host}:{port}"]).connect() as client:
+    """With any higher descriptor limit, the default is 65,536 clients."""
+    limits = struct.pack("=Qq", limit % (1 << 64), resource.RLIM_INFINITY).hex()
+    command = failing(GET_LIMIT, fault=f"retval=0:poke_exit=@arg4={limits}")
+    with start_server(arguments=[*command, "--listen", "{host}:{port}"]).connect() as client:
         client.ping()
     reserved = (CONNECTIONS_MAX + RESERVED) * SLOT_BYTES + 2 * AREA_BYTES
-    assert f"mmap(NULL, {reserved}, " in (tmp_path / "trace").read_text()
+    found = f"mmap(NULL, {reserved}, " in (tmp_path / "trace").read_text()
+    expect(found, "memory", f"expected the server to reserve {reserved} bytes")
 
 
 @pytest.mark.requirement("REF-8")
-def test_a_stop_that_cannot_be_noted(failing, start_server):
-    """A stop signal that would be lost ends the server at once instead."""
-    words = failing(r'write\(\d+, "\\0", 1\)')
-    server = start_server(words=[*words, "--quiet", "--listen", "{host}:{port}"])
+def test_a_stop_that_cannot_be_recorded(failing, start_server):
+    """A stop signal that cannot be recorded ends the server at once."""
+    command = failing(r'write\(\d+, "\\0", 1\)')
+    server = start_server(arguments=[*command, "--quiet", "--listen", "{host}:{port}"])
     with server.connect() as client:
         client.ping()
         server.signal(signal.SIGTERM)
-        assert server.wait_for_end(5) == 128 + signal.SIGTERM
+        server.expect_exit(128 + signal.SIGTERM, 5)

@@ -1,15 +1,21 @@
-"""What the reference asks of the system: flags of its descriptors, system calls, memory."""
+"""The reference and the system: flags of its descriptors, system calls, memory."""
 
 import contextlib
+import errno
 import os
 import socket
 import time
 
 import pytest
 
-from touchstone_conform import strace
-from touchstone_conform.borrowed import borrowed_listener, borrowed_socket
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import expect
+from touchstone_conform.harness import strace
+from touchstone_conform.harness.duplicates import (
+    duplicated_listener,
+    duplicated_socket,
+    expect_option,
+)
+from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.reference
@@ -26,15 +32,13 @@ def test_descriptor_flags(server):
         client.ping()
         descriptors = server.process.descriptors()
         sockets = [number for number, target in descriptors.items() if target.startswith("socket:")]
-        assert len(sockets) == 2, descriptors
+        expect(len(sockets) == 2, "descriptors", f"expected two sockets: {descriptors}")
         for number in descriptors:
             flags = server.process.descriptor_flags(number)
-            assert number <= 2 or flags & os.O_CLOEXEC, f"{number} is not close-on-exec"
-            assert number not in sockets or flags & os.O_NONBLOCK, f"{number} blocks"
-
-
-def is_on(borrowed, level, option):
-    return borrowed.getsockopt(level, option) != 0
+            on_exec = number <= 2 or flags & os.O_CLOEXEC
+            expect(on_exec, "descriptors", f"descriptor {number} is not close-on-exec")
+            blocks = number in sockets and not flags & os.O_NONBLOCK
+            expect(not blocks, "descriptors", f"socket {number} is blocking")
 
 
 @pytest.mark.requirement("REF-12")
@@ -42,39 +46,40 @@ def test_options_of_connections(server):
     """Connections have keep-alive, urgent data in line, and no delay."""
     with server.connect() as client:
         client.ping()
-        with borrowed_socket(server.process, client.address) as its_end:
-            assert is_on(its_end, socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert is_on(its_end, socket.SOL_SOCKET, socket.SO_OOBINLINE)
-            assert is_on(its_end, socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        with duplicated_socket(server.process, client.address) as its_end:
+            expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
+            expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
+            expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
 @pytest.mark.requirement("REF-12")
 def test_options_of_the_listener(server):
-    """The port can be had again after a restart, but by no second server meanwhile."""
-    with borrowed_listener(server.process) as listener:
-        assert is_on(listener, socket.SOL_SOCKET, socket.SO_REUSEADDR)
-        assert not is_on(listener, socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    """The port can be used again after a restart, but not by a second server meanwhile."""
+    with duplicated_listener(server.process) as listener:
+        expect_option(listener, socket.SOL_SOCKET, "SO_REUSEADDR")
+        expect_option(listener, socket.SOL_SOCKET, "SO_REUSEPORT", on=False)
 
 
 @pytest.mark.requirement("REF-3")
-def test_ipv6_alone(start_server, reference_program, ipv6_loopback):
-    """On [::] IPv4 is not served on the side, whatever the system's default is."""
-    server = start_server(words=[*reference_program, "--listen", "[{host}]:{port}"], host="::")
-    with borrowed_listener(server.process) as listener:
-        assert is_on(listener, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", server.port))
+def test_ipv6_only(start_server, reference_program, ipv6_loopback):
+    """On [::] IPv4 is not served, whatever the system's default is."""
+    server = start_server(arguments=[*reference_program, "--listen", "[{host}]:{port}"], host="::")
+    with duplicated_listener(server.process) as listener:
+        expect_option(listener, socket.IPPROTO_IPV6, "IPV6_V6ONLY")
+    with socket.socket() as ipv4:
+        refused = ipv4.connect_ex(("127.0.0.1", server.port)) == errno.ECONNREFUSED
+    expect(refused, "still-listening", "IPv4 is served too")
     with server.connect() as client:
         client.ping()
 
 
 @pytest.mark.requirement("REF-12")
 def test_urgent_byte(server):
-    """An urgent byte is taken in line: it is echoed in its place."""
+    """An urgent byte is received in line: it is echoed in its place."""
     before, after = sample(1000, 1), sample(1000, 2)
     with server.connect() as client:
         client.ping()
-        with server.process.frozen():
+        with server.process.stopped():
             client.send(before)
             client.send_urgent(b"u")
             client.send(after)
@@ -83,32 +88,33 @@ def test_urgent_byte(server):
 
 @pytest.mark.requirement("COST-4")
 def test_a_socket_that_is_held_elsewhere(server):
-    """A connection that ended leaves the poller, even while somebody else holds its socket."""
+    """A closed connection leaves the poller, even while another process holds its socket."""
     with server.connect("neighbour") as neighbour:
         client = server.connect()
         client.ping()
-        with borrowed_socket(server.process, client.address):
+        with duplicated_socket(server.process, client.address):
             client.reset()
             server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=reset ")
             used = server.process.cpu_seconds_during(0.5)
-            assert used <= 0.1, f"{used:.2f} s of processor time in half a second of waiting"
-            with server.connect("newcomer") as newcomer:
-                newcomer.exchange(b"newcomer", shutdown=True)
+            expect(used <= 0.1, "cpu", f"{used:.2f} s of CPU time in half a second, at most 0.1")
+            with server.connect("new") as new:
+                new.exchange(b"new", shutdown=True)
             neighbour.ping()
 
 
 @pytest.mark.requirement("REF-11")
 def test_stdout_keeps_its_flags(log_pipe, start_server):
-    """O_NONBLOCK is not set on a descriptor that the starting shell shares."""
+    """O_NONBLOCK is not set on a descriptor that is shared with the starting shell."""
     server = start_server(stdout=log_pipe.writer)
     with server.connect() as client:
         client.ping()
-    assert os.get_blocking(log_pipe.writer)
+    blocking = os.get_blocking(log_pipe.writer)
+    expect(blocking, "descriptors", "O_NONBLOCK is set on standard output")
 
 
 @pytest.mark.requirement("REF-10")
-def test_quiet_second(server):
-    """With clients in every state, a second in which nothing happens has no system call."""
+def test_no_call_without_events(server):
+    """With clients in every state, the server makes no system call while nothing happens."""
     with contextlib.ExitStack() as connections:
 
         def connect(name, **buffers):
@@ -125,16 +131,18 @@ def test_quiet_second(server):
         server.connect("reset with pending output").reset()
         idle.ping()
         with strace.attached(server.pid) as trace:
-            time.sleep(1.0)  # the second itself
+            time.sleep(1.0)  # nothing must happen
             trace.detach()
-            assert trace.busy_lines() == []
+            strace.expect_no_call(trace)
         idle.ping()
 
 
 @pytest.mark.requirement("REF-13")
 def test_memory_when_idle(bare_server):
     """The idle server keeps at most 256 KiB of private dirty memory."""
-    assert bare_server.process.memory()["Private_Dirty"] <= PRIVATE_BYTES_WHEN_IDLE
+    used = bare_server.process.memory()["Private_Dirty"]
+    most = PRIVATE_BYTES_WHEN_IDLE
+    expect(used <= most, "memory", f"{used} bytes of private memory, at most {most}")
 
 
 @pytest.mark.requirement("REF-13")
@@ -152,4 +160,5 @@ def test_memory_of_idle_clients(bare_server):
         for _ in range(count):
             connect()
         growth = bare_server.process.memory()["Private_Dirty"] - before
-    assert growth <= count * BYTES_PER_IDLE_CLIENT + NOISE_BYTES, f"{growth / count:.1f} each"
+    most = count * BYTES_PER_IDLE_CLIENT + NOISE_BYTES
+    expect(growth <= most, "memory", f"{growth / count:.1f} bytes for each of {count} idle clients")

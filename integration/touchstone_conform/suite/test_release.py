@@ -1,4 +1,4 @@
-"""What a connection took is given back when it ends."""
+"""Descriptors and memory of a connection are released when it ends."""
 
 import contextlib
 import socket
@@ -6,9 +6,10 @@ import struct
 
 import pytest
 
-from touchstone_conform.samples import sample
+from touchstone_conform.failure import Failure, expect
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.waiting import Deadline, wait_until
 from touchstone_conform.transform import answer
-from touchstone_conform.waiting import Deadline, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -18,7 +19,7 @@ LOOKS = 12
 LOOKS_AT_STALLED = 4
 PENDING_MAX = 8 << 20
 WARM_UP_MIB = 64
-LOOK_S = 40  # a server that forks takes longer for as many, and is judged by fewer
+LOOK_S = 40  # a server that forks makes fewer connections in this time
 
 
 def end_by_fin(server):
@@ -46,8 +47,8 @@ def end_by_close_with_unread_answers(server):
 
 
 def end_by_reset_behind_data_and_fin(server):
-    """The server then meets a broken pipe."""
-    with server.process.frozen():
+    """The server's write then fails with EPIPE."""
+    with server.process.stopped():
         client = server.connect()
         client.send(b"lost")
         client.shutdown()
@@ -59,7 +60,7 @@ def end_at_once(server):
 
 
 def descriptors(server):
-    """Of all its processes; one that has just ended has none."""
+    """Of all its processes that have not ended."""
     found = []
     for process in server.process.family():
         with contextlib.suppress(OSError):
@@ -71,16 +72,15 @@ def wait_for_baseline(server, baseline):
     def count():
         return len(descriptors(server))
 
-    assert wait_until(lambda: count() == baseline, server.scaled(5)), (
-        f"{count()} descriptors are open where {baseline} were"
-    )
+    reached = wait_until(lambda: count() == baseline, server.scaled(5))
+    expect(reached, "descriptors", f"{count()} descriptors are open, expected {baseline}")
 
 
 @pytest.fixture
 def baseline(server):
-    """How many descriptors are open while nobody is connected."""
+    """How many descriptors are open without clients."""
     before = len(descriptors(server))
-    end_by_fin(server)  # some runtimes open what they need with the first connection
+    end_by_fin(server)  # some runtimes open descriptors of their own with the first connection
     wait_until(lambda: len(descriptors(server)) == before, server.scaled(0.3))
     return len(descriptors(server))
 
@@ -98,7 +98,7 @@ def baseline(server):
     ],
 )
 def test_descriptors(server, baseline, end):
-    """However connections end, the descriptor count is back at the baseline."""
+    """However connections end, the number of descriptors returns to the baseline."""
     for _ in range(50):
         end(server)
     wait_for_baseline(server, baseline)
@@ -109,8 +109,8 @@ def test_descriptors(server, baseline, end):
 def test_memory(request, server, baseline):
     """Memory does not grow with the number of past connections.
 
-    What leaks grows for ever. A garbage collector lets memory grow to what it thinks worth a
-    collection, and then no more: so a few looks are taken, until one finds no growth.
+    A leak grows for ever. With a garbage collector memory grows until a collection, and then no
+    more: so memory is measured several times, until once it has not grown.
     """
     half = request.config.getoption("--cycles") // 2
     sizes = [memory_after(server, half, baseline)[0]]
@@ -121,25 +121,23 @@ def test_memory(request, server, baseline):
         allowed = BYTES_PER_PAST_CONNECTION * done + NOISE_BYTES
         if growth <= allowed:
             return
-    pytest.fail(
-        f"{growth} bytes more after {done} further connections, where {allowed} may be noise; "
-        f"the memory at each look: {sizes}"
-    )
+    message = f"{growth} bytes more after {done} further connections, at most {allowed}"
+    raise Failure("memory", f"{message}; resident memory after each round: {sizes}")
 
 
 def memory_after(server, connections, baseline):
-    """The memory after so many more, and how many there were in the time for them."""
+    """The memory after so many more connections, and how many were made within LOOK_S."""
     deadline, done = Deadline(LOOK_S), 0
     while done < connections and not deadline.passed():
-        come_and_go(server, reset=done % 2 == 1)
+        connect_and_end(server, reset=done % 2 == 1)
         done += 1
     wait_for_baseline(server, baseline)
     return server.process.resident(), done
 
 
-def come_and_go(server, reset):
-    """As a client does, but without a record of it: nobody reads one of thousands."""
-    with socket.create_connection((server.host, server.port), server.patience) as connection:
+def connect_and_end(server, reset):
+    """One connection, without recording it."""
+    with socket.create_connection((server.host, server.port), server.timeout) as connection:
         if reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return
@@ -147,16 +145,15 @@ def come_and_go(server, reset):
         received = connection.recv(4, socket.MSG_WAITALL)
         connection.shutdown(socket.SHUT_WR)
         received += connection.recv(1)
-    assert received == answer(b"ping")
+    expect(received == answer(b"ping"), "wrong-byte", f"expected an echo, got {received!r}")
 
 
 @pytest.mark.requirement("FLOW-3")
 def test_memory_of_stalled_clients(server):
-    """What clients do not read is bounded: memory stays small however much they send.
+    """Memory for clients that do not read is bounded, however much they send.
 
-    Garbage of what was read is not pending. Where memory grew, so much is exchanged with a client
-    that reads that a collector has its reasons, and then as many clients stall beside those that
-    do already: what is pending for them would have to come on top.
+    Garbage is not pending output. If memory grew, much is exchanged with a client that reads, so
+    that a garbage collector runs; then as many more clients stall, and memory must not grow again.
     """
     stalled = []
     for _ in range(LOOKS_AT_STALLED):
@@ -168,16 +165,17 @@ def test_memory_of_stalled_clients(server):
                 reader.exchange(sample(1 << 20))
     for client in stalled:
         client.reset()
-    assert growth < PENDING_MAX, f"{growth} bytes more for {sent} that were sent and not read back"
+    message = f"{growth} bytes more after {sent} bytes whose answers no client read"
+    expect(growth < PENDING_MAX, "memory", f"{message}, at most {PENDING_MAX}")
 
 
 def growth_while_stalling(server, stalled):
-    """Of resident memory, while 8 more clients send and do not read; and how much they sent."""
-    newcomers = [server.connect(f"client {i}", receive_buffer=4096) for i in range(8)]
-    stalled += newcomers
-    for client in newcomers:
+    """The growth of memory while 8 more clients send and do not read; and how much they sent."""
+    newly_connected = [server.connect(f"client {i}", receive_buffer=4096) for i in range(8)]
+    stalled += newly_connected
+    for client in newly_connected:
         client.ping()
     before = server.process.resident()
     data = sample(12 << 20)
-    sent = sum(client.send_until_blocked(data, server.scaled(0.1)) for client in newcomers)
+    sent = sum(client.send_until_blocked(data, server.scaled(0.1)) for client in newly_connected)
     return server.process.resident() - before, sent

@@ -1,6 +1,6 @@
-"""Every scenario that needs no simulated kernel, played over real sockets.
+"""Every scenario that needs no simulated kernel, run over real sockets.
 
-Each file says why it is there, and which requirement it shows; `--scenarios` names others.
+Each file says its purpose and the requirements it shows; `--scenarios` selects others.
 """
 
 import pathlib
@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from touchstone_conform import scenario
-from touchstone_conform.player import play
+from touchstone_conform.harness.skips import NotRequired
+from touchstone_conform.scenario import language
+from touchstone_conform.scenario.runner import run
+from touchstone_conform.spec import SCENARIOS
 
-SCENARIOS = pathlib.Path(__file__).parents[1] / "scenarios"
-
-# What a step needs beyond sockets; an urgent byte may be dropped by others than the reference.
+# Steps that need more than sockets.
 PROCESS_STEPS = ("freeze", "thaw", "settle", "descriptors", "stop")
 
 
@@ -28,13 +28,13 @@ def pytest_generate_tests(metafunc):
 
 
 def parameter(path, name):
-    """A scenario as a test, or nothing; one that cannot be read fails when it is played."""
+    """A scenario as a test, or None; one that cannot be read fails when it is run."""
     text = path.read_bytes()
-    ours = path.parent == SCENARIOS  # what looks like an ID elsewhere need not be one
+    ours = path.parent == SCENARIOS  # in other files, what looks like an ID may not be one
     marks = [pytest.mark.requirement(*shown(text))] if ours else []
     try:
-        parsed = scenario.parse(text)
-    except scenario.ScenarioError:
+        parsed = language.parse(text)
+    except language.ScenarioError:
         return pytest.param(path, id=name, marks=pytest.mark.wire)
     if parsed.simulated and name == path.stem:
         return None
@@ -53,25 +53,25 @@ def shown(text):
     return [found.decode() for found in re.findall(rb"\b[A-Z]+-[0-9]+\b", b" ".join(comments))]
 
 
-def skip_if_not_meant(parsed, ours):
+def skip_unless_applicable(parsed, ours):
     if parsed.simulated:
-        pytest.skip("it is for a simulated kernel alone")
+        raise NotRequired("a simulated kernel")
     if parsed.server_options() and not ours:
-        pytest.skip(f"only Touchstone's own server has --{next(iter(parsed.server_options()))}")
+        raise NotRequired(f"a server with the option --{next(iter(parsed.server_options()))}")
     if parsed.uses("urgent") and not ours:
-        pytest.skip("another server may drop an urgent byte")
+        raise NotRequired("Touchstone's own server: others may drop an urgent byte")
 
 
 @pytest.fixture(scope="session")
 def may_shed(request):
-    """Whether newcomers may be closed for want of descriptors: not where REF-6 is asked for."""
+    """Whether new connections may be closed when descriptors are exhausted: not under REF-6."""
     return not any(each.get_closest_marker("reference") for each in request.session.items)
 
 
 def test_scenario(path, is_reference, may_shed, record, start_server):
-    """What a scenario's clients must see, they see."""
-    record.told = path.read_bytes()
-    parsed = scenario.parse(record.told)
-    skip_if_not_meant(parsed, is_reference)
+    """The clients of a scenario see what it expects."""
+    record.replayed = path.read_bytes()
+    parsed = language.parse(record.replayed)
+    skip_unless_applicable(parsed, is_reference)
     options = [f"--{name}={value}" for name, value in parsed.server_options().items()]
-    play(parsed, start_server(*options), may_shed=may_shed)
+    run(parsed, start_server(*options), may_shed=may_shed)

@@ -15,7 +15,7 @@ void latency_reset(void) {
     total = 0;
 }
 
-/* The leading bits of a number, and how many follow, are its class. */
+/* The class of a number is its leading bits and how many bits follow. */
 static size_t class_of(uint64_t ns) {
     size_t shift = 0;
     while ((ns >> shift) >= 2 * STEPS)

@@ -2,9 +2,9 @@
 
 #include <stdint.h>
 
-/* How long answers took: a histogram whose classes are 1/32 of their value wide. */
+/* Latencies: a histogram whose classes are 1/32 of their value wide. */
 void latency_reset(void);
 void latency_add(uint64_t ns);
 
-/* What `percent` of the answers took at most, in nanoseconds; 0 if there was none. */
+/* The percentile in nanoseconds; 0 if there was no answer. */
 uint64_t latency_at(double percent);

@@ -1,11 +1,11 @@
 /* load: clients of an echo server, for ci/bench. They verify every byte.
  *
- *    ready  is printed once all clients are connected, the load has run for a while to warm up, and
- *           every answer has come; then a line on standard input is waited for
- *    {...}  is printed after the load ran for --ms and every answer has come; what was done,
- *           as JSON. Then the clients stay as they are until standard input ends
+ *    ready  is printed once all clients are connected, a warm-up has run, and every answer has
+ *           arrived; then the program waits for a line on standard input
+ *    {...}  is printed after the load has run for --ms and every answer has arrived: the result as
+ *           JSON. Then the clients stay connected until standard input ends
  *
- * So whoever reads clocks at both lines has just the cost of what was done between them. */
+ * CPU time read at both lines is the cost of exactly the load between them. */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -24,24 +24,24 @@
 
 static const char usage[] =
     "usage: load WORKLOAD --port N [OPTION N]...\n"
-    "  ping     messages of --size bytes, --depth of them under way on each connection\n"
-    "  stream   bytes without end, written and read at the same time\n"
+    "  ping     messages of --size bytes, --depth of them in flight on each connection\n"
+    "  stream   an endless stream, written and read at the same time\n"
     "  churn    connections that send one message, get their answer and close\n"
-    "  stall    bytes without end, written until nothing goes any more, and never read\n"
+    "  stall    an endless stream, written until the socket is full, never read\n"
     "options: --connections 1, --size 64, --depth 1, and\n"
-    "  --idle 0       more connections that got one answer and then say nothing\n"
-    "  --ms 1000      how long it runs\n"
-    "  --patience 10  seconds without any answer that are too many\n"
-    "Exit status: 0 every byte was right; 1 one was not, or an answer did not come; 2 usage.\n";
+    "  --idle 0       additional connections that get one answer and then stay idle\n"
+    "  --ms 1000      duration\n"
+    "  --timeout 10   seconds without an answer until the run fails\n"
+    "Exit status: 0 every answer was right; 1 one was wrong or missing; 2 bad usage.\n";
 
 #define CLIENTS_MAX 65536u
 #define EVENTS_MAX 256
-/* The warm-up takes so much of the time that the load runs. */
+/* The warm-up is this part of the duration. */
 #define WARM_PART 5
 #define STALLED_NS 300000000u
-/* A stalled client's buffers: the kernel would give each of them megabytes. */
+/* The buffers of a stalled client; by default the kernel would allow megabytes. */
 #define STALL_BUFFER_BYTES 16384
-/* So many connections come from one address: there are 28,000 ports by default. */
+/* Connections per source address: there are 28,000 ports by default. */
 #define CONNECTIONS_PER_ADDRESS 8192u
 #define STREAM_UNIT 65536u
 
@@ -51,28 +51,28 @@ static const char usage[] =
 enum workload { PING, STREAM, CHURN, STALL };
 
 struct client {
-    uint64_t number; /* which pattern it sends */
+    uint64_t number; /* selects the pattern it sends */
     uint64_t sent, got;
-    uint64_t allowed; /* sends up to here */
+    uint64_t allowed; /* it may send up to this position */
     uint64_t asked_ns;
     int descriptor;
-    uint32_t events; /* what epoll watches for */
+    uint32_t events; /* registered with epoll */
     bool idle;
 };
 
 static struct {
     enum workload workload;
-    uint64_t port, connections, size, depth, idle, ms, patience;
-} command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .patience = 10};
+    uint64_t port, connections, size, depth, idle, ms, timeout;
+} command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .timeout = 10};
 
 static struct client clients[CLIENTS_MAX];
 static size_t client_count;
 static int queue;
 static uint64_t connected;       /* since the start */
-static uint64_t outstanding;     /* clients that wait for something */
+static uint64_t outstanding;     /* clients that wait for an answer */
 static uint64_t messages, bytes; /* answered since the last reset */
-static bool sending;             /* a client that has its answer asks again */
-static uint64_t last_ns;         /* when something last happened */
+static bool sending;             /* answered clients send again */
+static uint64_t last_ns;         /* time of the last event */
 
 static _Noreturn void fail(const struct client *client, const char *what) {
     fprintf(stderr, "load: client %" PRIu64 ", after %" PRIu64 " of %" PRIu64 " bytes: %s\n",
@@ -98,7 +98,7 @@ static struct sockaddr_in loopback(uint32_t host, uint16_t port) {
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK + host)};
 }
 
-/* Blocks until the kernel has connected it, which on loopback is at once. */
+/* Blocking; on loopback the connection is established at once. */
 static int connect_one(struct client *client) {
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_in from = loopback((uint32_t)(connected / CONNECTIONS_PER_ADDRESS % 65536), 0);
@@ -124,7 +124,7 @@ static void watch(struct client *client, uint32_t events) {
     client->events = events;
 }
 
-/* Sends once what it may; the rest when there is room. */
+/* Sends once what is allowed; the rest follows when the socket is writable. */
 static void ask(struct client *client) {
     uint64_t left = client->allowed - client->sent;
     size_t length = left < PATTERN_MAX ? (size_t)left : PATTERN_MAX;
@@ -144,7 +144,7 @@ static void begin(struct client *client) {
     connected++;
 }
 
-/* Lets a client that waits for nothing ask for something. */
+/* Allows a client that waits for nothing to send. */
 static void start(struct client *client) {
     if (command.workload == CHURN && !client->idle) begin(client);
     bool endless = command.workload == STREAM || command.workload == STALL;
@@ -155,7 +155,7 @@ static void start(struct client *client) {
     ask(client);
 }
 
-/* It has every answer. */
+/* All answers have arrived. */
 static void rest(struct client *client) {
     outstanding--;
     if (sending && !client->idle) start(client);
@@ -188,10 +188,10 @@ static void take_messages(struct client *client, uint64_t before) {
         rest(client);
 }
 
-/* The end that we see tells that the server has closed its socket. */
+/* FIN shows that the server has closed its socket. */
 static void take_end(struct client *client) {
     if (command.workload != CHURN || client->got < command.size)
-        fail(client, "the server closed the connection");
+        fail(client, "the server closed the connection [closed-early]");
     close(client->descriptor);
     client->descriptor = -1;
     messages++;
@@ -200,9 +200,9 @@ static void take_end(struct client *client) {
 
 static void take(struct client *client, const uint8_t *received, size_t length) {
     uint64_t before = client->got;
-    if (length > client->sent - before) fail(client, "more came back than was sent");
+    if (length > client->sent - before) fail(client, "more bytes than were sent [unasked-data]");
     if (!pattern_answers(client->number, before, received, length))
-        fail(client, "another byte came back than has to");
+        fail(client, "a wrong byte [wrong-byte]");
     client->got += length;
     bytes += length;
     if (command.workload == CHURN && !client->idle) {
@@ -222,7 +222,7 @@ static void receive(struct client *client) {
     else if (received == 0)
         take_end(client);
     else if (errno != EAGAIN)
-        fail(client, strerror(errno));
+        fail(client, errno == ECONNRESET ? "the connection was reset [reset]" : strerror(errno));
 }
 
 /* The loop */
@@ -238,9 +238,9 @@ static void step(void) {
     int ready = epoll_wait(queue, events, EVENTS_MAX, 50);
     uint64_t now = now_ns();
     if (ready > 0) last_ns = now;
-    if (now - last_ns > command.patience * 1000000000u && outstanding > 0 &&
+    if (now - last_ns > command.timeout * 1000000000u && outstanding > 0 &&
         command.workload != STALL)
-        fail(waiting_client(), "no answer came in time");
+        fail(waiting_client(), "no answer in time [no-answer]");
     for (int i = 0; i < ready; i++) {
         struct client *client = events[i].data.ptr;
         if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) receive(client);
@@ -297,10 +297,10 @@ static uint64_t *option_named(const char *name) {
     const struct {
         const char *name;
         uint64_t *value;
-    } options[] = {{"--port", &command.port},        {"--connections", &command.connections},
-                   {"--size", &command.size},        {"--depth", &command.depth},
-                   {"--idle", &command.idle},        {"--ms", &command.ms},
-                   {"--patience", &command.patience}};
+    } options[] = {{"--port", &command.port},      {"--connections", &command.connections},
+                   {"--size", &command.size},      {"--depth", &command.depth},
+                   {"--idle", &command.idle},      {"--ms", &command.ms},
+                   {"--timeout", &command.timeout}};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (strcmp(options[i].name, name) == 0) return options[i].value;
     quit(name, "is no option");

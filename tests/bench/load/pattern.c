@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-/* A prime: no size of messages divides it, so the same bytes do not come back at the same place. */
+/* A prime: no message size divides it, so the bytes of a position differ between messages. */
 #define PERIOD 65537u
 
 static uint8_t sent[PERIOD + PATTERN_MAX];
 static uint8_t answers[PERIOD + PATTERN_MAX];
 
-/* Every byte occurs, and each as often; xorshift. */
+/* Every value occurs equally often; xorshift. */
 void pattern_init(void) {
     static const char small[] = "abcdefghijklmnopqrstuvwxyz";
     static const char large[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";

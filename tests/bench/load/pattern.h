@@ -4,17 +4,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What clients send: bytes without end that look random, from another place in them for each
- * client, so that a byte lost, repeated or changed, or another client's, is noticed. And what they
- * have to get for it, by a table of this program's own. */
+/* What clients send: an endless pseudo-random sequence, starting at a different position for each
+ * client, so that a byte that is lost, repeated, changed or of another client is detected. And the
+ * expected answers, by a table independent of the server's. */
 
-/* The most bytes that can be asked for or checked at once. */
+/* The largest number of bytes per call. */
 #define PATTERN_MAX 65536u
 
 void pattern_init(void);
 
-/* The bytes that client `client` sends from its `position`-th on: PATTERN_MAX of them. */
+/* PATTERN_MAX bytes of what `client` sends, from `position` on. */
 const uint8_t *pattern_sent(uint64_t client, uint64_t position);
 
-/* True if `bytes`, at most PATTERN_MAX, are what answers the client's bytes from there on. */
+/* True if `bytes`, at most PATTERN_MAX, are the answer to the client's bytes from `position` on. */
 bool pattern_answers(uint64_t client, uint64_t position, const uint8_t *bytes, size_t length);

@@ -1,4 +1,4 @@
-/* libev: a watcher a client, turned from reading to writing and back. */
+/* libev: one watcher per client, for reading or writing. */
 
 #include <errno.h>
 #include <ev.h>
@@ -12,7 +12,7 @@
 #include "peer.h"
 
 struct client {
-    ev_io watcher; /* the first, so that a watcher is its client */
+    ev_io watcher; /* first, so that a watcher can be cast to its client */
     size_t begin, end;
     uint8_t *pending;
 };

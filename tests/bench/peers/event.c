@@ -1,5 +1,5 @@
-/* libevent: its own buffers. What was received moves to the output without being copied; a client
- * with much output waiting is not read. */
+/* libevent, with its own buffers. Input moves to the output without a copy; a client with much
+ * output pending is not read. */
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>

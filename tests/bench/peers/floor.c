@@ -1,6 +1,6 @@
-/* The floor: the least that a level-triggered loop over epoll can be. One read and one write an
- * event; what a short write leaves is kept, and written before more is read. No log, no limits, no
- * time-outs, no drain, and close alone takes a descriptor out of the set. */
+/* The floor: the smallest level-triggered loop over epoll. One read and one write per event; what a
+ * short write leaves is kept, and written before more is read. No log, no limits, no timeouts, no
+ * drain, and descriptors are deregistered only by close. */
 
 #include <errno.h>
 #include <stdint.h>
@@ -18,7 +18,7 @@
 
 struct client {
     size_t begin, end;
-    uint8_t *pending; /* null if nothing is */
+    uint8_t *pending; /* null: nothing is pending */
 };
 
 static int queue;

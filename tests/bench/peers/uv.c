@@ -1,5 +1,5 @@
-/* libuv: tries to write at once, and only what that leaves is copied and written later; until then
- * the client is not read. */
+/* libuv: writes at once; what that leaves is copied and written later, and the client is not read
+ * until then. */
 
 #include <signal.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
-//! Sends back what it is sent, with ASCII a-z in upper case: `port-rust PORT`.
+//! Echoes bytes with ASCII a-z in upper case: `port-rust PORT`.
 //!
-//! The first half decides and calls nobody; its tests hold it against the reference (`vectors.rs`).
-//! The second half asks the kernel, through mio, which is edge-triggered: it says nothing more to
-//! who stops before a call would block. So each turn is short, and ends by asking again.
+//! The first half decides without system calls; `vectors.rs` compares it with the reference.
+//! The second half calls the kernel through mio, which is edge-triggered: it reports nothing more
+//! unless a call would block. So each turn is short, and ends by registering again.
 
 #[cfg(test)]
 mod vectors;
@@ -19,27 +19,27 @@ use rustix::net::sockopt::set_socket_oobinline;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 const BUFFER: usize = 64 * 1024;
-const ACCEPTS: usize = 16; // before the others have their turn
+const ACCEPTS: usize = 16; // before others get their turn
 const RETRY: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The service. Bytes, not text: from 0x80 on nothing is a letter here.
+/// The service: bytes, not text.
 fn upper(bytes: &mut [u8]) {
     bytes.make_ascii_uppercase();
 }
 
-/// What a call on a socket came to.
+/// The result of a call on a socket.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Outcome {
     Moved(usize),
-    NotYet, // it would block, or was interrupted: to be tried again
+    NotYet, // it would block or was interrupted: try again
     End,    // the client's FIN, and all it sent before is read
-    Lost,   // RST came, or a write met a connection that was gone, or worse
+    Lost,   // RST, a write after the end, or another failure
 }
 
 impl Outcome {
-    /// Here the close is detected, and only here: no hint of the poller says that a client is gone.
-    /// A read of 0 bytes does (one that had room: `of_nothing` is its `End`), or a call's error.
+    /// Here the close is detected, and only here: no hint of the poller is used.
+    /// A read of 0 bytes that had room (`of_nothing` is its `End`) is one, or an error of a call.
     fn of(result: io::Result<usize>, of_nothing: Outcome) -> Outcome {
         match result.map_err(|error| error.kind()) {
             Ok(0) => of_nothing,
@@ -53,8 +53,8 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
     Open,
-    Stopping { owed: usize }, // told to stop: so much had arrived and is not read yet
-    Lingering,                // our FIN is sent: read on, or what comes makes the kernel send RST
+    Stopping { owed: usize }, // after the stop signal: bytes that had arrived and are unread
+    Lingering,                // our FIN is sent: read on, because unread bytes cause RST
     Done,
 }
 
@@ -66,8 +66,8 @@ enum Want {
     Close,
 }
 
-/// The life of a connection. From its state follows the one thing that it wants next, so nothing is
-/// read while something is to be written: memory is bounded, and a FIN cannot overtake output.
+/// The life of a connection. Its state determines the one event that it waits for, so nothing is
+/// read while output is pending: memory is bounded, and a FIN cannot overtake output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Connection {
     state: State,
@@ -85,7 +85,7 @@ impl Connection {
         }
     }
 
-    /// What it wanted was tried, and came to this. Here the close is decided.
+    /// Takes the result of the call that it waited for. Here the close is decided.
     fn tried(&mut self, outcome: Outcome) {
         match (outcome, self.wants(), &mut self.state) {
             (Outcome::NotYet, ..) => (),
@@ -101,24 +101,24 @@ impl Connection {
     }
 }
 
-/// Who an event is for: a token is the number of a slot and, above it, which of its guests. So an
-/// event for a connection that is closed reaches nobody, though the slot has a new guest by then.
+/// The connection of an event: a token is the number of a slot and, above it, a generation. So an
+/// event for a closed connection is dropped, even if its slot is in use again.
 fn next_guest(Token(last): Token) -> Token {
     let generation = ((last >> 32) as u32).checked_add(1).unwrap_or(1); // 0 is never issued
     Token((generation as usize) << 32 | last as u32 as usize)
 }
 
-const LISTENER: Token = Token(0); // no guest's
+const LISTENER: Token = Token(0); // of no connection
 const STOP: Token = Token(1);
 
 struct Client {
     stream: TcpStream,
     life: Connection,
-    answer: Vec<u8>, // what is still to be sent
+    answer: Vec<u8>, // pending output
 }
 
 impl Client {
-    /// Tries what the connection wants, once.
+    /// Makes the call that the connection waits for, once.
     fn advance(&mut self, scratch: &mut [u8]) {
         let outcome = match self.life.wants() {
             Want::Read { max } => {
@@ -132,7 +132,7 @@ impl Client {
             Want::Write => {
                 let result = self.stream.write(&self.answer);
                 if let Ok(count) = result {
-                    self.answer = self.answer.split_off(count); // idle, it takes no memory
+                    self.answer = self.answer.split_off(count); // no memory while idle
                 }
                 Outcome::of(result, Outcome::NotYet)
             }
@@ -148,10 +148,10 @@ impl Client {
 
 struct Server {
     poll: Poll,
-    listener: Option<TcpListener>, // none once it was told to stop
+    listener: Option<TcpListener>, // none after the stop signal
     stop: UnixStream,
     slots: Vec<(Token, Option<Client>)>, // by descriptor
-    paused: bool, // accepting failed. No event tells that descriptors came back: try again in time
+    paused: bool, // accept failed, and no event reports free descriptors: try again later
     end: Option<Instant>,
 }
 
@@ -165,14 +165,14 @@ impl Server {
             signal_hook::low_level::pipe::register(number, signal.as_fd().try_clone_to_owned()?)?;
         }
         poll.registry().register(&mut stop, STOP, Interest::READABLE)?;
-        // Not println!, which panics: that nobody reads our output is no reason to end.
+        // Not println!, which panics if standard output is closed.
         let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
         Ok(Server { poll, listener: Some(listener), stop, slots: vec![], paused: false, end: None })
     }
 
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(256);
-        let mut scratch = vec![0; BUFFER]; // one for all: who has his answer needs none
+        let mut scratch = vec![0; BUFFER]; // one for all connections
         while self.listener.is_some() || self.slots.iter().any(|(_, guest)| guest.is_some()) {
             let left = self.end.map(|end| end.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
@@ -204,7 +204,7 @@ impl Server {
                 Ok((stream, _)) => self.welcome(stream),
                 Err(Some(Errno::INTR | Errno::CONNABORTED | Errno::PROTO)) => (),
                 Err(errno) => {
-                    self.paused = errno != Some(Errno::AGAIN); // asking at once would spin
+                    self.paused = errno != Some(Errno::AGAIN); // trying at once would spin
                     break;
                 }
             }
@@ -221,30 +221,30 @@ impl Server {
         self.slots.extend((self.slots.len()..=number).map(|new| (Token(new), None)));
         let (token, guest) = &mut self.slots[number];
         *token = next_guest(*token);
-        let _ = stream.set_nodelay(true); // these fail only for a client that is gone already,
-        let _ = set_socket_oobinline(&stream, true); // and the first read will tell
+        let _ = stream.set_nodelay(true); // these fail only if the client is gone,
+        let _ = set_socket_oobinline(&stream, true); // and the first read reports it
         if self.poll.registry().register(&mut stream, *token, Interest::READABLE).is_ok() {
             let life = Connection { state: State::Open, pending: 0 };
             *guest = Some(Client { stream, life, answer: Vec::new() });
         }
     }
 
-    /// An event only says whom to look after: what is then done follows from the state.
+    /// An event only selects a connection: its state determines the call.
     fn serve(&mut self, token: Token, scratch: &mut [u8]) {
         let (current, guest) = &mut self.slots[token.0 as u32 as usize];
         let Some(client) = guest.as_mut().filter(|_| *current == token) else { return };
         client.advance(scratch);
-        client.advance(scratch); // what was read is answered in the same turn
+        client.advance(scratch); // the answer is sent in the same turn
         let reads = matches!(client.life.wants(), Want::Read { .. });
         let interest = if reads { Interest::READABLE } else { Interest::WRITABLE };
         let asked = self.poll.registry().reregister(&mut client.stream, token, interest);
         if client.life.wants() == Want::Close || asked.is_err() {
             let _ = self.poll.registry().deregister(&mut client.stream);
-            *guest = None; // and its stream closes: here, and nowhere else, a connection ends
+            *guest = None; // drops the stream: the only place that closes a connection
         }
     }
 
-    /// Told to stop: accept whom the backlog holds, answer what the kernel has, then FIN.
+    /// The stop: accept the backlog, answer what has arrived, then FIN.
     fn drain(&mut self) -> io::Result<()> {
         self.poll.registry().deregister(&mut self.stop)?;
         self.accept(usize::MAX)?;
@@ -252,7 +252,7 @@ impl Server {
         self.end = Some(Instant::now() + DRAIN);
         for (token, guest) in &mut self.slots {
             let Some(client) = guest else { continue };
-            // Exact only as urgent data is in line.
+            // Exact because urgent data is in line.
             let owed = ioctl_fionread(&client.stream).unwrap_or(0) as usize;
             client.life.state = State::Stopping { owed };
             let _ = self.poll.registry().reregister(&mut client.stream, *token, Interest::WRITABLE);

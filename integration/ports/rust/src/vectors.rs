@@ -1,5 +1,5 @@
-//! The rooms against what the reference's own rooms say: `tests/vectors`, written by its core. What
-//! a poller reports (`readiness_*.json`) mio reads for us.
+//! The modules compared with those of the reference: `tests/vectors`, written by its core. What
+//! a poller reports (`readiness_*.json`) mio reads itself.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use crate::{next_guest, upper, Connection, Outcome, State, Want};
 
-/// Checks each vector of a room; `false` says that this language cannot express it. Gives how many
+/// Checks each vector of a module; `false` means that Rust cannot express it. Returns how many
 /// were checked.
-fn check(room: &str, mut check: impl FnMut(&Value) -> bool) -> usize {
-    let file = format!("../../../tests/vectors/{room}.json");
+fn check(module: &str, mut check: impl FnMut(&Value) -> bool) -> usize {
+    let file = format!("../../../tests/vectors/{module}.json");
     let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where we are");
     let path = Path::new(&here).join(file);
     let text = std::fs::read_to_string(&path).unwrap();
@@ -62,12 +62,12 @@ fn outcome_says_what_the_reference_says() {
         let result = match text(vector, "fault") {
             "NONE" => match text(vector, "value").parse::<usize>() {
                 Ok(count) if count <= asked => Ok(count),
-                _ => return false, // less than nothing, or more than asked: Rust cannot say so
+                _ => return false, // a negative count, or too many: Rust has none
             },
             fault => Err(io::Error::from(kind_of(fault))),
         };
         let of_nothing = match text(vector, "call") {
-            // Nothing, into no room: this port never asks so.
+            // A read without room: this port never makes one.
             "receive" if asked == 0 && result.is_ok() => return false,
             "receive" => Outcome::End,
             "send" => Outcome::NotYet,

@@ -1,1 +1,0 @@
-"""What ci/bench does."""

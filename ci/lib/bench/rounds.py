@@ -1,0 +1,194 @@
+"""Measures: every server in every round, in an order that rotates, so that what the machine does
+besides is shared by all."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import statistics
+import subprocess
+import tempfile
+
+from .. import command
+from . import machine, points, servers
+from .load import Load
+
+# Of latencies; p99 is of many answers already.
+FEW_ROUNDS = 3
+
+
+class Bench:
+    def __init__(self, commands, extras, rounds, seconds):
+        self.commands, self.extras = commands, extras
+        self.rounds, self.seconds = rounds, seconds
+        self.server_core, self.load_core = machine.cores()
+        self.idle_clients, self.stalled_clients = points.IDLE, points.STALLED
+        self.few_rounds = min(rounds, FEW_ROUNDS)
+        os.sched_setaffinity(0, {self.load_core})
+
+    def names(self, only=()):
+        return [name for name in self.commands if not only or name in only or name in self.extras]
+
+    def turns(self, only=(), rounds=None):
+        """(round, server), the first in a round being another each time."""
+        names = self.names(only)
+        for number in range(rounds or self.rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                yield number, name
+
+    @contextlib.contextmanager
+    def server(self, name):
+        with servers.Server(name, self.commands[name], self.server_core) as server:
+            yield server
+
+    def load(self, server, workload, seconds=None, **options):
+        return Load(server, self.load_core, workload, seconds or self.seconds, **options)
+
+    # ---- Cost
+
+    def costs(self, chosen):
+        """{point: {server: [{"us": CPU time a unit, "rate": units a second}, ...]}}: each round
+        goes through all points."""
+        found = {point.name: {name: [] for name in self.names(point.only)} for point in chosen}
+        for number in range(self.rounds):
+            for point in chosen:
+                for _, name in (turn for turn in self.turns(point.only) if turn[0] == number):
+                    found[point.name][name].append(self.cost(point, name))
+                last = (f"{name} {rows[-1]['us']:.2f}" for name, rows in found[point.name].items())
+                command.progress(f"round {number + 1} of {self.rounds}  {point.title:44} "
+                                 + "  ".join(last))
+        return found
+
+    def cost(self, point, name):
+        with self.server(name) as server:
+            with self.load(server, point.workload, **point.options) as load:
+                before = server.cpu_seconds()
+                done = load.run()
+                used = server.cpu_seconds() - before
+        return {"us": 1e6 * used / done["units"], "rate": done["units"] / done["seconds"]}
+
+    # ---- System calls, apart: to count them takes longer than to make them
+
+    def calls(self, chosen):
+        """{point: {server: {call: how many a unit}}}; none where we may not trace a process."""
+        if not may_trace():
+            command.progress("system calls are not counted: strace may not attach here")
+            return {}
+        return {
+            point.name: {name: self.count_calls(point, name) for name in self.names(point.only)}
+            for point in chosen
+        }
+
+    def count_calls(self, point, name):
+        with self.server(name) as server, tempfile.NamedTemporaryFile("r") as table:
+            with self.load(server, point.workload, **point.options) as load:
+                with strace(server.pids(), table.name):
+                    units = load.run()["units"]
+            counted = re.findall(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", table.read(),
+                                 re.MULTILINE)
+        return {call: int(count) / units for count, call in counted if call != "total"}
+
+    # ---- Memory
+
+    def idle(self):
+        """{server: {"rest": private dirty bytes with one client that has echoed, "each": resident
+        bytes a further one}}"""
+        found = {}
+        for _, name in self.turns(rounds=1):
+            with self.server(name) as server, self.load(server, "ping", connections=0, idle=1):
+                rest = server.memory_bytes("Private_Dirty")
+                before = server.memory_bytes("Rss")
+                with self.load(server, "ping", connections=0, idle=self.idle_clients):
+                    more = server.memory_bytes("Rss") - before
+            found[name] = {"rest": rest, "each": more / self.idle_clients}
+            command.progress(
+                f"{self.idle_clients:,} idle clients  {name}: "
+                f"{found[name]['each']:.1f} bytes each, {rest // 1024} KiB private at rest"
+            )
+        return found
+
+    # ---- Latency
+
+    def flood(self):
+        """{server: {"alone": p99 of a pinging client in us, "beside": beside floods}}"""
+        return self.disturbed("flood", "stream", points.FLOODS)
+
+    def stalled(self):
+        """The same beside clients that never read, and "growth": bytes of memory for those."""
+        return self.disturbed("stalled", "stall", self.stalled_clients)
+
+    def disturbed(self, what, workload, connections):
+        only = (servers.OURS, servers.FLOOR)
+        found = {name: [] for name in self.names(only)}
+        for _, name in self.turns(only, self.few_rounds):
+            with self.server(name) as server:
+                alone = self.latency(server)
+                before = server.memory_bytes("Rss")
+                longer = 3 * self.seconds + 1
+                with self.load(
+                    server, workload, longer, behind=True, connections=connections
+                ) as others:
+                    others.begin()
+                    beside = self.latency(server)
+                    growth = server.memory_bytes("Rss") - before
+                    others.result()
+            found[name].append({"alone": alone, "beside": beside, "growth": growth})
+            command.progress(
+                f"{what}, {connections:,} clients  {name}: p99 of a ping {alone:.0f} us alone, "
+                f"{beside:.0f} us beside, memory + {growth / 2**20:.1f} MiB"
+            )
+        return {
+            name: {key: statistics.median(each[key] for each in rows) for key in rows[0]}
+            for name, rows in found.items()
+        }
+
+    def latency(self, server):
+        with self.load(server, "ping", connections=1) as load:
+            return load.run()["p99_us"]
+
+    # ---- The service alone
+
+    def upper(self):
+        """{program: what it measured}: as it is shipped, and for AVX2 where that is at hand."""
+        found = {}
+        for program in points.UPPER:
+            if program.endswith("avx2") and not machine.has_flag("avx2"):
+                continue
+            if os.path.exists(servers.path_of(program)):
+                done = subprocess.run(
+                    machine.pinned(self.server_core, [servers.path_of(program)]),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+                )
+                found[program] = json.loads(done.stdout)
+                command.progress(f"{program}: {found[program]}")
+        return found
+
+
+def may_trace():
+    with subprocess.Popen(["sleep", "60"]) as idler:
+        try:
+            with strace([idler.pid], os.devnull):
+                return True
+        except command.CannotRun:
+            return False
+        finally:
+            idler.kill()
+
+
+@contextlib.contextmanager
+def strace(pids, path):
+    """Counts what the processes call meanwhile."""
+    arguments = ["strace", "-f", "-c", "-o", path]
+    for pid in pids:
+        arguments += ["-p", str(pid)]
+    with subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as tracer:
+        line = tracer.stderr.readline()
+        if b"attached" not in line:
+            raise command.CannotRun(f"system calls cannot be counted: {line.decode().strip()}")
+        try:
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.communicate()

@@ -1,0 +1,126 @@
+"""The table of verification by module in tests/README.md, from the results in build/results."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+from . import command, modules, tree
+
+README = tree.TOP / "tests" / "README.md"
+BEGIN, END = "<!-- ci/test evidence -->\n", "<!-- end of ci/test evidence -->\n"
+NOT_APPLICABLE = "–"
+
+CMOCKA_PASSED = re.compile(r"^\[ +PASSED +\] (\d+) test\(s\)\.$", re.MULTILINE)
+CASES = re.compile(r"^\w+: (\d+) cases", re.MULTILINE)
+RUNS = re.compile(r"^\d+ scenarios, (\d+) runs, 0 failed$", re.MULTILINE)
+
+# What makes each file of results.
+SOURCES = {
+    "prove.json": "ci/prove", "coverage.json": "ci/coverage", "mutation.json": "ci/mutate",
+}
+UNITS = "units*.xml"
+
+
+def run(print_only: bool) -> bool:
+    made = table()
+    if print_only:
+        command.say(made.rstrip())
+        return True
+    text = README.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        shown = tree.shown(README)
+        raise command.CannotRun(f"{shown}: expected the lines {BEGIN.strip()} and {END.strip()}")
+    README.write_text(before + begin + made + end + after, encoding="utf-8")
+    command.say(f"{tree.shown(README)}: {len(modules.read())} modules")
+    return True
+
+
+def table() -> str:
+    printed = _outputs()
+    read = {name: _read(name, command_) for name, command_ in SOURCES.items()}
+    columns = {
+        "unit": lambda each: _sum(each, printed, CMOCKA_PASSED),
+        "exhaustive": lambda each: _sum(each, printed, CASES),
+        "simulation": lambda each: _simulated(printed) if each.simulation else None,
+        "fuzz": lambda each: _corpus(each),
+        "proof": lambda each: _proof(each, read["prove.json"]),
+        "MC/DC": lambda each: _conditions(each, read["coverage.json"]),
+        "mutation": lambda each: _mutation(each, read["mutation.json"]),
+    }
+    lines = [f"| module | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    for module in modules.read().values():
+        cells = [_text(cell(module)) for cell in columns.values()]
+        lines.append(f"| {module.name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _outputs():
+    """What each test printed, by its name: one entry for each build that ran it."""
+    found = {}
+    for path in sorted(tree.RESULTS.glob(UNITS)):
+        for case in ElementTree.parse(path).iter("testcase"):
+            found.setdefault(case.get("name"), []).append(case.findtext("system-out") or "")
+    if not found:
+        wanted = "JUNIT=build/results/units.xml ci/test units"
+        raise command.CannotRun(f"no {UNITS} in build/results; {wanted} makes one")
+    return found
+
+
+def _read(name, made_by):
+    path = tree.RESULTS / name
+    if not path.exists():
+        raise command.CannotRun(f"no {name} in build/results; {made_by} makes it")
+    return json.loads(path.read_text())["modules"]
+
+
+def _most(texts, pattern):
+    """The largest sum over what one build printed."""
+    return max((sum(map(int, pattern.findall(text))) for text in texts), default=0)
+
+
+def _sum(module, printed, pattern):
+    return sum(_most(texts, pattern) for name, texts in printed.items() if module.has_test(name))
+
+
+def _simulated(printed):
+    names = [name for name in printed if name.startswith("scenarios_")]
+    return sum(_most(printed[name], RUNS) for name in names)
+
+
+def _corpus(module):
+    folder = tree.TOP / "fuzz" / "corpus" / module.short
+    return sum(each.is_file() for each in folder.iterdir()) if folder.is_dir() else None
+
+
+def _proof(module, results):
+    found = results.get(module.name)
+    return _ratio(found["proven"], found["goals"]) if found else None
+
+
+def _conditions(module, results):
+    """By all suites of tests together."""
+    found = results.get(module.name)
+    if not found:
+        return None
+    conditions = found["together"]["conditions"]
+    return _ratio(conditions["reached"], conditions["of"])
+
+
+def _mutation(module, results):
+    """Of the mutants that a test could notice."""
+    found = results.get(module.name)
+    if not found:
+        return None
+    return _ratio(found["killed"], found["judged"] - found["equivalent_by_argument"])
+
+
+def _ratio(part, whole):
+    return f"{part:,} of {whole:,}"
+
+
+def _text(cell):
+    return (f"{cell:,}" if isinstance(cell, int) else cell) if cell else NOT_APPLICABLE

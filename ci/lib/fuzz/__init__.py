@@ -1,0 +1,1 @@
+"""What ci/fuzz is made of: the fuzzers of a tree, the engines that drive them, what they find."""

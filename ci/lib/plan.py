@@ -1,0 +1,107 @@
+"""What ci/test runs: the steps of each mode."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from . import tree
+
+MODES = ("test", "fast", "full", "portable")
+LIMIT_S, LIMIT_FULL_S = 900, 36000
+ROTATED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command. `cores`: how many it takes; a step that takes both runs alone."""
+
+    name: str
+    command: str
+    cores: int = 1
+    full: str | None = None  # its long form
+
+    @property
+    def slug(self) -> str:
+        return self.name.replace(",", "").replace(" ", "-")
+
+    @property
+    def log(self) -> Path:
+        return tree.BUILD / "log" / f"{self.slug}.txt"
+
+    @property
+    def junit(self) -> Path:
+        return tree.RESULTS / f"{self.slug}.xml"
+
+
+SELF_TESTS = "ci/test self-test"
+RULES = Step("rules", "ci/lint rules")
+UNITS = Step("units, gcc", "ci/test units dev gcc", 2)
+
+# Each time. The longest begin first, so that the end is not one step alone.
+CHECKS = [
+    Step("proofs", "ci/prove", full="ci/prove --full"),
+    UNITS,
+    Step("units, gcc, release", "ci/test units release gcc"),
+    Step("reference, release", "ci/conform reference release"),
+    Step("units, clang, msan", "ci/test units msan clang"),
+    Step("units, clang, asan", "ci/test units asan clang"),
+    Step("units, gcc, asan", "ci/test units asan gcc"),
+    Step("reference, asan", "ci/conform reference asan"),
+    Step("units, clang", "ci/test units dev clang"),
+    Step("units, clang, release", "ci/test units release clang"),
+    Step("the kit itself", "ci/conform self-test --sample 20", full="ci/conform self-test"),
+    Step("coverage", "ci/coverage", full="ci/coverage --whole"),
+    Step("clang-tidy", "ci/lint tidy", full="ci/lint tidy --full"),
+    Step("mutants", "ci/mutate --sample 8", full="ci/mutate"),
+    Step("fuzz", "ci/fuzz smoke", full="ci/fuzz all 600 --jobs 2"),
+    Step("ports", "ci/conform ports --smoke", full="ci/conform ports"),
+    Step("page", "ci/conform page"),
+    Step("seeded defects", "ci/simulate defects --sample 4", full="ci/simulate defects"),
+    Step("determinism", "ci/simulate determinism"),
+    Step("soak", "ci/soak 10", full="ci/soak"),
+    Step("random scenarios", "ci/simulate events 100000000",
+         full="ci/simulate events 10000000000"),
+    Step("the tools themselves", f"{SELF_TESTS} --sample 2", full=SELF_TESTS),
+    RULES,
+    Step("layout", "ci/lint format"),
+    Step("fault sweep", "ci/simulate sweep --sample 5", full="ci/simulate sweep"),
+]
+
+# Some of them each time, others with the next commit; in full all of them.
+ROTATING = [
+    Step("canary", "ci/fuzz canary"),
+    Step("fuzz coverage", "ci/fuzz coverage"),
+    Step("fuzzed defects", "ci/fuzz defects --sample", full="ci/fuzz defects"),
+    Step("oss-fuzz", "ci/fuzz oss-fuzz"),
+    Step("cross", "ci/cross"),
+    Step("package", "ci/package"),
+    Step("proven defects", "ci/prove --defects emptied token-issued-twice"
+         " contract-eintr-is-would-block contract-without-a-body", full="ci/prove --defects"),
+]
+
+FULL_ALONE = [
+    Step("package, by apt", "ci/package --clean-root"),
+    Step("serve, in a clean root", "ci/test clean-root serve"),
+]
+
+PORTABLE = [
+    Step("units", "ci/test units dev cc"),
+    Step("reference, wire", "ci/conform reference dev cc --profile wire"),
+]
+
+
+def steps(mode: str) -> tuple[list[Step], int]:
+    """The steps of a mode, and how long each may take, in seconds."""
+    if mode == "fast":
+        return [UNITS, RULES], LIMIT_S
+    if mode == "portable":
+        return PORTABLE, LIMIT_S
+    if mode == "full":
+        whole = [_long(each) for each in CHECKS + ROTATING]
+        return whole + FULL_ALONE, LIMIT_FULL_S
+    return CHECKS + tree.rotated(ROTATING, ROTATED), LIMIT_S
+
+
+def _long(step: Step) -> Step:
+    return dataclasses.replace(step, command=step.full) if step.full else step

@@ -1,0 +1,193 @@
+"""ci/test: every check there is, side by side where they do not disturb each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+
+from . import command, junit, plan, tree
+
+LOG = tree.BUILD / "log"
+STATE = LOG / "passed.json"
+CORES = 2
+SHOWN_LINES = 200
+
+
+@dataclasses.dataclass
+class Result:
+    step: plan.Step
+    summary: junit.Summary
+    seconds: float
+    failed: bool
+
+
+class Suite:
+    """Runs steps on the cores; whoever fits next begins."""
+
+    def __init__(self, steps, limit_s, resume):
+        self.steps = steps
+        self.limit_s = limit_s
+        self.resume = resume
+        self.allowed = junit.read_allowed()
+        self.free = CORES
+        self.changed = threading.Condition()
+        self.results: list[Result] = []
+        self.running: dict[str, subprocess.Popen] = {}
+        self.known = _passed_before() if resume else {}
+
+    def run(self) -> bool:
+        waiting = list(self.steps)
+        threads = []
+        try:
+            while waiting:
+                with self.changed:
+                    step = next((each for each in waiting if each.cores <= self.free), None)
+                    if step is None:
+                        self.changed.wait()
+                        continue
+                    waiting.remove(step)
+                    self.free -= step.cores
+                thread = threading.Thread(target=self._run_step, args=(step,))
+                thread.start()
+                threads.append(thread)
+            for thread in threads:
+                thread.join()
+        except KeyboardInterrupt:
+            self._end_all()
+            raise
+        self._sum_up()
+        return not any(each.failed for each in self.results)
+
+    def _run_step(self, step):
+        begin = time.monotonic()
+        if step.name in self.known:
+            status = 0
+        else:
+            status = self._execute(step)
+        summary = self._summary(step, status)
+        result = Result(step, summary, time.monotonic() - begin, bool(summary.failed))
+        with self.changed:
+            self.results.append(result)
+            self._show(result)
+            if self.resume and not result.failed:
+                self.known[step.name] = True
+                _write_passed(self.known)
+            self.free += step.cores
+            self.changed.notify()
+
+    def _execute(self, step) -> int:
+        step.log.parent.mkdir(parents=True, exist_ok=True)
+        with step.log.open("wb") as log:
+            process = subprocess.Popen(
+                shlex.split(step.command), cwd=tree.TOP, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, "JUNIT": str(step.junit)},
+            )
+            with self.changed:
+                self.running[step.name] = process
+            try:
+                return process.wait(self.limit_s)
+            except subprocess.TimeoutExpired:
+                _end(process)
+                log.write(f"\nnot finished after {self.limit_s} s\n".encode())
+                return -signal.SIGTERM
+            finally:
+                with self.changed:
+                    del self.running[step.name]
+
+    def _summary(self, step, status) -> junit.Summary:
+        """A step without results of its own is one test; one that failed has a failure."""
+        found = junit.Summary()
+        if step.junit.exists():
+            found = junit.summary(step.junit, self.allowed)
+        elif status == 0:
+            found.passed = 1
+        if status != 0 and not found.failed:
+            found.failed = 1
+            found.lines.append(f"the step ended with status {status}, expected 0")
+        return found
+
+    def _show(self, result):
+        summary, step = result.summary, result.step
+        failed = f"  {summary.failed} FAILED" if result.failed else ""
+        again = "  (passed before)" if step.name in self.known and result.seconds < 0.1 else ""
+        print(f"[{len(self.results):2}/{len(self.steps)}] {step.name:28} {summary.total:6} tests"
+              f" {result.seconds:7.1f} s{failed}{again}", flush=True)
+        if result.failed and step.log.exists():
+            lines = step.log.read_text(errors="replace").splitlines()
+            shown = [line for line in lines if not line.startswith("[")][-SHOWN_LINES:]
+            print("\n".join([f"------ {tree.shown(step.log)}", *shown, "------"]), flush=True)
+
+    def _sum_up(self):
+        print(f"\n{'step':28} {'passed':>7} {'failed':>7} {'skipped':>8} {'time':>10}")
+        order = {step.name: number for number, step in enumerate(self.steps)}
+        results = sorted(self.results, key=lambda each: order[each.step.name])
+        for each in results:
+            counts = each.summary
+            print(f"{each.step.name:28} {counts.passed:7} {counts.failed:7} {counts.skipped:8}"
+                  f" {each.seconds:8.1f} s")
+        remarks = [f"{each.step.name}: {line}" for each in results for line in each.summary.lines]
+        print("\n".join(["", *remarks]) if remarks else "")
+        sums = [sum(getattr(each.summary, name) for each in results)
+                for name in ("passed", "failed", "skipped")]
+        print("{} passed, {} failed, {} skipped".format(*sums), flush=True)
+
+    def _end_all(self):
+        with self.changed:
+            for process in self.running.values():
+                _end(process)
+
+
+def _end(process):
+    """Ends a step and what it started, which is in its session."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(10)
+            return
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _state() -> str:
+    """Changes with whatever a step may depend on."""
+    names = tree.files()
+    return tree.digest(*(part for name in names for part in (name, (tree.TOP / name).read_bytes())))
+
+
+def _passed_before() -> dict:
+    """The steps that passed in an earlier run, on the same sources."""
+    if not STATE.exists():
+        return {}
+    kept = json.loads(STATE.read_text())
+    return kept["steps"] if kept["state"] == _state() else {}
+
+
+def _write_passed(steps):
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    STATE.write_text(json.dumps({"state": _state(), "steps": steps}))
+
+
+def run(mode: str) -> bool:
+    """Plans and runs one of plan.MODES."""
+    command.require({"portable": "venv", "fast": "units"}.get(mode, "test"))
+    steps, limit_s = plan.steps(mode)
+    resume = mode == "full"
+    suite = Suite(steps, limit_s, resume)
+    for step in steps:
+        if step.name not in suite.known:
+            for path in (step.log, step.junit):
+                path.unlink(missing_ok=True)
+    tree.RESULTS.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    good = suite.run()
+    command.progress(f"{(time.monotonic() - begin) / 60:.1f} minutes")
+    return good

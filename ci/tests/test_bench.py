@@ -1,0 +1,118 @@
+"""ci/bench measures, and notices a wrong answer: a moment of each load against our server and the
+floor, and then against broken servers."""
+
+import contextlib
+import os
+import shlex
+
+import pytest
+
+from lib import command, tree
+
+pytestmark = pytest.mark.slow
+
+points = pytest.importorskip("lib.bench.points")
+
+from lib.bench import figures, load, page, rounds, servers  # noqa: E402
+
+MOMENT_S = 0.1
+FEW = 100
+BROKEN = shlex.join([str(tree.TOP / ".venv" / "bin" / "python"),
+                     str(tree.TOP / "integration" / "broken" / "server.py")]) + " --port {port}"
+HONEST = "honest, in Python"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    servers.build_all()
+
+
+@contextlib.contextmanager
+def moment(commands, extras=()):
+    """A bench that measures for a moment; its pinning is undone."""
+    before = os.sched_getaffinity(0)
+    bench = rounds.Bench(commands, list(extras), 1, MOMENT_S)
+    bench.idle_clients = bench.stalled_clients = FEW
+    try:
+        yield bench
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.fixture
+def bench():
+    commands = servers.built()
+    with moment({name: commands[name] for name in (servers.OURS, servers.FLOOR)}) as made:
+        yield made
+
+
+def test_each_load_is_measured_and_shown(bench):
+    results = {
+        "began": "now", "rounds": 1, "seconds": MOMENT_S, "load_before": "", "load_after": "",
+        "servers": bench.names(), "commands": bench.commands, "machine": {},
+        "costs": bench.costs([*points.POINTS, points.FLAT[0]]), "calls": {},
+        "idle": bench.idle(), "flood": bench.flood(), "stalled": bench.stalled(),
+    }
+    assert len(figures.verdicts(results)) > 10
+    assert page.page(results).count("<svg") == 2
+    titles = [point.title for point in points.POINTS]
+    table = "\n".join(figures.tables(results))
+    assert all(title in table for title in titles)
+
+
+def test_the_system_calls_of_a_lone_ping_are_three(bench):
+    calls = bench.calls(points.POINTS[:1])
+    if not calls:
+        pytest.skip("strace may not attach to a process here")
+    counted = calls["ping-1"][servers.OURS]
+    assert {"recvfrom", "sendto", "epoll_wait"} <= set(counted)
+    assert 2.9 < sum(counted.values()) < 3.5
+
+
+def test_a_server_in_python_is_charged_more():
+    floor = servers.built()[servers.FLOOR]
+    with moment({servers.FLOOR: floor, HONEST: BROKEN}, [HONEST]) as bench:
+        point = points.POINTS[1]
+        costs = bench.costs([point])
+    assert figures.ratio(costs, point.name, HONEST, servers.FLOOR).median > 1.1
+
+
+@pytest.mark.parametrize("slower, met", [(1.02, True), (1.04, False)])
+def test_a_goal_is_missed_beyond_its_ratio_and_its_noise(slower, met):
+    """In the median of what was paired; a round that was slow for both has no weight."""
+    goal = points.GOALS[0]
+    theirs = [1.0, 9.0, 1.1]
+    found = {
+        goal.point: {
+            servers.OURS: [{"us": slower * each} for each in theirs],
+            goal.other: [{"us": each} for each in theirs],
+        }
+    }
+    assert [each.met for each in figures.verdicts({"costs": found})] == [met]
+
+
+@pytest.mark.parametrize(
+    "defect, workload, options, codes",
+    [
+        ("z-forgotten", "ping", {}, "wrong-byte"),
+        ("crosstalk", "ping", {"connections": 400}, "wrong-byte|unasked-data"),
+        ("banner", "ping", {}, "wrong-byte|unasked-data"),
+        ("line-buffering", "ping", {}, "no-answer"),
+        ("half-buffer-lost", "stream", {}, "wrong-byte"),
+        ("farewell", "churn", {}, "unasked-data"),
+        ("fin-answered-with-reset", "churn", {}, "reset"),
+    ],
+)
+def test_a_wrong_answer_is_noticed(bench, defect, workload, options, codes):
+    line = f"{BROKEN} --defect {defect}"
+    with servers.Server(defect, line, bench.server_core) as server:
+        with pytest.raises(load.WrongAnswer, match=rf"\[({codes})\]"):
+            with bench.load(server, workload, timeout=1, **options) as loading:
+                loading.run()
+
+
+def test_a_server_that_answers_wrongly_is_no_measurement():
+    extra = f"wrong={BROKEN} --defect z-forgotten"
+    done = command.run(["ci/bench", "ping-1", "--rounds", 1, "--seconds", MOMENT_S, "--extra",
+                        extra, "--servers", "wrong"])
+    assert done.returncode == command.FAILED and "[wrong-byte]" in done.stdout

@@ -1,0 +1,90 @@
+"""ci/simulate and the simulated kernel: each reports what is planted into it."""
+
+import re
+import shlex
+
+import pytest
+from lib import command, defects
+
+Edit, Patch = defects.Edit, defects.Patch
+pytestmark = pytest.mark.slow
+
+
+def sim(copy, old):
+    """The file of the simulated kernel that has this text."""
+    paths = sorted((copy.top / "tests" / "sim").glob("*.c"))
+    return next(f"tests/sim/{path.name}" for path in paths if old in path.read_text())
+
+
+@pytest.mark.parametrize(
+    "file, old, new, code",
+    [
+        ("sim", "(sim->hash ^ word)", "(sim->hash ^ word ^ (uintptr_t)sim)", "trace-differs"),
+        ("tests/scenario/main.c", "if (command.hash)",
+         "if (command.hash && poller == SIM_EPOLL)", "trace-count"),
+        ("tests/scenario/run.c", "result->events = run.sim.events", "result->events = 9",
+         "trace-short"),
+    ],
+    ids=["an address in the trace", "one poller alone", "few events"],
+)
+def test_traces_that_differ_are_reported(copy, file, old, new, code):
+    path = sim(copy, old) if file == "sim" else file
+    with copy.planted(Edit(path, old, new)):
+        copy.expect(rf"\[{code}\]", ["ci/simulate", "determinism"])
+
+
+@pytest.mark.parametrize(
+    "poller, old, new, test",
+    [
+        ("epoll", "room >= used / 2", "room >= used / 64", "simulated_writable_is_a_threshold"),
+        ("epoll", "watch->events | EPOLL_CODEC_ERR | ", "watch->events | ",
+         "simulated_err_and_hup_cannot_be_masked"),
+        ("kqueue", "record->filter_flags = 104", "record->filter_flags = 0",
+         "eof_with_an_error"),
+        ("kqueue", "if (found == max) return result", "if (found == max) continue",
+         "no_room_for_an_error"),
+    ],
+)
+def test_an_untrue_kernel_is_reported(copy, poller, old, new, test):
+    with copy.planted(Edit(sim(copy, old), old, new)):
+        copy.expect(rf"FAILED.*{test}", ["ci/test", "units", "dev", "gcc", "-R", f"_{poller}$"])
+
+
+def test_the_sweep_finds_a_fault_that_ends_all_others(copy):
+    with copy.planted(Patch("drain-fails-for-all")):
+        copy.expect("FAILED, fault send", ["ci/simulate", "sweep", "--sample", "5"])
+
+
+def test_the_sweep_reports_a_call_without_faults(copy):
+    old, new = "!scenario_may_fail(call", "call == CALL_UNREAD || !scenario_may_fail(call"
+    with copy.planted(Edit("tests/scenario/main.c", old, new)):
+        copy.expect(r"\[unused-call\]", ["ci/simulate", "sweep", "--sample", "5"])
+
+
+@pytest.mark.parametrize("name", ["fin-drops-pending-output", "drain-drops-owed-bytes"])
+def test_random_scenarios_find_a_loss_and_replay_it(copy, name):
+    with copy.planted(Patch(name)):
+        found = copy.run(["ci/simulate", "events", "10000000"])
+        assert found.returncode == command.FAILED, found.stdout
+        replay = re.search(r"^seed 1; replay it with: (.*)$", found.stdout, re.MULTILINE)[1]
+        again = copy.run(shlex.split(replay))
+        assert again.returncode == command.FAILED and "FAILED" in again.stdout
+
+
+def test_a_defect_that_escapes_and_a_false_claim_are_reported(copy):
+    harmless = "A blank line more.\n--- a/src/core/upper.c\n+++ b/src/core/upper.c\n"
+    harmless += "@@ -1,2 +1,3 @@\n+\n #include \"core/upper.h\"\n \n"
+    planted = [
+        Edit("tests/defects/server/harmless.patch", None, harmless),
+        Edit("tests/scenarios/fin-bare.scenario", None, "# catches: mapping-off-by-one (alone)\n"),
+    ]
+    with copy.planted(*planted):
+        verb = ["ci/simulate", "defects", "harmless", "mapping-off-by-one"]
+        copy.expect(r"harmless .*\[escaped\]", verb)
+        copy.expect(r"mapping-off-by-one .*\[claim-wrong\]", verb)
+
+
+def test_a_claim_about_an_unknown_defect_is_reported(copy):
+    claim = Edit("tests/scenarios/fin-bare.scenario", None, "# catches: a-thing (alone)\n")
+    with copy.planted(claim):
+        copy.expect(r"\[claim-unknown\]", ["ci/simulate", "defects", "mapping-off-by-one"])

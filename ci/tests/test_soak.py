@@ -1,0 +1,29 @@
+"""ci/soak fails for each thing that it demands, for that reason."""
+
+import pytest
+
+from lib.defects import Edit
+
+SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
+LOG = "    log_disconnect(s->log, token_of(s, c), c);"
+CLOSE = "    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));"
+IF_RESET = "    if (c->reason == CONNECTION_RESET)"
+IF_NOT_RESET = "    if (c->reason != CONNECTION_RESET)"
+RELEASE = "release(s->kernel.self, area_of(s, c), s->area_bytes"
+SECONDS = 5
+
+
+DEFECTS = {
+    "wrong-byte": Edit(UPPER, "b <= 'z'", "b <= 'y'"),
+    "server-died": Edit(SERVER, LOG, f"{IF_RESET} __builtin_trap();\n{LOG}"),
+    "descriptors": Edit(SERVER, CLOSE, f"{IF_NOT_RESET}\n    {CLOSE}"),
+    "memory": Edit(SERVER, RELEASE, f"{RELEASE} * 0"),
+    "exit-status": Edit(MAIN, "? EXIT_SUCCESS :", "? STATUS_DRAIN_SHORT :"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", DEFECTS)
+def test_a_seeded_defect_fails(copy, code):
+    with copy.planted(DEFECTS[code]):
+        copy.expect(rf"\[{code}\]", ["ci/soak", SECONDS])

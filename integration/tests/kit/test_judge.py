@@ -1,0 +1,173 @@
+"""judge.py: unexpected results, servers that cannot be judged, and usage."""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import judge
+import pytest
+from running import INTEGRATION, ROOT, server_command
+
+OPTIONS = argparse.Namespace(jobs=1, repeat=1, smoke=False, fix=False)
+
+
+def judged(folder, **server):
+    """The result for a server of which only ECHO-6 is judged."""
+    server.setdefault("start", server_command())
+    made = judge.Server("x", options=["-k", "ECHO-6"], **server)
+    return judge.judge(made, folder, OPTIONS)
+
+
+def test_a_conforming_server(tmp_path):
+    assert judged(tmp_path).outcome == judge.PASSED
+    assert (tmp_path / "report.json").exists()
+
+
+def test_a_failure_that_is_not_listed(tmp_path):
+    result = judged(tmp_path, start=server_command("banner"))
+    assert result.outcome == judge.FAILED
+    assert "FAIL  ECHO-6" in result.output
+
+
+@pytest.mark.parametrize(
+    "defect, listed, outcome",
+    [
+        ("farewell", "ECHO-6 unasked-data", judge.PASSED),
+        ("farewell", "ECHO-6 wrong-byte", judge.FAILED),
+        (None, "ECHO-6 unasked-data", judge.FAILED),
+    ],
+)
+def test_a_list_of_expected_failures(tmp_path, defect, listed, outcome):
+    expected = tmp_path / "expected-failures"
+    expected.write_text(f"{listed}\n")
+    result = judged(tmp_path, start=server_command(defect), expected=expected)
+    assert result.outcome == outcome, result.output
+
+
+def test_a_tool_that_is_not_installed(tmp_path):
+    need = ("toolchain", [str(tmp_path / "no-such-tool")], (1, 0))
+    ready, results = judge.prepared([judge.Server("x", [], needs=[need])], tmp_path)
+    assert (ready, [each.outcome for each in results]) == ([], [judge.SKIPPED])
+    assert "toolchain" in results[0].summary
+
+
+def test_a_tool_that_is_too_old():
+    need = ("python", [sys.executable, "--version"], (99, 0))
+    assert "99.0" in judge.lacking(judge.Server("x", [], needs=[need]))
+
+
+def test_a_server_that_cannot_be_built(tmp_path):
+    fails = [sys.executable, "-c", "raise SystemExit('no')"]
+    ready, results = judge.prepared([judge.Server("x", [], build=[fails])], tmp_path)
+    assert (ready, [each.outcome for each in results]) == ([], [judge.FAILED])
+
+
+def test_a_page_that_cannot_be_drawn(tmp_path):
+    bad = tmp_path / "report.json"
+    bad.write_text("{}")
+    assert judge.draw([bad], tmp_path / "report.html").outcome == judge.FAILED
+
+
+def test_junit(tmp_path):
+    results = [judge.Result("a", judge.PASSED), judge.Result("b", judge.FAILED, "why")]
+    judge.write_junit(tmp_path / "x.xml", "ports", results)
+    passed, failed = ElementTree.parse(tmp_path / "x.xml").getroot()
+    assert list(passed) == []
+    assert failed.find("failure").get("message") == "why"
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["frob"], "'frob'"),
+        (["ports", "frob"], "'frob'"),
+        (["ports", "--frob"], "--frob"),
+        (["ports", "--fix"], "--fix"),
+        (["broken", "--smoke"], "--smoke"),
+    ],
+)
+def test_bad_usage(capfd, arguments, named):
+    """One line that names what was wrong, and status 2."""
+    with pytest.raises(SystemExit) as ended:
+        judge.parse(arguments)
+    assert ended.value.code == 2
+    printed = capfd.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1 and named in printed.err
+
+
+@pytest.mark.parametrize("group", judge.GROUPS)
+def test_every_server_of_a_group_is_unique(group):
+    names = [each.name for each in judge.GROUPS[group]()]
+    assert names and len(set(names)) == len(names)
+
+
+# action.yml
+
+
+def step_of_action():
+    """The script of the step that judges."""
+    text = (INTEGRATION / "action.yml").read_text(encoding="utf-8")
+    step = text.partition("name: judge the server\n")[2].partition("run: |\n")[2]
+    return step.partition("\n    - ")[0]
+
+
+def run_action(folder, command, options):
+    """The exit status of the step that judges, with these inputs."""
+    given = {"RUNNER_TEMP": str(folder), "COMMAND": command, "OPTIONS": options}
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step_of_action()],
+        cwd=folder,
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("defect, status", [("", 0), (" --defect banner", 1)])
+def test_the_action_judges(tmp_path, defect, status):
+    (tmp_path / "touchstone").symlink_to(sys.prefix)
+    command = f"{sys.executable} {INTEGRATION}/broken/server.py --port {{port}}{defect}"
+    assert run_action(tmp_path, command, "--smoke -k ECHO-6").returncode == status
+    assert (tmp_path / "touchstone-report" / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    "options", ["--smoke -k ECHO-6", "--smoke\n-k ECHO-6\n", "\n  --smoke\n\n  -k\n  ECHO-6", ""]
+)
+def test_the_action_passes_every_line_of_options(tmp_path, options):
+    """Blanks and ends of lines separate arguments; no pattern is expanded."""
+    program = tmp_path / "touchstone" / "bin" / "touchstone-conform"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >arguments\n')
+    program.chmod(0o755)
+    assert run_action(tmp_path, "./server\n * {port}", options).returncode == 0
+    passed = (tmp_path / "arguments").read_text().splitlines()
+    given = options.split()
+    assert passed == ["--report", "touchstone-report", *given, "--", "./server", "*", "{port}"]
+
+
+# The vectors in the Rust port.
+
+RUST = next(each for each in judge.ports() if each.name == "rust")
+
+
+@pytest.mark.skipif(bool(judge.lacking(RUST)), reason=judge.lacking(RUST))
+def test_a_wrong_module_of_the_rust_port(tmp_path):
+    """A module that decides otherwise than the reference fails its vectors."""
+    copy = tmp_path / "integration" / "ports"
+    for name in ("rust", "naive"):
+        shutil.copytree(INTEGRATION / "ports" / name, copy / name)
+    shutil.copytree(ROOT / "tests" / "vectors", tmp_path / "tests" / "vectors")
+    module = copy / "rust" / "src" / "main.rs"
+    right = "Err(ErrorKind::WouldBlock | ErrorKind::Interrupted)"
+    text = module.read_text(encoding="utf-8")
+    assert right in text
+    module.write_text(text.replace(right, "Err(ErrorKind::WouldBlock)"), encoding="utf-8")
+    own = ["--target-dir", str(ROOT / "build" / "ports" / "seeded")]  # a cache of its own
+    tests = ["cargo", "test", "--locked", *own, "--bin", "port-rust"]
+    done = subprocess.run(tests, cwd=copy / "rust", capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "outcome_says_what_the_reference_says" in done.stdout

@@ -1,0 +1,191 @@
+"""The command line of touchstone-conform."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+
+from touchstone_conform import __version__, spec
+
+_DESCRIPTION = "Judges a TCP echo server against SPEC.md, requirement by requirement."
+_USAGE = """touchstone-conform [OPTION...] -- COMMAND [ARGUMENT...]   start a server and judge it
+       touchstone-conform [OPTION...] --address HOST:PORT         judge a running server
+       touchstone-conform report RESULT.json... [-o PAGE.html]    results side by side (--help)"""
+_EXIT_STATUSES = """
+Exit status:
+  0  the server conforms, or fails as --expected-failures lists
+  1  it does not
+  2  bad usage
+  3  the server could not be started or reached
+  4  nothing was judged
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses bad usage with one line on stderr and status 2."""
+
+    def __init__(self, **settings):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(formatter_class=formatter, allow_abbrev=False, **settings)
+
+    def parse_args(self, arguments=None, namespace=None):
+        options, unknown = self.parse_known_args(arguments, namespace)
+        if unknown:
+            self.error(f"unknown argument {unknown[0]!r}")
+        return options
+
+    def error(self, message):
+        print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
+        sys.exit(2)
+
+
+def _number(low, kind=int):
+    what = "a whole number" if kind is int else "a number"
+
+    def read(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not value >= low:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {what}, at least {low}")
+        return value
+
+    return read
+
+
+def parser() -> Parser:
+    made = Parser(
+        prog="touchstone-conform", description=_DESCRIPTION, epilog=_EXIT_STATUSES, usage=_USAGE
+    )
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    _add_server(made.add_argument_group("the server"))
+    _add_selection(made.add_argument_group("what is judged"))
+    _add_manner(made.add_argument_group("how it is judged"))
+    _add_outputs(made.add_argument_group("what is written"))
+    return made
+
+
+def _add_server(group) -> None:
+    group.add_argument("--address", metavar="HOST:PORT", help="the address of a running server")
+    group.add_argument(
+        "--port",
+        type=_number(1),
+        metavar="N",
+        help="the port of a server whose command has no {port}",
+    )
+    group.add_argument(
+        "--transform",
+        default="upper",
+        metavar="NAME",
+        help="how the server maps bytes: upper (default), identity, or MODULE:FUNCTION, which "
+        "takes bytes and returns as many",
+    )
+
+
+def _add_selection(group) -> None:
+    group.add_argument(
+        "--profile",
+        choices=spec.PROFILES,
+        default="process",
+        help="judge this profile and those before it: wire, process (default), reference, which "
+        "is Touchstone's own",
+    )
+    group.add_argument(
+        "--level",
+        choices=("must", "should"),
+        default="should",
+        help="must omits the requirements with SHOULD (default: should)",
+    )
+    group.add_argument(
+        "-k",
+        "--only",
+        nargs="+",
+        type=str.upper,
+        default=[],
+        metavar="ID",
+        help="only these requirements or topics (CLOSE)",
+    )
+    group.add_argument(
+        "--skip", action="append", default=[], metavar="ID=REASON", help="do not judge this one"
+    )
+    group.add_argument("--smoke", action="store_true", help="one test for each MUST, about 15 s")
+    group.add_argument(
+        "--replay", nargs="+", metavar="SCENARIO", help="run these scenarios and no tests"
+    )
+    group.add_argument("--list", action="store_true", help="list the requirements and exit")
+
+
+def _add_manner(group) -> None:
+    group.add_argument(
+        "--require-all",
+        action="store_true",
+        help="a test that cannot run on this machine fails instead of being skipped",
+    )
+    group.add_argument(
+        "--jobs",
+        type=_number(1),
+        metavar="N",
+        help="tests at a time (default: cores, at most 4)",
+    )
+    group.add_argument(
+        "--time-scale",
+        type=_number(0.01, float),
+        default=1.0,
+        metavar="F",
+        help="multiply every time limit, for slow machines and builds",
+    )
+    group.add_argument(
+        "--client-timeout",
+        type=_number(0.1, float),
+        default=5.0,
+        metavar="S",
+        help="seconds that a client waits for what is due to it (default 5)",
+    )
+    group.add_argument(
+        "--repeat",
+        type=_number(1),
+        default=1,
+        metavar="N",
+        help="run everything N times and count flaky requirements",
+    )
+    group.add_argument(
+        "--seed",
+        type=_number(0),
+        default=0,
+        metavar="N",
+        help="seed of the generated exchanges (default 0)",
+    )
+    group.add_argument(
+        "--examples",
+        type=_number(1),
+        default=20,
+        metavar="N",
+        help="number of generated exchanges (default 20)",
+    )
+    group.add_argument(
+        "--reference",
+        metavar="COMMAND",
+        help="a conforming server: each failed test also runs against it",
+    )
+    group.add_argument(
+        "--expected-failures",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the failures that are known: lines of 'ID code' (PORTING.md lists the codes)",
+    )
+    group.add_argument("--fix", action="store_true", help="write that file; needs a whole run")
+
+
+def _add_outputs(group) -> None:
+    group.add_argument(
+        "--report", type=pathlib.Path, metavar="DIR", help="index.html, report.json, scenarios/"
+    )
+    group.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="results as JUnit XML")
+    group.add_argument(
+        "--export-scenarios",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="copy all scenarios there and exit",
+    )

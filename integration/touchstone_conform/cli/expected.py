@@ -1,0 +1,78 @@
+"""Expected failures: a file that lists which requirements fail, and with which failure codes.
+
+    # comment
+    CLOSE-3  short-answer
+    CLOSE-3  rst-for-fin
+
+A requirement and a failure code (failure.py); several lines for one requirement allow any of them.
+"""
+
+from __future__ import annotations
+
+import pathlib
+
+from touchstone_conform.failure import CODES
+from touchstone_conform.report.results import FAIL, FLAKY, PASS, SKIP, Verdict
+
+_HEADER = "# Requirements that are known to fail, and the codes: touchstone-conform --fix\n"
+
+
+class ExpectedError(Exception):
+    """The file is not as it should be: where, what is wrong, what was expected."""
+
+
+def read(path: pathlib.Path, known) -> dict[str, list[str]]:
+    """The failure codes that are expected, by requirement."""
+    expected = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        requirement, _, code = line.strip().partition(" ")
+        code = code.strip()
+        where = f"{path}:{number}"
+        if requirement not in known:
+            raise ExpectedError(f"{where}: {requirement!r}, expected an ID of SPEC.md and a code")
+        if not code:
+            raise ExpectedError(f"{where}: {requirement} without a code, expected 'ID code'")
+        if code not in CODES:
+            raise ExpectedError(
+                f"{where}: {code!r} is not a failure code, expected 'ID code' as in "
+                f"'{requirement} short-answer' (messages are not matched; --fix writes codes)"
+            )
+        expected.setdefault(requirement, []).append(code)
+    return expected
+
+
+def complaints(verdicts: list[Verdict], expected: dict[str, list[str]], whole: bool) -> list[str]:
+    """Where the verdicts differ from what is expected; a skipped requirement never does.
+
+    If only a part of the tests was run, a listed requirement may pass.
+    """
+    found = []
+    for each in verdicts:
+        codes = expected.get(each.requirement.id)
+        if each.verdict == PASS and codes and whole:
+            found.append(f"{each.requirement.id} passes, but is listed")
+        elif each.verdict in (FAIL, FLAKY):
+            found += _surprises(each, codes)
+    return found
+
+
+def _surprises(verdict, codes):
+    id = verdict.requirement.id
+    if codes is None:
+        return [f"{id} fails, but is not listed ({', '.join(verdict.codes)})"]
+    return [
+        f"{id} fails with {result.code}, expected {' or '.join(codes)}: {result.name}"
+        for result in verdict.failures
+        if result.code not in codes
+    ]
+
+
+def write(path: pathlib.Path, verdicts: list[Verdict]) -> None:
+    """List what failed; ExpectedError if something was not judged."""
+    missing = [each.requirement.id for each in verdicts if each.verdict == SKIP]
+    if missing:
+        raise ExpectedError(f"{path} is not written: {', '.join(missing)} was not judged")
+    lines = [f"{each.requirement.id}  {code}\n" for each in verdicts for code in each.codes]
+    path.write_text("".join([_HEADER, *lines]), encoding="utf-8")

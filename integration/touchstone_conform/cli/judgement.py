@@ -1,0 +1,224 @@
+"""One run of the command: all rounds, their verdicts, and what is printed and written."""
+
+from __future__ import annotations
+
+import datetime
+import pathlib
+import platform
+import re
+import shlex
+import tempfile
+import time
+
+from touchstone_conform import __version__, spec
+from touchstone_conform.cli import expected, judging
+from touchstone_conform.cli.arguments import parser
+from touchstone_conform.report import again, files, page
+from touchstone_conform.report.results import FAILED, PASSED, Result, by_profile, judge
+
+CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
+_REPLAY = "test_scenarios.py"
+# The options that say how a server is judged; a later run needs the same.
+_HOW = ("transform", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
+
+
+class Judgement:
+    """Runs the tests as the options say; `status` gives the exit status."""
+
+    def __init__(self, options, printer):
+        self._options = options
+        self._printer = printer
+        self._refused = None  # why the file of expected failures was not written
+        self._began = time.monotonic()
+        self._date = datetime.datetime.now(datetime.timezone.utc)
+        server = options.address or shlex.join(options.command)
+        printer.line(
+            f"touchstone-conform {__version__}, SPEC.md {options.specification.version}: {server}"
+        )
+
+    def status(self) -> int:
+        options = self._options
+        rounds = [self._round(number) for number in range(1, options.repeat + 1)]
+        for number, results in enumerate(rounds, 1):
+            self._label(number, [each for each in results if each.outcome == FAILED])
+        verdicts = judge(self._requirements(rounds), rounds, options.skips)
+        self._write_scenarios(verdicts)
+        surprises = self._compare(verdicts)
+        self._print(verdicts, surprises)
+        self._report(verdicts, rounds, surprises)
+        if self._refused:
+            raise self._refused
+        if not any(each.judged for each in by_profile(verdicts)):
+            return NOT_JUDGED
+        failed = not all(each.holds for each in verdicts)
+        if options.expected is not None:
+            failed = bool(surprises)
+        return DOES_NOT_CONFORM if failed else CONFORMS
+
+    def _round(self, number: int) -> list[Result]:
+        options = self._options
+        if options.address is not None:
+            server = ["--server-address", "{}:{}".format(*options.found)]
+        else:
+            server = ["--server-cmd", shlex.join(options.command)]
+        if options.port is not None:
+            server += ["--server-port", str(options.port)]
+        selection = (_REPLAY,) if options.replay else ()
+        arguments = [*server, *self._arguments(number)]
+        results = judging.run(arguments, options.jobs, selection, self._printer.progress)
+        for each in results:
+            each.round = number
+            if options.replay:
+                each.requirements = [each.name]
+        return results
+
+    def _arguments(self, number: int) -> list[str]:
+        """The options of pytest for a round, for any server."""
+        options = self._options
+        arguments = ["--time-scale", str(options.time_scale), "--transform", options.transform]
+        arguments += ["--examples", str(options.examples), "--seed", str(options.seed + number - 1)]
+        arguments += ["--client-timeout", str(options.client_timeout)]
+        arguments += ["--require-all"] * options.require_all
+        if options.replay:
+            return arguments + [
+                f"--scenarios={pathlib.Path(each).resolve()}" for each in options.replay
+            ]
+        ids = [each.id for each in options.judged if each.id not in options.skips]
+        arguments += ["--judge", ",".join(ids)] + ["--smoke"] * options.smoke
+        profile = "wire" if options.address is not None else options.profile
+        profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
+        return [*arguments, "-m", " or ".join(profiles)]
+
+    def _requirements(self, rounds):
+        """What gets a verdict: requirements, or the scenarios of --replay."""
+        if not self._options.replay:
+            return self._options.judged
+        sentence = "Its clients see what the scenario expects."
+        return [
+            spec.Requirement(name, "replay", "MUST", sentence, {})
+            for name in dict.fromkeys(each.name for one in rounds for each in one)
+        ]
+
+    def _label(self, number, failures):
+        """Compare with the reference server: is the fault the server's or the kit's?"""
+        if self._options.reference is None or not failures:
+            return
+        server = ["--server-cmd", self._options.reference]
+        selection = list(dict.fromkeys(each.name for each in failures))
+        arguments = [*server, *self._arguments(number)]
+        results = judging.run(arguments, self._options.jobs, selection)
+        with_reference = {each.name: each for each in results}
+        for failure in failures:
+            failure.label = _label_for(with_reference.get(failure.name))
+
+    def _write_scenarios(self, verdicts):
+        folder = None
+        for verdict in verdicts:
+            for result in verdict.failures:
+                if result.scenario is None or result.scenario_path:
+                    continue
+                folder = folder or self._folder_for_scenarios()
+                path = folder / f"{self._file_name(result)}.scenario"
+                path.write_bytes(_with_comment(result, verdict.requirement))
+                result.scenario_path = str(path)
+
+    def _file_name(self, result):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", result.name.replace(".py", "")).strip("-")
+        return name if self._options.repeat == 1 else f"{name}-round-{result.round}"
+
+    def _folder_for_scenarios(self):
+        if self._options.report is None:
+            return pathlib.Path(tempfile.mkdtemp(prefix="touchstone-conform-"))
+        folder = self._options.report / "scenarios"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _compare(self, verdicts):
+        options = self._options
+        path = options.expected_failures
+        if options.fix:
+            try:
+                expected.write(path, verdicts)
+            except expected.ExpectedError as error:
+                self._refused = error  # reported after the verdict
+                return []
+            options.expected = expected.read(path, options.specification.requirements)
+        if options.expected is None:
+            return []
+        return expected.complaints(verdicts, options.expected, whole=not options.smoke)
+
+    def _print(self, verdicts, surprises):
+        self._printer.verdicts(verdicts)
+        for each in verdicts:
+            if each.failures:
+                self._printer.evidence(each, self._replay_command(each))
+        self._printer.profiles(verdicts)
+        if self._options.expected is not None:
+            for each in surprises or ["all failures are as expected"]:
+                self._printer.line(f"{self._options.expected_failures}: {each}")
+
+    def _replay_command(self, verdict):
+        """The command that shows the first failure of a requirement again."""
+        scenario = verdict.failed_tests[0].scenario_path
+        selection = ["--replay", scenario] if scenario else ["--only", verdict.requirement.id]
+        return again.command(self._server(), _as_judged(self._options), *selection)
+
+    def _server(self):
+        return {"command": self._options.command, "address": self._options.address}
+
+    def _report(self, verdicts, rounds, surprises):
+        options = self._options
+        if options.junit is not None:
+            files.write_junit(options.junit, rounds)
+        if options.report is not None:
+            data = files.as_data(self._about(verdicts, surprises), verdicts)
+            files.write_json(options.report / "report.json", data)
+            name = options.report.resolve().name
+            page.write(options.report / "index.html", [page.Column(name, data)])
+            self._printer.line(f"report: {options.report / 'index.html'}")
+
+    def _about(self, verdicts, surprises):
+        options = self._options
+        return {
+            "schema": options.specification.schema,
+            "kit": __version__,
+            "specification": {
+                "version": options.specification.version,
+                "sha256": options.specification.sha256,
+            },
+            "server": self._server(),
+            "transform": options.transform,
+            "options": _as_judged(options),
+            "host": {
+                "system": platform.system(),
+                "release": platform.release(),
+                "machine": platform.machine(),
+                "python": platform.python_version(),
+            },
+            "began": self._date.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self._began, 1),
+            "rounds": options.repeat,
+            "conforms": all(each.conforms for each in by_profile(verdicts) if each.judged),
+            "expected": sorted(options.expected or ()),
+            "surprises": surprises,
+        }
+
+
+def _as_judged(options) -> list[str]:
+    """The options with which a later run judges in the same way."""
+    defaults = parser()
+    changed = [each for each in _HOW if getattr(options, each) != defaults.get_default(each)]
+    pairs = [(f"--{each.replace('_', '-')}", str(getattr(options, each))) for each in changed]
+    return [text for pair in pairs for text in pair]
+
+
+def _label_for(result):
+    if result is None or result.outcome not in (PASSED, FAILED):
+        return "not run with the reference"
+    return "the reference passes" if result.outcome == PASSED else "the reference fails too"
+
+
+def _with_comment(result, requirement):
+    message = result.message.partition("\n")[0]
+    comment = f"# {result.name} failed: {result.code}: {message}\n# Shows {requirement.id}.\n"
+    return (comment + result.scenario).encode("utf-8", "surrogateescape")

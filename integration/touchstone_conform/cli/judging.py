@@ -1,0 +1,116 @@
+"""Runs the tests of the package in worker processes, and collects their results."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pathlib
+
+import pytest
+
+from touchstone_conform.failure import CAUSES
+from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+
+SUITE = pathlib.Path(__file__).parents[1] / "suite"
+_PLUGINS = ("xdist", "timeout", "touchstone_conform.plugin")
+
+
+class KitFailed(Exception):
+    """The tests could not be run: no verdict on any server follows. Holds the output of pytest."""
+
+
+def run(arguments: list[str], jobs: int, selection=(), progress=None) -> list[Result]:
+    """One result for each test; `selection` names files or tests of the suite."""
+    collector = _Collector(progress)
+    paths = [str(SUITE / each) for each in selection] or [str(SUITE)]
+    # The same tests, independent of settings and plugins of pytest where the command was given.
+    environment = {
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+        "PYTEST_PLUGINS": "",
+    }
+    fixed = ["-c", str(SUITE / "pytest.ini"), "-p", "no:cacheprovider", "--tb=short", "-q"]
+    plugins = [option for each in _PLUGINS for option in ("-p", each)]
+    workers = ["-n", str(jobs), "--max-worker-restart", "0"]
+    output = io.StringIO()
+    with _environment(environment), contextlib.redirect_stdout(output):
+        status = pytest.main([*fixed, *plugins, *workers, *arguments, *paths], [collector])
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
+    tested = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if status not in tested or collector.lost:
+        raise KitFailed(output.getvalue())
+    return sorted(collector.results.values(), key=_tests_first)
+
+
+def _tests_first(result):
+    """Tests before scenarios: their messages are more specific."""
+    return result.name.startswith("test_scenarios.py"), result.name
+
+
+@contextlib.contextmanager
+def _environment(changes):
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Collector:
+    """A plugin of pytest that receives the reports; a test has up to three."""
+
+    def __init__(self, progress):
+        self.results: dict[str, Result] = {}
+        self.lost = False  # a worker died, or a test could not be read
+        self._total = self._done = 0
+        self._progress = progress
+
+    def pytest_collectreport(self, report):
+        self.lost |= report.failed
+
+    def pytest_xdist_node_collection_finished(self, ids):
+        self._total = len(ids)  # the same for every worker
+
+    def pytest_runtest_logreport(self, report):
+        if not hasattr(report, "requirements"):
+            self.lost = True
+            return
+        result = self.results.setdefault(
+            report.nodeid, Result(report.nodeid, report.requirements, PASSED)
+        )
+        result.seconds += report.duration
+        if report.failed:
+            _add_failure(result, report)
+        elif report.skipped and result.outcome == PASSED:
+            result.outcome, result.message = SKIPPED, _reason(report)
+        if report.when == "teardown" and self._progress:
+            self._done += 1
+            self._progress(self._done, self._total)
+
+
+def _add_failure(result, report):
+    evidence = report.evidence
+    if result.outcome != FAILED:
+        result.code, result.message = evidence["code"], evidence["message"]
+    elif evidence["code"] in CAUSES:  # the teardown failed too, and explains what clients saw
+        result.code = evidence["code"]
+        result.message = f"{evidence['message']}\n{result.message}"
+    else:
+        result.message += f"\n{evidence['message']}"
+    result.outcome, result.purpose = FAILED, evidence["purpose"]
+    result.timeline, result.scenario = evidence["timeline"], evidence["scenario"]
+    result.inexpressible = evidence["inexpressible"]
+    result.server = "\n".join(text for name, text in report.sections if name.startswith("server"))
+
+
+def _reason(report):
+    text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    prefix = "Skipped: "
+    return text[len(prefix) :] if text.startswith(prefix) else text

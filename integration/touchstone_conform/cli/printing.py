@@ -1,0 +1,132 @@
+"""The verdict on the terminal: one line for each requirement, then the evidence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+import time
+
+from touchstone_conform.report.results import FAIL, FLAKY, PASS, SKIP, SKIPPED, Verdict, by_profile
+from touchstone_conform.timeline import lines_of
+
+_COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
+_WIDTH_ELSEWHERE = 100
+_ALSO_MAX = 4
+_LINE_EVERY_S = 15
+
+
+class Printer:
+    """Writes to a stream, with colours if that is a terminal."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
+        self._width = shutil.get_terminal_size((_WIDTH_ELSEWHERE, 24)).columns
+        if not stream.isatty():
+            self._width = _WIDTH_ELSEWHERE
+        self._next_line = time.monotonic() + _LINE_EVERY_S
+
+    def line(self, text: str = "") -> None:
+        self._write(text + "\n")
+
+    def _write(self, text):
+        try:
+            print(text, end="", file=self._stream, flush=True)
+        except BrokenPipeError:  # no reader is left, but reports and the exit status still matter
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def progress(self, count: int, total: int) -> None:
+        """How many tests are done: on a terminal in one line, elsewhere from time to time."""
+        if self._stream.isatty():
+            self._write(f"\r{count} of {total} tests ")
+        elif time.monotonic() >= self._next_line:
+            self.line(f"{count} of {total} tests ...")
+            self._next_line = time.monotonic() + _LINE_EVERY_S
+
+    def requirement(self, requirement) -> None:
+        head = f"{requirement.id:8} {requirement.profile:9} {requirement.level:6} "
+        self.line(head + requirement.sentence)
+
+    def verdicts(self, verdicts: list[Verdict]) -> None:
+        """One line each; none for a profile of which nothing was judged."""
+        if self._stream.isatty():
+            self._write("\r")
+        not_judged = {each.profile for each in by_profile(verdicts) if not each.judged}
+        for each in verdicts:
+            if each.requirement.profile not in not_judged:
+                self._verdict(each)
+
+    def _verdict(self, each):
+        word = each.verdict.upper() if not each.holds else each.verdict
+        if each.rounds > 1 and each.verdict in (PASS, FLAKY):
+            word = f"{each.rounds_passed}/{each.rounds}"
+        head = f"{each.requirement.id:8} "
+        text = _one_line(each.reason)
+        if each.verdict != SKIP:
+            width = max(20, self._width - 6 - len(head))
+            text = textwrap.shorten(each.requirement.sentence, width, placeholder=" …")
+        self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{text}")
+        if each.verdict != SKIP:
+            self._skipped(each.results)
+
+    def _skipped(self, results):
+        """How many tests of a requirement were skipped, and why."""
+        skipped = [each for each in results if each.outcome == SKIPPED]
+        if skipped:
+            reasons = {each.name: _one_line(each.message) for each in skipped}
+            why = "; ".join(sorted({*reasons.values()}))
+            count = len({each.name for each in results})
+            self.line(f"{'':15}{len(reasons)} of {count} tests skipped: {why}")
+
+    def _colour(self, verdict, text):
+        return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self._coloured else text
+
+    def evidence(self, verdict: Verdict, replay: str) -> None:
+        """Why a requirement fails: its first failure in full, with the command that shows it again;
+        the others by name."""
+        requirement = verdict.requirement
+        self.line()
+        title = f"{requirement.id} ({requirement.profile})"
+        self.line(f"{self._colour(verdict.verdict, title)} {requirement.sentence}")
+        if verdict.verdict == FLAKY:
+            self.line(f"  passed in {verdict.rounds_passed} of {verdict.rounds} rounds")
+        failures = verdict.failed_tests
+        self._failure(failures[0], replay)
+        for each in failures[1:_ALSO_MAX]:
+            message = each.message.partition("\n")[0]
+            text = f"also {each.name}: {each.code}: {message}"
+            self.line(f"  {textwrap.shorten(text, 2 * self._width, placeholder=' …')}")
+        if len(failures) > _ALSO_MAX:
+            self.line(f"  and {len(failures) - _ALSO_MAX} more")
+
+    def _failure(self, result, replay):
+        self.line(f"  {result.name}{f' ({result.label})' if result.label else ''}")
+        if result.purpose:
+            self.line(f"    {result.purpose}")
+        for line in f"{result.code}: {result.message}".splitlines():
+            self.line(f"    {line}")
+        if result.timeline:
+            self.line("  what happened (seconds, client, direction, event):")
+        for line in lines_of(result.timeline):
+            self.line(f"    {line}")
+        if result.inexpressible and not result.scenario_path:
+            replay = f"{replay} (cannot be expressed as a scenario: {result.inexpressible})"
+        self.line(f"  replay: {replay}")
+
+    def profiles(self, verdicts: list[Verdict]) -> None:
+        self.line()
+        for each in by_profile(verdicts):
+            self.line(f"{each.profile}: {self._profile(each, verdicts)}")
+
+    def _profile(self, profile, verdicts):
+        counts = ", ".join(f"{count} {word}" for word, count in profile.counts.items() if count)
+        if profile.judged:
+            word = "conforms" if profile.conforms else "does not conform"
+            return f"{self._colour(PASS if profile.conforms else FAIL, word)} ({counts})"
+        reasons = {v.reason for v in verdicts if v.requirement.profile == profile.profile}
+        return f"{self._colour(SKIP, 'not judged')} ({counts}): {'; '.join(sorted(reasons))}"
+
+
+def _one_line(text):
+    return " ".join(text.split())

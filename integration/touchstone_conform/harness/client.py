@@ -1,0 +1,382 @@
+"""One client over a real socket: what it sends, what it must see, and how its connection ended.
+
+Bytes are judged before the close kind, so that a late RST never hides a lost byte. Every wait is
+bounded by `timeout` seconds without progress.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import fcntl
+import select
+import socket
+import struct
+import termios
+import time
+
+from touchstone_conform.failure import Failure
+from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.transform import answer
+
+_CHUNK = 1 << 16
+_READ = select.POLLIN
+_WRITE = select.POLLOUT
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_SHOWN = 24
+
+
+class CloseKind(enum.Enum):
+    """How a connection looks from the client's side."""
+
+    FIN = "FIN"
+    RST = "RST"
+    TIMED_OUT = "time-out"
+    STILL_OPEN = "no end"
+
+
+# What fails where another end was due.
+WRONG_END = {
+    CloseKind.FIN: "fin-for-rst",
+    CloseKind.RST: "rst-for-fin",
+    CloseKind.TIMED_OUT: "timed-out",
+    CloseKind.STILL_OPEN: "still-open",
+}
+
+
+_END_OF_ERROR = {
+    errno.ECONNRESET: CloseKind.RST,
+    errno.EPIPE: CloseKind.RST,
+    errno.ETIMEDOUT: CloseKind.TIMED_OUT,
+}
+
+
+class Client:
+    """A connection to the server under test; closes with its `with` block."""
+
+    def __init__(
+        self,
+        address,
+        *,
+        name="client",
+        timeout=5.0,
+        receive_buffer=None,
+        send_buffer=None,
+        new_socket=socket.socket,
+        record=None,
+    ):
+        self.name = name
+        self.record = record or Exchange()
+        self.number = self.record.new_client()
+        self.timeout = timeout
+        self.end = None  # a CloseKind once the connection ended
+        self.finished = False  # reading has reached the end
+        self._may_end = False  # we ended our direction, or wait for the server's end
+        self._reset_was_reported = False
+        self._reads = True
+        self._left = False
+        self._note("connect", count=receive_buffer or 0)
+        self._socket = _connect(address, timeout, receive_buffer, send_buffer, new_socket)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @property
+    def address(self):
+        """The address of this end of the connection."""
+        return self._socket.getsockname()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    # Actions.
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data` without reading; for what fits the kernel's buffers."""
+        sent = 0
+        while sent < len(data):
+            if not self._ready(_WRITE, self.timeout):
+                self.fail("not-read", f"the server read {sent} of {len(data)} bytes")
+            sent += self._send_some(data[sent:])
+            if self.end:
+                ended = f"sent {sent} of {len(data)} bytes, then got {self.end.value}"
+                self.fail("closed-early", ended)
+
+    def send_what_fits(self, data: bytes) -> int:
+        """Send what the kernel accepts at once; return the count."""
+        sent = 0
+        while sent < len(data) and self._ready(_WRITE, 0) and not self.end:
+            sent += self._send_some(data[sent:])
+        return sent
+
+    def send_urgent(self, byte: bytes) -> int:
+        """Send one byte as urgent data; return how many were sent."""
+        return self._send_some(byte, socket.MSG_OOB)
+
+    def send_until_blocked(self, data: bytes, quiet: float) -> int:
+        """Send `data` without reading until none is taken for `quiet` seconds; return the count."""
+        self._stall()
+        sent = 0
+        while sent < len(data) and not self.end and self._ready(_WRITE, quiet):
+            sent += self._send_some(data[sent : sent + _CHUNK])
+        return sent
+
+    def unacknowledged(self) -> int:
+        """How many of the bytes sent the peer's kernel has not acknowledged."""
+        return struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+    def send_past_the_end(self, data: bytes) -> CloseKind | None:
+        """Send after the peer ended its direction; RST if it refuses the bytes, else None."""
+        end, self.end = self.end, None
+        sent = 0
+        while sent < len(data) and not self.end and self._ready(_WRITE, self.timeout):
+            sent += self._send_some(data[sent:])
+        refused, self.end = self.end, end
+        return refused
+
+    def acknowledge_late(self) -> None:
+        """Let the kernel delay acknowledgements, as it does in a dialogue."""
+        if hasattr(socket, "TCP_QUICKACK"):  # Linux
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+
+    def shutdown(self) -> None:
+        """Send FIN; the client can still read."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
+            return  # it was reset before: reading reports that, and what came until then
+        self._may_end = True
+        self._note("FIN")
+
+    def reset(self) -> None:
+        """End the connection with RST."""
+        self._leave("RST")
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close: the kernel sends RST if unread bytes are left, else FIN."""
+        if not self._left and not self.end:
+            self._leave("close")
+        self._socket.close()
+
+    def _leave(self, how: str) -> None:
+        self._left = True
+        self._note(how)
+
+    def _stall(self) -> None:
+        if self._reads:
+            self._note("stall")
+        self._reads = False
+
+    def _await(self, what: str, count: int = 0) -> None:
+        self._reads = True
+        self._note(what, count=count)
+
+    # Expectations.
+
+    def receive(self, count: int) -> bytes:
+        """The next `count` bytes; fewer if the connection ended or nothing came for `timeout`."""
+        self._await("expect", count)
+        received = bytearray()
+        while len(received) < count and not self.end and self._ready(_READ, self.timeout):
+            received += self._receive_some(count - len(received))
+        return bytes(received)
+
+    def receive_what_came(self) -> bytes:
+        """All that has come by now, perhaps nothing; `end` is set if that was the end."""
+        received = bytearray()
+        while not self.finished and self._ready(_READ, 0):
+            received += self._receive_some(_CHUNK)
+        return bytes(received)
+
+    def expect(self, expected: bytes) -> None:
+        """The next bytes are `expected`, and they come."""
+        self.judge_bytes(expected, self.receive(len(expected)))
+
+    def ping(self, data: bytes = b"ping") -> float:
+        """Send `data` and expect its answer; return the seconds that took."""
+        began = time.monotonic()
+        self.send(data)
+        self.expect(answer(data))
+        return time.monotonic() - began
+
+    def exchange(self, data: bytes, *, shutdown: bool = False, before: bytes = b"") -> None:
+        """Send `data` while reading, then FIN if `shutdown`; expect its answer, and FIN for FIN.
+
+        `before` was sent already, and is not answered yet.
+        """
+        due = answer(before + data)
+        received = bytearray()
+        sent = 0
+        finished = not shutdown
+        while not self.end and (sent < len(data) or not finished or len(received) < len(due)):
+            if sent == len(data) and not finished:
+                self.shutdown()
+                finished = True
+            ready = self._ready(_READ | (_WRITE if sent < len(data) else 0), self.timeout)
+            if not ready:
+                break
+            if ready & ~_WRITE:
+                received += self._receive_some(_CHUNK)
+            if ready & _WRITE and not self.end:
+                sent += self._send_some(data[sent : sent + _CHUNK])
+        if shutdown:
+            self.expect_end(due, already=bytes(received))
+        else:
+            self._await("expect" if len(received) < len(due) else "expected", len(due))
+            self.judge_bytes(due, bytes(received))
+
+    def expect_end(self, expected=b"", *, allowed=(CloseKind.FIN,), already=b"") -> None:
+        """`already` and all that still comes make `expected`; then comes an allowed end."""
+        received, kind = self.read_to_end()
+        self.judge_bytes(expected, already + received)
+        if kind not in allowed:
+            expected = " or ".join(each.value for each in allowed)
+            self.fail(WRONG_END[kind], f"expected {expected}, got {kind.value}")
+
+    def read_to_end(self):
+        """All bytes that still come, and how the connection ended."""
+        self._may_end = True
+        self._await("expect end")
+        received = bytearray()
+        while not self.end:
+            if not self._ready(_READ, self.timeout):
+                return bytes(received), CloseKind.STILL_OPEN
+            received += self._receive_some(_CHUNK)
+        return bytes(received), self.end
+
+    def expect_quiet(self, seconds: float) -> None:
+        """Nothing comes for `seconds`, not even an end."""
+        self._await("quiet", round(seconds * 1000))
+        if not self.end and self._ready(_READ, seconds):
+            received = self._receive_some(_CHUNK)
+            if self.end:
+                self.fail("closed-early", f"unexpected {self.end.value}")
+            self.fail("unasked-data", f"unexpected data: {shown(received)}")
+
+    # Failures.
+
+    def judge_bytes(self, expected: bytes, received: bytes) -> None:
+        """Fail unless both are the same; say where they differ first."""
+        if received == expected:
+            return
+        first = first_difference(expected, received)
+        ended = f", then {self.end.value}" if self.end else ""
+        code = self._code_of(expected, received, first)
+        message = f"got {len(received)} of {counted(len(expected))}{ended}"
+        if code == "wrong-byte":
+            message += f"; {difference(first, expected[first:], received[first:])}"
+        elif code == "unasked-data":
+            message = f"unexpected data after {counted(first)}: {shown(received[first:])}{ended}"
+        self.fail(code, message)
+
+    def _code_of(self, expected, received, first):
+        if first < len(received):
+            return "wrong-byte" if first < len(expected) else "unasked-data"
+        if self.end and not self._may_end:
+            return "closed-early"
+        return "short-answer" if received else "no-answer"
+
+    def fail(self, code: str, message: str):
+        self._note("failed")
+        raise Failure(code, f"{self.name}: {message}")
+
+    # The socket itself.
+
+    def _ready(self, events: int, seconds: float) -> int:
+        """Which of `events` are ready within `seconds`; an error or hang-up counts as readable."""
+        poll = select.poll()
+        poll.register(self._socket, events)
+        ready = poll.poll(seconds * 1000)
+        if not ready:
+            return 0
+        return ready[0][1]
+
+    def _send_some(self, data: bytes, flags: int = 0) -> int:
+        try:
+            count = self._socket.send(data, flags)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._ended(error)
+            return 0
+        self._note("urgent" if flags else "send", data[:count])
+        return count
+
+    def _receive_some(self, most: int) -> bytes:
+        try:
+            data = self._socket.recv(most)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            self.finished = True
+            self._ended(error)
+            return b""
+        if not data:
+            self.finished = True
+            if not self._reset_was_reported:
+                self.end = CloseKind.FIN
+                self._note("receive FIN")
+        else:
+            self._note("receive", data)
+        return data
+
+    def _ended(self, error: OSError) -> None:
+        if error.errno not in _END_OF_ERROR:
+            raise error
+        self.end = _END_OF_ERROR[error.errno]
+        # An error is reported once: if a send met it, reading then ends as it does for FIN. With
+        # EPIPE that may be true: RST came after FIN.
+        self._reset_was_reported = error.errno != errno.EPIPE
+        self._note(f"receive {self.end.value}")
+
+    def _note(self, what: str, data: bytes = b"", count: int = 0) -> None:
+        self.record.note(what, self, count, data)
+
+
+def _connect(address, timeout, receive_buffer, send_buffer, new_socket):
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    connection = new_socket(family, socket.SOCK_STREAM)
+    # Buffer sizes count only before the connection is made: they bound the window that is offered.
+    if receive_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    if send_buffer:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.settimeout(timeout)
+    try:
+        connection.connect(address)
+    except OSError as error:
+        connection.close()
+        where = f"{address[0]} port {address[1]}"
+        raise Failure("cannot-connect", f"cannot connect to {where}: {error}") from error
+    connection.setblocking(False)
+    return connection
+
+
+def first_difference(expected, received) -> int:
+    """The offset of the first byte that differs, or is missing in one of them."""
+    shared = min(len(expected), len(received))
+    return next((i for i in range(shared) if expected[i] != received[i]), shared)
+
+
+def difference(offset: int, expected, received) -> str:
+    """A message on bytes that differ from `offset` on."""
+    return f"first difference at offset {offset}: expected {shown(expected)}, got {shown(received)}"
+
+
+def counted(bytes_: int) -> str:
+    return "1 byte" if bytes_ == 1 else f"{bytes_} bytes"
+
+
+def shown(data: bytes) -> str:
+    """The first bytes, to be read by people."""
+    if not data:
+        return "nothing"
+    return repr(bytes(data[:_SHOWN])) + (" …" if len(data) > _SHOWN else "")

@@ -1,0 +1,177 @@
+"""A running process seen from outside, through /proc (Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import signal
+import time
+
+from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.listeners import family
+from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.waiting import wait_until
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_SHADOW_BYTES = 1 << 40
+_SWITCHES = re.compile(r"ctxt_switches:\t(\d+)")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+def prlimit(pid: int, kind: int, *limits: tuple[int, int]) -> tuple[int, int]:
+    """As resource.prlimit, which not every Python has."""
+    if not hasattr(resource, "prlimit"):
+        raise SkipReason("resource.prlimit in Python")
+    return resource.prlimit(pid, kind, *limits)
+
+
+class Process:
+    """Reads what the kernel knows about one process; can stop it and change its limits.
+
+    A server may serve each client in a process of its own: costs are summed over the process and
+    its descendants, which are also stopped and continued together.
+    """
+
+    def __init__(self, pid: int, record: Exchange | None = None):
+        if not os.path.exists("/proc/self/smaps_rollup"):
+            raise SkipReason("/proc with smaps_rollup (Linux)")
+        self.pid = pid
+        self.record = record or Exchange()
+
+    def family(self) -> list[Process]:
+        """It and its descendants."""
+        return [Process(pid, self.record) for pid in family(self.pid)]
+
+    def _path(self, name: str) -> pathlib.Path:
+        return pathlib.Path(f"/proc/{self.pid}/{name}")
+
+    def descriptors(self) -> dict[int, str]:
+        """What each open descriptor refers to, by number."""
+        found = {}
+        for entry in self._path("fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found[int(entry.name)] = os.readlink(entry)
+        return found
+
+    def descriptor_flags(self, number: int) -> int:
+        """The open-file flags of a descriptor, close-on-exec included."""
+        for line in self._path(f"fdinfo/{number}").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name == "flags":
+                return int(value, 8)
+        raise LookupError(f"descriptor {number} of process {self.pid} shows no flags")
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by kind: Rss, Pss, Private_Dirty and the rest.
+
+        Counted by walking the page tables: VmRSS in `status` is kept in batches and may lag.
+        """
+        kinds = {}
+        for line in self._path("smaps_rollup").read_text().splitlines()[1:]:
+            name, _, value = line.partition(":")
+            kinds[name] = int(value.split()[0]) * 1024
+        return kinds
+
+    def resident(self) -> int:
+        """Bytes of memory resident now, descendants included."""
+        self.record.cannot_express("memory")
+        total = self.memory()["Rss"]
+        for each in self.family()[1:]:
+            with contextlib.suppress(OSError, KeyError):  # it has just ended
+                total += each.memory()["Rss"]
+        return total
+
+    def is_sanitized(self) -> bool:
+        """Whether it reserves address space as only sanitizers do: terabytes of shadow."""
+        return int(self._path("statm").read_text().split()[0]) * _PAGE_BYTES > _SHADOW_BYTES
+
+    def _stat(self) -> list[str]:
+        # The name in parentheses may hold anything; what follows it is the state, then numbers.
+        return self._path("stat").read_text().rpartition(")")[2].split()
+
+    def state(self) -> str:
+        """One letter: R running, S sleeping, T stopped, Z ended but not yet waited for."""
+        return self._stat()[0]
+
+    def is_at_rest(self) -> bool:
+        """Whether all its processes sleep, or have ended."""
+        return self._states() <= {"S"}
+
+    def _states(self) -> set[str]:
+        """Of it and its descendants that have not ended."""
+        states = {self.state()}
+        for each in self.family()[1:]:
+            with contextlib.suppress(OSError):
+                states.add(each.state())
+        return states - {"Z", "X"}
+
+    def switches(self) -> int:
+        """How often its threads, and those of its descendants, went to sleep or were interrupted.
+
+        When one of them ends, the sum decreases: any change is activity.
+        """
+        total = 0
+        for each in self.family():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for entry in each._path("task").iterdir():
+                    total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
+        return total
+
+    def seconds_in_queue(self) -> float:
+        """How long its threads have been ready to run without running."""
+        total = 0
+        for entry in self._path("task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += int((entry / "schedstat").read_text().split()[1])
+        return total / 1e9
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far, user and system together, by it and its descendants."""
+        ticks = 0
+        for each in self.family():
+            with contextlib.suppress(OSError):
+                ticks += sum(map(int, each._stat()[11:15]))  # and of descendants that ended
+        return ticks / _TICKS_PER_SECOND
+
+    def cpu_seconds_during(self, seconds: float) -> float:
+        """CPU time used in the next `seconds` of wall time."""
+        self.record.cannot_express("CPU time")
+        before = self.cpu_seconds()
+        time.sleep(seconds)
+        return self.cpu_seconds() - before
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """Stop the process (SIGSTOP): all that clients do meanwhile is ready at once afterwards."""
+        try:
+            if not wait_until(self._stops, 5):
+                raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")
+            self.record.note("freeze")
+            yield
+        finally:
+            self.record.note("thaw")
+            self._signal_family(signal.SIGCONT)
+
+    def _stops(self):
+        self._signal_family(signal.SIGSTOP)
+        return self._states() <= {"T", "t"}
+
+    def _signal_family(self, number):
+        for pid in family(self.pid):
+            with contextlib.suppress(ProcessLookupError):  # it continued, and has ended
+                os.kill(pid, number)
+
+    @contextlib.contextmanager
+    def limited(self, kind: int, soft: int):
+        """Lower a soft limit (resource.RLIMIT_…) for a while, or until the process ends."""
+        self.record.cannot_express("a limit of the process")
+        before = prlimit(self.pid, kind)
+        prlimit(self.pid, kind, (soft, before[1]))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                prlimit(self.pid, kind, before)

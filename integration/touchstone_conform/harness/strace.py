@@ -1,0 +1,112 @@
+"""Runs strace, on a running process or from its start: traces system calls or makes them fail."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.waiting import wait_until
+
+_ATTACH_S = 10
+
+# `PID call(… <unfinished ...>`, `<detached ...>`, or the same call cut by another thread's line.
+_WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|restart_syscall)"
+_STILL_WAITING = re.compile(rf"^\d+ +{_WAITS}\(.*<(unfinished|detached) \.\.\.>$")
+
+
+def _program() -> str:
+    program = shutil.which("strace")
+    if program is None:
+        raise SkipReason("strace")
+    return program
+
+
+def before(output: pathlib.Path, *options: str) -> list[str]:
+    """The arguments that, put before a command line, trace it from its start."""
+    # LeakSanitizer, in a build that has it, cannot work under strace.
+    ours = f"ASAN_OPTIONS={os.environ.get('ASAN_OPTIONS', '')}:detect_leaks=0"
+    return [_program(), "-o", str(output), *options, "-E", ours, "--"]
+
+
+@contextlib.contextmanager
+def attached(pid: int, *options: str):
+    """Trace process `pid`, its threads and forks inside the `with` block; gives a Trace.
+
+    A fork that becomes another program is let go: what is injected would hit its loader, which no
+    signal interrupts while it reads files.
+    """
+    program = _program()
+    with tempfile.TemporaryDirectory() as directory:
+        output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
+        with open(messages, "wb") as stderr:
+            tracer = subprocess.Popen(
+                [program, "-f", "-b", "execve", "-o", str(output), *options, "-p", str(pid)],
+                stdin=subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        try:
+            _wait_until_attached(tracer, messages)
+            yield Trace(tracer, output)
+        finally:
+            _detach(tracer)
+
+
+def _wait_until_attached(tracer, messages):
+    def settled():
+        return b" attached" in messages.read_bytes() or tracer.poll() is not None
+
+    wait_until(settled, _ATTACH_S)
+    if b" attached" not in messages.read_bytes() or tracer.poll() is not None:
+        text = messages.read_text(errors="replace").strip()
+        raise SkipReason(f"permission for strace to attach ({text or 'no reason given'})")
+
+
+def _detach(tracer):
+    if tracer.poll() is None:
+        tracer.send_signal(signal.SIGINT)
+        try:
+            tracer.wait(_ATTACH_S)
+        except subprocess.TimeoutExpired:
+            tracer.kill()
+            tracer.wait()
+
+
+class Trace:
+    """What strace wrote. Complete once detached."""
+
+    def __init__(self, tracer, output: pathlib.Path):
+        self._tracer = tracer
+        self._output = output
+
+    def detach(self):
+        _detach(self._tracer)
+
+    def lines(self) -> list[str]:
+        return self._output.read_text(errors="replace").splitlines()
+
+    def injected(self) -> int:
+        """How many calls were made to fail."""
+        return sum("(INJECTED)" in line for line in self.lines())
+
+    def busy_lines(self) -> list[str]:
+        """All but the wait that each thread was already in.
+
+        Attaching interrupts that wait. It is entered again at once, which strace shows as one
+        unfinished call that is still unfinished when it detaches. Any call that returned, and any
+        call that does not wait, is unnecessary work.
+        """
+        return [line for line in self.lines() if not _STILL_WAITING.match(line)]
+
+
+def expect_no_call(trace: Trace) -> None:
+    """Fail if the traced process made a system call, apart from waiting."""
+    lines = trace.busy_lines()
+    expect(lines == [], "system-calls", f"expected no system call: {lines}")

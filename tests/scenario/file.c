@@ -1,0 +1,46 @@
+#include "scenario/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define FILE_BYTES_MAX (1u << 20)
+
+void quit(const char *what, const char *why) {
+    fprintf(stderr, "scenario: %s: %s\n", what, why);
+    exit(STATUS_USAGE);
+}
+
+static size_t read_file(const char *path, char *bytes) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) quit(path, "cannot be opened");
+    size_t length = fread(bytes, 1, FILE_BYTES_MAX, file);
+    if (ferror(file)) quit(path, "cannot be read");
+    if (length == FILE_BYTES_MAX) quit(path, "is too large, expected less than 1 MiB");
+    fclose(file);
+    return length;
+}
+
+/* A text whose first line is missing is recognised by its name, and then rejected. Everything else
+ * is bytes, whatever it looks like: any bytes are a scenario. */
+static bool is_text(const char *path, const char *bytes, size_t length) {
+    const char *extension = strrchr(path, '.');
+    if (extension != NULL && strcmp(extension, ".scenario") == 0) return true;
+    return scenario_is_text(bytes, length);
+}
+
+void file_load(struct scenario *scenario, const char *path) {
+    static char bytes[FILE_BYTES_MAX];
+    struct scenario_error error;
+    size_t length = read_file(path, bytes);
+    if (!is_text(path, bytes, length)) {
+        scenario_decode(scenario, (const uint8_t *)bytes, length);
+    } else if (!scenario_parse(scenario, bytes, length, &error)) {
+        fprintf(stderr, "%s:%u:%u: %s\n", path, error.line, error.column, error.text);
+        exit(STATUS_USAGE);
+    }
+}
+
+void file_print(const struct scenario *scenario, FILE *file) {
+    static char text[FILE_BYTES_MAX];
+    fwrite(text, 1, scenario_print(scenario, text, sizeof text), file);
+}

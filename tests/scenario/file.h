@@ -1,0 +1,19 @@
+#pragma once
+
+#include <stdio.h>
+
+#include "scenario/scenario.h"
+
+/* Scenario files, and what every verb of the command does when it cannot go on. */
+
+#define STATUS_FAILED 1
+#define STATUS_USAGE 2
+
+/* Prints one line, "scenario: WHAT: WHY", and exits with STATUS_USAGE. */
+_Noreturn void quit(const char *what, const char *why);
+
+/* Reads a file, of text or bytes; quits if it is wrong. */
+void file_load(struct scenario *scenario, const char *path);
+
+/* Prints the canonical text. */
+void file_print(const struct scenario *scenario, FILE *file);

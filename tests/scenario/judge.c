@@ -1,0 +1,112 @@
+#include "scenario/judge.h"
+
+/* The drain timeout is rounded up to milliseconds, and one more passes before it is seen. */
+#define DRAIN_LATE_MS 2
+
+uint8_t *run_guard(struct run *run, uint32_t slot) {
+    return run->server.areas + slot * run->server.area_bytes + run->server.options.buffer_bytes;
+}
+
+void judge_step(struct run *run) {
+    uint32_t capacity = run->server.options.buffer_bytes;
+    for (uint32_t i = SIM_CLIENT_FIRST; i < run->sim.top; i++) {
+        const struct connection *c = &run->server.connections[i];
+        if (!connection_is_valid(c, capacity)) oracle_fail(&run->oracle, "slot %u is not valid", i);
+        if (capacity < KERNEL_MEMORY_UNIT && *run_guard(run, i) != 0)
+            oracle_fail(&run->oracle, "slot %u wrote beyond its area", i);
+    }
+    if (run->sim.open > run->server.options.connections_max)
+        oracle_fail(&run->oracle, "%u clients were accepted, more than the limit", run->sim.open);
+}
+
+static void judge_leaver(struct run *run, uint32_t i) {
+    const struct sim_link *link = &run->sim.links[i];
+    if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
+        oracle_fail(&run->oracle, "client %c has left, but its connection is still open", 'a' + i);
+}
+
+static void judge_reader(struct run *run, uint32_t i) {
+    const struct sim_link *link = &run->sim.links[i];
+    if (link->got < link->sent)
+        oracle_fail(&run->oracle, "client %c is owed %llu of %llu bytes", 'a' + i,
+                    (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
+    if (link->fin_sent && !link->fin_seen)
+        oracle_fail(&run->oracle, "client %c is owed the answer to its FIN", 'a' + i);
+}
+
+static void judge_owed(struct run *run, bool all_accepted) {
+    for (uint32_t i = 0; i < run->sim.link_count && run->status == SERVER_RUNNING; i++) {
+        const struct sim_link *link = &run->sim.links[i];
+        bool judged = link->connected && !run->oracle.clients[i].excused && !run->oracle.stopping &&
+                      (!link->waiting || all_accepted);
+        if (!judged || run->oracle.clients[i].ended) continue;
+        if (link->gone)
+            judge_leaver(run, i);
+        else if (!link->paused)
+            judge_reader(run, i);
+        else if (link->written < link->sent && sim_writable(&run->sim, i))
+            oracle_fail(&run->oracle, "client %c is owed output, and there is room to send",
+                        'a' + i);
+    }
+}
+
+/* The drain does not wait for clients that have left, or that have read all and shut down. */
+static void judge_stopping(struct run *run) {
+    for (uint32_t i = 0; i < run->sim.link_count; i++) {
+        const struct sim_link *link = &run->sim.links[i];
+        bool done = link->fin_arrived && !link->paused;
+        if (link->descriptor != 0 && !done && !link->reset_arrived) return;
+    }
+    if (run->oracle.stopping && run->status == SERVER_RUNNING)
+        oracle_fail(&run->oracle, "all clients have left, but the server still runs");
+}
+
+void judge_idle(struct run *run, bool all_accepted) {
+    judge_owed(run, all_accepted);
+    judge_stopping(run);
+}
+
+uint32_t run_close_of(const struct run *run, uint32_t client) {
+    const struct sim_link *link = &run->sim.links[client];
+    if (link->fin_seen) return CLOSE_FIN;
+    return link->reset_seen ? CLOSE_RST : CLOSE_OPEN;
+}
+
+/* True if bytes arrived that were not answered. */
+static bool has_unanswered(const struct run *run) {
+    for (uint32_t i = 0; i < run->sim.link_count; i++) {
+        if (run->oracle.clients[i].written < run->sim.links[i].arrived) return true;
+    }
+    return false;
+}
+
+/* Clients in the backlog at the stop are served like all others, unless the connection limit or a
+ * failing accept prevents it. */
+static bool had_its_turn(const struct run *run, uint32_t client) {
+    bool limited = run->server.options.connections_max < run->sim.link_count;
+    return run->oracle.clients[client].accepted || !(limited || run->oracle.turned_away);
+}
+
+void judge_drain(struct run *run) {
+    bool in_time = run->sim.now_ms < run->stop_ms;
+    uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
+    for (uint32_t i = 0; i < run->sim.link_count; i++) {
+        const struct sim_link *link = &run->sim.links[i];
+        const struct oracle_client *c = &run->oracle.clients[i];
+        bool judged = link->connected && !link->gone && !c->excused && had_its_turn(run, i) &&
+                      run->status == SERVER_STOPPED;
+        /* After the timeout a client that goes on sending can still lose bytes that were sent. */
+        bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
+        if (judged && owed)
+            oracle_fail(&run->oracle, "client %c lost %llu bytes in the drain", 'a' + i,
+                        (unsigned long long)(c->at_stop - link->got));
+    }
+    if (run->status == SERVER_STOPPED_SHORT && !has_unanswered(run))
+        oracle_fail(&run->oracle, "the server reports that the drain lost bytes, but it lost none");
+    if (run->status == SERVER_STOPPED_SHORT && in_time)
+        oracle_fail(&run->oracle, "the server ended the drain before its timeout");
+    if (run->sim.now_ms > run->stop_ms + late_ms)
+        oracle_fail(&run->oracle, "the drain took longer than its timeout");
+    if (run->sim.open > 0 || run->sim.listening)
+        oracle_fail(&run->oracle, "%u descriptors are left open", run->sim.open);
+}

@@ -1,0 +1,139 @@
+#include "scenario/soak.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "scenario/file.h"
+#include "scenario/run.h"
+#include "scenario/shrink.h"
+
+static struct scenario scenario;
+
+static uint32_t number(struct sim_kernel *dice, uint32_t below) {
+    return (uint32_t)(sim_random(dice) % below);
+}
+
+/* Each magnitude up to `bits` is equally likely. */
+static uint32_t spread(struct sim_kernel *dice, uint32_t bits) {
+    uint32_t kept = number(dice, bits + 1);
+    return 1 + number(dice, 1u << kept);
+}
+
+/* A kind's share of the steps is how often it is listed. */
+static const uint8_t likely[] = {
+    STEP_CONNECT,       STEP_CONNECT,    STEP_SEND,        STEP_SEND,         STEP_SEND,
+    STEP_SEND,          STEP_SEND,       STEP_SEND,        STEP_SEND,         STEP_URGENT,
+    STEP_SHUTDOWN,      STEP_RESET,      STEP_CLOSE,       STEP_PAUSE,        STEP_RESUME,
+    STEP_RESUME,        STEP_FREEZE,     STEP_THAW,        STEP_THAW,         STEP_SETTLE,
+    STEP_WAIT,          STEP_WAIT,       STEP_DESCRIPTORS, STEP_EXPECT_CLOSE, STEP_REPORT,
+    STEP_SHORT_RECEIVE, STEP_SHORT_SEND,
+};
+
+static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
+    struct step step = {.kind = (enum step_kind)likely[number(dice, sizeof likely)]};
+    bool connects = step.kind == STEP_CONNECT;
+    if (!connects && scenario.client_count > 0) step.client = number(dice, scenario.client_count);
+    if (connects) step.client = scenario.client_count;
+    if (connects && number(dice, 2) == 0) step.count = spread(dice, 12);
+    if (step.kind == STEP_SEND || step.kind == STEP_WAIT) step.count = spread(dice, 11);
+    if (scenario_is_short(step.kind)) step.count = spread(dice, 6);
+    if (step.kind == STEP_REPORT && number(dice, 4) == 0)
+        step.client = WHO_LISTENER + number(dice, 2);
+    if (step.kind == STEP_DESCRIPTORS) step.count = number(dice, SCENARIO_CLIENTS_MAX);
+    if (step.kind == STEP_EXPECT_CLOSE) step.closes = CLOSE_ANY;
+    if (scenario.client_count + connects > SCENARIO_CLIENTS_MAX ||
+        scenario_take(state, &step) != NULL)
+        return;
+    scenario.client_count += connects ? 1 : 0;
+    scenario.steps[scenario.step_count++] = step;
+}
+
+static void random_faults(struct sim_kernel *dice) {
+    for (uint32_t left = number(dice, 4); left > 0; left--) {
+        struct sim_fault fault = {.call = (enum sim_call)number(dice, CALL_KINDS)};
+        fault.nth = spread(dice, 6);
+        fault.error = (enum sim_error)number(dice, ERROR_KINDS);
+        if (scenario_may_fail(fault.call, fault.error))
+            scenario.faults[scenario.fault_count++] = fault;
+    }
+}
+
+static void random_scenario(struct sim_kernel *dice) {
+    struct scenario_state state = {.frozen = false};
+    memset(&scenario, 0, offsetof(struct scenario, steps));
+    scenario.step_count = 0;
+    scenario.simulated = true;
+    scenario.seed = (uint32_t)sim_random(dice);
+    scenario.vary = (uint32_t)sim_random(dice) & VARY_ALL;
+    scenario.kernel_receive = spread(dice, 12);
+    scenario.kernel_send = spread(dice, 12);
+    scenario.buffer_bytes = spread(dice, 11);
+    if (number(dice, 8) == 0) scenario.connections_max = spread(dice, 4);
+    if (number(dice, 8) == 0) scenario.idle_timeout_s = 1;
+    if (number(dice, 2) == 0) random_faults(dice);
+    for (uint32_t left = spread(dice, 7); left > 0; left--)
+        random_step(dice, &state);
+    struct step stop = {.kind = STEP_STOP};
+    if (number(dice, 2) == 0) scenario.steps[scenario.step_count++] = stop;
+}
+
+static double seconds(void) {
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static const char *failure_of(const struct run_result results[2]) {
+    return results[0].failed ? results[0].failure : results[1].failure;
+}
+
+/* The file's comment names its seed and the command that replays it. */
+static void keep_failure(const struct soak_options *options, struct run_result results[2],
+                         uint64_t runs) {
+    FILE *file = fopen(options->out, "w");
+    printf("FAILED, %s\n", failure_of(results));
+    shrink(&scenario);
+    run_both(&scenario, RUN_ORACLE, results);
+    printf("shrunk, %s\n", failure_of(results));
+    file_print(&scenario, stdout);
+    if (file == NULL) quit(options->out, "cannot be written");
+    fprintf(file, "# %s\n", failure_of(results));
+    fprintf(file, "# soak --seed %" PRIu64 ", after run %" PRIu64 "; replay it with\n",
+            options->seed, runs);
+    fprintf(file, "# %s run --oracle-only --trace %s\n", options->name, options->out);
+    file_print(&scenario, file);
+    if (fclose(file) != 0) quit(options->out, "cannot be written");
+    printf("seed %" PRIu64 "; replay it with: %s run --oracle-only --trace %s\n", options->seed,
+           options->name, options->out);
+}
+
+int soak(const struct soak_options *options) {
+    struct sim_kernel dice = {.random = options->seed};
+    uint64_t events = 0;
+    uint64_t runs = 0;
+    uint64_t next = 0;
+    double begin = seconds();
+    while (events < options->events) {
+        struct run_result results[2];
+        random_scenario(&dice);
+        if (!run_both(&scenario, RUN_ORACLE, results)) {
+            keep_failure(options, results, runs);
+            return STATUS_FAILED;
+        }
+        events += results[0].events + results[1].events;
+        runs += 2;
+        if (events >= next) {
+            fprintf(stderr, "\r%" PRIu64 " M events, %" PRIu64 " runs", events / 1000000, runs);
+            next = events + 50000000;
+        }
+    }
+    double taken = seconds() - begin;
+    printf("\n%" PRIu64 " events in %" PRIu64 " runs, seed %" PRIu64
+           ": %.1f M events and %.0f runs a second, %.1f events a run\n",
+           events, runs, options->seed, (double)events / taken / 1e6, (double)runs / taken,
+           (double)events / (double)runs);
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,91 @@
+#include "sim/epoll.h"
+
+#include "sim/faults.h"
+#include "sim/queue.h"
+#include "sim/tcp.h"
+#include "sim/trace.h"
+
+/* The events that are set, whatever is registered (source: Linux, tcp_poll). */
+static uint32_t epoll_state(const struct sim_kernel *sim, int32_t descriptor) {
+    if (descriptor == SIM_LISTENER) return tcp_backlog(sim) > 0 ? EPOLL_CODEC_IN : 0;
+    if (descriptor == SIM_STOP) return sim->stop_pending ? EPOLL_CODEC_IN : 0;
+    const struct sim_link *link = &sim->links[sim->owner[descriptor]];
+    bool both = link->reset_arrived || (link->fin_arrived && link->server_shut);
+    uint32_t state = tcp_unread(link) > 0 || tcp_at_end(link) ? EPOLL_CODEC_IN : 0;
+    if (tcp_is_writable(sim, link) || link->server_shut || link->reset_arrived)
+        state |= EPOLL_CODEC_OUT;
+    if (tcp_at_end(link)) state |= EPOLL_CODEC_RDHUP;
+    if (both) state |= EPOLL_CODEC_HUP;
+    if (link->error != FAULT_NONE) state |= EPOLL_CODEC_ERR;
+    return state;
+}
+
+static struct result change_watch(struct sim_kernel *sim, int32_t descriptor,
+                                  struct epoll_change change, uint64_t token) {
+    struct sim_watch *watch = &sim->watches[descriptor];
+    if (change.operation == EPOLL_ADD && watch->registered) return fault_result(FAULT_EXISTS, 17);
+    if (change.operation != EPOLL_ADD && !watch->registered)
+        return fault_result(FAULT_NOT_FOUND, 2);
+    watch->registered = change.operation != EPOLL_DELETE;
+    watch->events = change.events;
+    watch->token = token;
+    return (struct result){.value = 0};
+}
+
+struct result sim_epoll_control(void *self, int32_t queue, int32_t descriptor,
+                                struct epoll_change change, uint64_t token) {
+    struct sim_kernel *sim = self;
+    if (queue != SIM_QUEUE || !queue_is_open(sim, descriptor)) {
+        oracle_fail(sim->oracle, "epoll_ctl of descriptor %d, which is not open", descriptor);
+        return fault_result(FAULT_OTHER, 9);
+    }
+    struct result result = queue_inject(sim, descriptor, change.operation == EPOLL_DELETE);
+    if (result.fault == FAULT_NONE) result = change_watch(sim, descriptor, change, token);
+    trace_hash(sim, token);
+    return trace_call(sim, CALL_CONTROL, descriptor, change.events + 16u * change.operation,
+                      result);
+}
+
+/* Varies a hint: an event too many, or another one. The record itself is always reported. */
+static uint32_t vary_events(struct sim_kernel *sim, uint32_t events) {
+    static const uint32_t odd[] = {EPOLL_CODEC_HUP, EPOLL_CODEC_RDHUP, EPOLL_CODEC_ERR,
+                                   EPOLL_CODEC_IN,  EPOLL_CODEC_OUT,   0x400u};
+    if (!vary_one_in(sim, VARY_HINTS, 4)) return events;
+    uint32_t other = odd[sim_random(sim) % 6];
+    return vary_one_in(sim, VARY_HINTS, 2) ? other : events | other;
+}
+
+static uint32_t gather_epoll(struct sim_kernel *sim, void *events, size_t max) {
+    struct epoll_record *records = events;
+    int32_t order[SIM_DESCRIPTORS];
+    uint32_t count = queue_order(sim, order);
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < count && found < max; i++) {
+        const struct sim_watch *watch = &sim->watches[order[i]];
+        if (!watch->registered) continue;
+        uint32_t ready = epoll_state(sim, order[i]);
+        ready &= watch->events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
+        bool spurious =
+            ready == 0 && order[i] >= SIM_CLIENT_FIRST && vary_one_in(sim, VARY_HINTS, 32);
+        if (ready == 0 && !spurious) continue;
+        records[found].events = vary_events(sim, spurious ? watch->events : ready);
+        records[found++].token = watch->token;
+        queue_report(sim, order[i]);
+        if (vary_one_in(sim, VARY_ORDER, 8)) break;
+    }
+    uint64_t stale;
+    if (queue_adds_stale(sim, found, max, &stale)) {
+        records[found].events = EPOLL_CODEC_IN | EPOLL_CODEC_HUP;
+        records[found++].token = stale;
+    }
+    for (uint32_t i = 0; i < found; i++) {
+        trace_hash(sim, records[i].events);
+        trace_hash(sim, records[i].token);
+    }
+    return found;
+}
+
+struct result sim_epoll_wait(void *self, int32_t queue, struct epoll_record *records, size_t max,
+                             int32_t timeout_ms) {
+    return queue_wait(self, gather_epoll, records, max, timeout_ms);
+}

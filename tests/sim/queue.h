@@ -1,0 +1,26 @@
+#pragma once
+
+#include "sim/kernel.h"
+
+/* What both pollers have in common: the order of records, faults of registrations, and waiting. */
+
+/* Fills in at most `max` records of what is ready; returns their number. */
+typedef uint32_t queue_gather(struct sim_kernel *sim, void *records, size_t max);
+
+/* A wait: until something is ready or time is over. */
+struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max,
+                         int32_t timeout_ms);
+
+bool queue_is_open(const struct sim_kernel *sim, int32_t descriptor);
+
+/* The fault of one registration, as fault_inject. */
+struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool deletes);
+
+/* The open descriptors in the order in which this wait reports them; returns their number. */
+uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]);
+
+/* Notes that a record names the descriptor: calls on it are now expected. */
+void queue_report(struct sim_kernel *sim, int32_t descriptor);
+
+/* True if this wait also reports a connection that is closed; `token` is its token. */
+bool queue_adds_stale(struct sim_kernel *sim, uint32_t found, size_t max, uint64_t *token);

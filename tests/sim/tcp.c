@@ -1,0 +1,163 @@
+#include "sim/tcp.h"
+
+#include "sim/faults.h"
+#include "sim/trace.h"
+
+static void reset_arrives(struct sim_kernel *sim, struct sim_link *link) {
+    if (link->reset_arrived || tcp_is_over(link)) return;
+    link->reset_arrived = true;
+    /* After the peer's FIN the same RST is a broken pipe (Linux, tcp_reset). */
+    link->error = link->fin_arrived && !link->server_shut ? FAULT_PIPE : FAULT_RESET;
+    sim->progress++;
+}
+
+/* The server's end answers with RST: what it sent and has not been delivered is lost (Linux,
+ * tcp_close with unread data, and tcp_rcv_state_process of an orphan). */
+void tcp_server_resets(struct sim_link *link) {
+    link->server_reset = true;
+    link->written = link->delivered;
+}
+
+static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t vary) {
+    struct sim_link *link = &sim->links[client];
+    uint64_t room = sim->receive_bytes - (link->arrived - link->taken);
+    uint64_t count = link->sent - link->arrived;
+    if (link->reset_arrived) return;
+    if (count > room) count = room;
+    if (count > 0 && (vary == 0 || !vary_one_in(sim, vary, 4))) {
+        count = vary == 0 ? count : vary_part_of(sim, vary, count);
+        link->arrived += count;
+        sim->progress++;
+        trace_environment(sim, SIM_ARRIVES, client, count);
+        if (link->server_closed) tcp_server_resets(link); /* nothing is left to receive it */
+    }
+    bool all = link->arrived == link->sent;
+    if (link->reset_sent && (all || room == 0 || vary != 0)) reset_arrives(sim, link);
+    if (link->fin_sent && all && !link->fin_arrived && (vary == 0 || !vary_one_in(sim, vary, 4))) {
+        link->fin_arrived = true;
+        sim->progress++;
+    }
+}
+
+/* After the server's FIN the client observes no RST: reads return 0 (Linux, tcp_recvmsg). */
+static void client_sees_end(struct sim_kernel *sim, uint32_t client) {
+    struct sim_link *link = &sim->links[client];
+    if (link->gone || link->fin_seen || link->reset_seen) return;
+    if (link->server_shut && !link->server_reset && link->delivered == link->written)
+        link->fin_delivered = true;
+    if (link->fin_delivered && link->got == link->written) {
+        link->fin_seen = true;
+        trace_environment(sim, SIM_SEES_FIN, client, 0);
+        oracle_end_seen(sim->oracle, client);
+        sim->progress++;
+    } else if (link->server_reset && !link->fin_delivered) {
+        link->reset_seen = true;
+        trace_environment(sim, SIM_SEES_RST, client, 0);
+        sim->progress++;
+    }
+}
+
+static void client_reads(struct sim_kernel *sim, uint32_t client) {
+    struct sim_link *link = &sim->links[client];
+    if (link->paused || link->gone || link->got == link->delivered) return;
+    trace_environment(sim, SIM_READS, client, link->delivered - link->got);
+    link->got = link->delivered;
+    sim->oracle->clients[client].got = link->got;
+    sim->progress++;
+}
+
+static void deliver_to_client(struct sim_kernel *sim, uint32_t client, uint32_t vary) {
+    struct sim_link *link = &sim->links[client];
+    uint64_t room = link->window - (link->delivered - link->got);
+    uint64_t count = link->written - link->delivered;
+    if (link->gone) { /* a closed socket answers data with RST */
+        if (count > 0) {
+            link->delivered = link->written;
+            reset_arrives(sim, link);
+        }
+        return;
+    }
+    if (count > room) count = room;
+    if (count > 0 && (vary == 0 || !vary_one_in(sim, vary, 4))) {
+        link->delivered += vary == 0 ? count : vary_part_of(sim, vary, count);
+        sim->progress++;
+    }
+    client_reads(sim, client);
+    client_sees_end(sim, client);
+}
+
+/* Nothing is in flight between the two ends. That is nearly always so: no branches. */
+static bool is_quiet(const struct sim_link *link) {
+    bool ends = link->server_shut | link->server_reset;
+    bool seen = link->fin_seen | link->reset_seen | link->gone;
+    return (link->sent == link->arrived) & (link->written == link->got) &
+           (link->fin_sent == link->fin_arrived) & (link->reset_sent == link->reset_arrived) &
+           (!ends | seen);
+}
+
+void tcp_deliver(struct sim_kernel *sim, uint32_t vary) {
+    for (uint32_t i = 0; i < sim->link_count; i++) {
+        if (!sim->links[i].connected || is_quiet(&sim->links[i])) continue;
+        deliver_to_server(sim, i, vary);
+        deliver_to_client(sim, i, vary);
+    }
+}
+
+void sim_deliver(struct sim_kernel *sim) {
+    uint64_t before;
+    do {
+        before = sim->progress;
+        tcp_deliver(sim, 0);
+    } while (sim->progress != before);
+}
+
+bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link) {
+    uint64_t used = link->written - link->delivered;
+    uint64_t room = tcp_send_room(sim, link);
+    return link->reset_arrived || (room > 0 && room >= used / 2);
+}
+
+bool sim_writable(const struct sim_kernel *sim, uint32_t client) {
+    return tcp_is_writable(sim, &sim->links[client]);
+}
+
+uint32_t tcp_backlog(const struct sim_kernel *sim) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < sim->link_count; i++)
+        count += sim->links[i].waiting ? 1 : 0;
+    return count;
+}
+
+void tcp_act(struct sim_kernel *sim, const struct step *step) {
+    struct sim_link *link = &sim->links[step->client];
+    struct oracle_client *judged = &sim->oracle->clients[step->client];
+    switch (step->kind) {
+    case STEP_CONNECT:
+        *link = (struct sim_link){.connected = true, .waiting = true};
+        link->window = step->count > 0 ? step->count : UINT32_MAX;
+        if (sim->link_count <= step->client) sim->link_count = step->client + 1;
+        judged->connected = true;
+        break;
+    case STEP_SEND: link->sent += step->count; break;
+    case STEP_URGENT: link->urgent = link->sent++; break;
+    case STEP_SHUTDOWN: link->fin_sent = judged->shut = true; break;
+    case STEP_RESET:
+        deliver_to_server(sim, step->client, sim->vary & VARY_DELAY);
+        link->reset_sent = link->gone = judged->gone = true;
+        link->sent = link->arrived; /* what was in flight is lost */
+        break;
+    case STEP_CLOSE:
+        link->gone = judged->gone = true;
+        if (link->delivered > link->got)
+            link->reset_sent = true;
+        else
+            link->fin_sent = judged->shut = true;
+        break;
+    case STEP_PAUSE: link->paused = true; break;
+    case STEP_RESUME: link->paused = false; break;
+    case STEP_SHORT_RECEIVE:
+    case STEP_SHORT_SEND: link->shorts[step->kind - STEP_SHORT_RECEIVE].steps++; break;
+    default: break;
+    }
+    judged->sent = link->sent;
+}

@@ -1,0 +1,39 @@
+#pragma once
+
+#include "sim/kernel.h"
+
+/* Connections: what is in flight between the two ends, and what each end can see of it. */
+
+/* Delivers what is in flight between both ends of every connection; if `vary`, which is VARY_DELAY
+ * or 0, perhaps only part of it. */
+void tcp_deliver(struct sim_kernel *sim, uint32_t vary);
+
+/* A client's step. */
+void tcp_act(struct sim_kernel *sim, const struct step *step);
+
+/* The server's end sends RST. */
+void tcp_server_resets(struct sim_link *link);
+
+/* How many connections wait to be accepted. */
+uint32_t tcp_backlog(const struct sim_kernel *sim);
+
+/* Not `room > 0`: a kernel reports a socket writable only once a good part of its buffer is free
+ * (Linux: a third). A server that waits for a smaller part would wait for ever. */
+bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link);
+
+/* Both FINs have arrived: for the network the connection no longer exists. */
+static inline bool tcp_is_over(const struct sim_link *link) {
+    return link->fin_arrived && link->server_shut && link->delivered == link->written;
+}
+
+static inline uint64_t tcp_unread(const struct sim_link *link) {
+    return link->arrived - link->taken;
+}
+
+static inline bool tcp_at_end(const struct sim_link *link) {
+    return link->fin_arrived || link->reset_arrived;
+}
+
+static inline uint64_t tcp_send_room(const struct sim_kernel *sim, const struct sim_link *link) {
+    return sim->send_bytes - (link->written - link->delivered);
+}
