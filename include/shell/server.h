@@ -45,6 +45,8 @@ struct server {
     int32_t listener;
     int32_t stop;
     enum interest listener_interest; /* NONE while accepting is paused */
+    bool waiting;                    /* new connections have to wait, and the log says so */
+    bool accept_tried;               /* since the last wait */
     uint32_t connected;
     uint32_t slots_used;   /* all slots ever used are below this number */
     bool lossy;            /* the drain lost owed bytes */
