@@ -153,7 +153,7 @@ static struct connection ended(struct input *in, const struct endpoint *peer) {
     return c;
 }
 
-enum what { CONNECT, DATA, LEAVE, STOP, LISTENING };
+enum what { CONNECT, DATA, LEAVE, STOP, LISTENING, WAIT, ACCEPT };
 
 static const char *const begins[][2] = {
     [CONNECT] = {"connect token=", "{\"event\":\"connect\",\"token\":\""},
@@ -161,12 +161,15 @@ static const char *const begins[][2] = {
     [LEAVE] = {"disconnect token=", "{\"event\":\"disconnect\",\"token\":\""},
     [STOP] = {"stop connections=", "{\"event\":\"stop\",\"connections\":"},
     [LISTENING] = {"listening on ", "{\"event\":\"listening\",\"address\":\""},
+    [WAIT] = {"wait reason=", "{\"event\":\"wait\",\"reason\":\""},
+    [ACCEPT] = {"accept", "{\"event\":\"accept\""},
 };
 
 static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_t length) {
     char due[64];
     struct input *in = sink->in;
-    enum what what = (enum what)(input_byte(in) % (LISTENING + 1));
+    uint8_t byte = input_byte(in); /* WAIT and ACCEPT came later: older inputs keep their meaning */
+    enum what what = (enum what)(byte >= 254 ? byte - 254 + WAIT : byte % WAIT);
     struct endpoint peer = {.port = input_byte(in), .family = input_byte(in) % 2};
     struct token token = {.slot = (uint32_t)input_number(in, UINT32_MAX)};
     token.generation = (uint32_t)input_number(in, UINT32_MAX);
@@ -181,6 +184,9 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     if (what == DATA) log_data(log, token, bytes, length);
     if (what == STOP) log_stop(log, token.slot);
     if (what == LISTENING) log_listening(log, &peer);
+    struct result why = {.fault = (enum fault)(length % (FAULT_OTHER + 1)), .raw = peer.port};
+    if (what == WAIT) log_wait(log, why);
+    if (what == ACCEPT) log_accept(log);
     if (what == LEAVE) {
         struct connection connection = ended(in, &peer);
         log_disconnect(log, token, &connection);

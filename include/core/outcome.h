@@ -8,7 +8,7 @@ enum fault {
     FAULT_NONE,
     FAULT_WOULD_BLOCK, /* EAGAIN, EWOULDBLOCK */
     FAULT_INTERRUPTED, /* EINTR */
-    FAULT_RESET,       /* ECONNRESET */
+    FAULT_RESET,       /* ECONNRESET, ENOTCONN */
     FAULT_PIPE,        /* EPIPE */
     FAULT_ABORTED,     /* ECONNABORTED, EPROTO: closed before it was accepted */
     FAULT_DESCRIPTORS, /* EMFILE, ENFILE */

@@ -8,9 +8,6 @@
 /* Memory is released in multiples of this: the largest page size in use. */
 #define KERNEL_MEMORY_UNIT 65536u
 
-/* The longest line of the log: what any pipe takes whole (source: POSIX, PIPE_BUF). */
-#define KERNEL_LINE_BYTES 512
-
 /* The porting interface: all system calls that the server makes while it serves. The real kernels
  * and the simulated one implement this table. Only epoll_wait and kevent may block.
  *
@@ -45,7 +42,7 @@ struct kernel_ops {
     /* Milliseconds of a monotonic clock. */
     uint64_t (*clock_ms)(void *self);
 
-    /* Writes one line, of at most KERNEL_LINE_BYTES, to the log without blocking: a fault if it
+    /* Writes one line, of at most PIPE_BUF bytes, to the log without blocking: a fault if it
      * would block; a value below `length` after a partial write. */
     struct result (*log_write)(void *self, const char *line, size_t length);
 };

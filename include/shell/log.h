@@ -11,7 +11,7 @@ enum log_level {
 
 enum log_format { LOG_TEXT, LOG_JSON };
 
-/* The log: one line per event, written in one call of at most KERNEL_LINE_BYTES, so that a line is
+/* The log: one line per event, written in one call of at most PIPE_BUF bytes, so that a line is
  * either complete or absent. A line that cannot be written without blocking is dropped; the next
  * line is preceded by the number of dropped ones. The log never blocks the service.
  *
@@ -38,6 +38,13 @@ void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t 
 /* disconnect token=5.1 peer=127.0.0.1:51234 reason=end in=5 out=5
  * requires  the connection is DONE */
 void log_disconnect(struct log *log, struct token token, const struct connection *connection);
+
+/* wait reason=connections
+ * New connections have to wait: `why` is without a fault if the limit is reached. */
+void log_wait(struct log *log, struct result why);
+
+/* accept: new connections wait no longer */
+void log_accept(struct log *log);
 
 /* stop connections=3 */
 void log_stop(struct log *log, uint32_t connections);

@@ -45,10 +45,14 @@ struct server {
     int32_t listener;
     int32_t stop;
     enum interest listener_interest; /* NONE while accepting is paused */
+    bool waiting;                    /* new connections have to wait, and the log says so */
+    bool accept_tried;               /* since the last wait */
     uint32_t connected;
     uint32_t slots_used;   /* all slots ever used are below this number */
     bool lossy;            /* the drain lost owed bytes */
     struct result failure; /* SERVER_FAILED: the result of the wait */
+    uint32_t turns;        /* of each connection in this pass: at least 1 */
+    uint32_t accepts;      /* in this pass: at least 1 */
 
     /* Times; UINT64_MAX: never. */
     uint64_t now_ms;   /* when the clock was last read */

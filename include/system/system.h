@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 #include "core/endpoint.h"
 #include "core/outcome.h"
 #include "shell/kernel.h"
@@ -11,12 +13,14 @@
  * gets its number and the log's output. To be called first. */
 struct result system_open_stdio(void);
 
-/* Makes a write that cannot succeed fail, instead of ending or stopping the process. */
+/* Makes a write that cannot succeed fail, instead of ending or stopping the process, and a write
+ * that blocks fail at SIGALRM. */
 void system_ignore_signals(void);
 
-/* Makes a write to a log that is a terminal fail instead of block: poll reports a terminal as
- * writable if one byte fits, and a line may need more. The terminal is reopened, because O_NONBLOCK
- * on the descriptor itself would also affect the shell that started us. */
+/* Makes a write to the log fail instead of block. It is not enough that poll reports a sink as
+ * writable: a terminal then has room for one byte, and another process may fill a shared pipe
+ * first. A terminal or pipe is reopened, because O_NONBLOCK on the descriptor itself would affect
+ * all that share it. A sink that cannot be reopened may delay a write by a millisecond. */
 void system_open_log(void);
 
 /* Raises the soft descriptor limit to the hard one; returns the limit. */
@@ -24,8 +28,9 @@ uint32_t system_raise_descriptor_limit(void);
 
 #define SYSTEM_COMPLAINT_BYTES 128
 
-/* A descriptor that becomes readable at the first SIGTERM or SIGINT. A second one ends the process
- * at once, with status 128 + its number. */
+/* A descriptor that becomes readable at the first SIGTERM, SIGINT or SIGHUP (unless SIGHUP was
+ * ignored). A second one, half a second later or more, ends the process at once, with status 128 +
+ * its number. */
 struct result system_catch_stop(void);
 
 /* The listening socket that systemd passed (source: sd_listen_fds(3)).
@@ -35,17 +40,19 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]);
 
 struct addrinfo;
 
-/* Resolves a host: a name or an address.
+/* Resolves a host: a name, an address, or "*" for all addresses of both families.
  *
- * ensures   true: `address` is the list of results
- *           false: `complaint` says why it failed
+ * ensures   `address` is the list of results
+ * errors    FAULT_WOULD_BLOCK for a failure that may be temporary, FAULT_OTHER for any other;
+ *           `complaint` says why
  */
-bool system_resolve(const char *host, uint16_t port, struct addrinfo **address,
-                    char complaint[SYSTEM_COMPLAINT_BYTES]);
+struct result system_resolve(const char *host, uint16_t port, struct addrinfo **address,
+                             char complaint[SYSTEM_COMPLAINT_BYTES]);
 
-/* Opens a non-blocking socket that listens on the first address of the list, and frees the list.
+/* Opens a non-blocking socket that listens on the first address of the list, and frees the list. An
+ * IPv6 socket also accepts IPv4 clients if `dual_stack` is true.
  * ensures   value: the descriptor */
-struct result system_listen(struct addrinfo *address);
+struct result system_listen(struct addrinfo *address, bool dual_stack);
 
 /* The local address of a socket. */
 struct result system_local_endpoint(int32_t descriptor, struct endpoint *endpoint);

@@ -12,7 +12,7 @@
 struct line {
     bool json;
     size_t length;
-    char bytes[KERNEL_LINE_BYTES];
+    char bytes[TOUCHSTONE_PIPE_BUF];
 };
 
 __attribute__((format(printf, 2, 3))) static void add(struct line *line, const char *format, ...) {
@@ -92,6 +92,37 @@ void log_connect(struct log *log, struct token token, const struct endpoint *pee
     finish(log, &line);
 }
 
+static void add_error(struct line *line, int32_t error) {
+    char name[TEXT_ERROR_BYTES];
+    text_of_error(error, name);
+    add_word(line, "errno", name);
+}
+
+static const char *reason_of_wait(enum fault fault) {
+    switch (fault) {
+    case FAULT_NONE: return "connections";
+    case FAULT_DESCRIPTORS: return "descriptors";
+    case FAULT_MEMORY: return "memory";
+    default: return "error";
+    }
+}
+
+void log_wait(struct log *log, struct result why) {
+    if (log->level < LOG_EVENTS) return;
+    struct line line;
+    begin(&line, log, "wait");
+    add_word(&line, "reason", reason_of_wait(why.fault));
+    if (why.raw != 0) add_error(&line, why.raw);
+    finish(log, &line);
+}
+
+void log_accept(struct log *log) {
+    if (log->level < LOG_EVENTS) return;
+    struct line line;
+    begin(&line, log, "accept");
+    finish(log, &line);
+}
+
 void log_stop(struct log *log, uint32_t connections) {
     if (log->level < LOG_EVENTS) return;
     struct line line;
@@ -130,7 +161,7 @@ size_t log_escape(enum log_format format, const uint8_t *bytes, size_t length, c
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length) {
     if (log->level < LOG_CHUNKS) return;
     struct line line;
-    char text[KERNEL_LINE_BYTES - DATA_FRAME_BYTES];
+    char text[TOUCHSTONE_PIPE_BUF - DATA_FRAME_BYTES];
     size_t shown = log_escape(log->format, bytes, length, text, sizeof text);
     begin(&line, log, "data");
     add_token(&line, token);
@@ -152,11 +183,7 @@ void log_disconnect(struct log *log, struct token token, const struct connection
     add_token(&line, token);
     add_peer(&line, &connection->peer);
     add_word(&line, "reason", reasons[connection->reason]);
-    if (connection->reason == CONNECTION_FAILED) {
-        char name[TEXT_ERROR_BYTES];
-        text_of_error(connection->error, name);
-        add_word(&line, "errno", name);
-    }
+    if (connection->reason == CONNECTION_FAILED) add_error(&line, connection->error);
     add_number(&line, "in", connection->received);
     add_number(&line, "out", connection->received - buffer_pending(&connection->pending));
     finish(log, &line);

@@ -14,7 +14,7 @@ struct option {
 
 static const struct option table[] = {
     {'l', "listen", "ADDRESS:PORT", 0, UINT16_MAX,
-     "IPv4, [IPv6] or name; port 0: any free port (127.0.0.1:4444)"},
+     "IPv4, [IPv6], name, or * for all; port 0: any (127.0.0.1:4444)"},
     {'c', "max-connections", "N", 1, 1u << 24,
      "further clients wait (descriptor limit - 32, at most 65536)"},
     {'b', "buffer", "BYTES", 1, 1u << 30, "pending output per connection (65536)"},

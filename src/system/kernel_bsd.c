@@ -1,8 +1,10 @@
 #include <sys/types.h>
 /* sys/event.h needs sys/types.h */
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/event.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 
 #include "posix.h"
@@ -62,11 +64,18 @@ static struct result control(void *self, int32_t queue, const struct kqueue_reco
     return result;
 }
 
+/* NetBSD's error for a connection that was reset is EINVAL. */
+static struct result shut(void *self, int32_t descriptor) {
+    struct result result = posix_shutdown(self, descriptor);
+    if (result.raw == EINVAL) result.fault = FAULT_RESET;
+    return result;
+}
+
 const struct kernel_ops system_kernel = {
     .accept = posix_accept,
     .receive = posix_receive,
     .send = posix_send,
-    .shutdown = posix_shutdown,
+    .shutdown = shut,
     .close = posix_close_descriptor,
     .unread = posix_unread,
     .release = posix_release,
@@ -76,6 +85,10 @@ const struct kernel_ops system_kernel = {
 };
 
 const int posix_reserve_flag = 0; /* these systems overcommit */
+const int posix_reserve_advice = MADV_NORMAL;
+const int posix_release_advice = MADV_FREE; /* here MADV_DONTNEED keeps the pages */
+
+const char posix_pipe_name[] = ""; /* /dev/fd/1 would be a duplicate that shares its flags */
 
 const char system_poller[] = "kqueue";
 

@@ -48,6 +48,10 @@ const struct kernel_ops system_kernel = {
 };
 
 const int posix_reserve_flag = MAP_NORESERVE;
+const int posix_reserve_advice = MADV_NOHUGEPAGE; /* a touched byte would cost 2 MiB */
+const int posix_release_advice = MADV_DONTNEED;
+
+const char posix_pipe_name[] = "/proc/self/fd/1";
 
 const char system_poller[] = "epoll";
 

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +21,22 @@
 
 #define CONNECTIONS_DEFAULT_MAX 65536u
 
+/* More than any error message needs. */
+#define MESSAGE_BYTES 1024
+
 static struct server server;
 static struct log event_log;
 
 __attribute__((format(printf, 2, 3))) static _Noreturn void fail(int status, const char *format,
                                                                  ...) {
+    char message[MESSAGE_BYTES];
+    char text[4 * MESSAGE_BYTES]; /* an argument may hold control characters: \x1b */
     va_list arguments;
     va_start(arguments, format);
-    fputs("touchstone: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
+    vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    log_escape(LOG_TEXT, (const uint8_t *)message, strlen(message), text, sizeof text);
+    fprintf(stderr, "touchstone: %s\n", text);
     exit(status);
 }
 
@@ -43,17 +49,21 @@ static int64_t need(struct result result, const char *what) {
     return result.value;
 }
 
+static _Noreturn void print(const char *text) {
+    fputs(text, stdout);
+    if (fflush(stdout) != 0)
+        fail(STATUS_CANNOT_RUN, "cannot write to standard output: %s", strerror(errno));
+    exit(EXIT_SUCCESS);
+}
+
 static struct options read_options(int argc, char *argv[]) {
     struct options options;
     char complaint[OPTIONS_COMPLAINT_BYTES];
     char help[OPTIONS_HELP_BYTES];
     switch (options_parse(&options, argc, (const char *const *)argv, complaint)) {
     case OPTIONS_BAD: fail(STATUS_USAGE, "%s", complaint);
-    case OPTIONS_HELP:
-        options_help(help);
-        fputs(help, stdout);
-        exit(EXIT_SUCCESS);
-    case OPTIONS_VERSION: puts("touchstone " TOUCHSTONE_VERSION); exit(EXIT_SUCCESS);
+    case OPTIONS_HELP: options_help(help); print(help);
+    case OPTIONS_VERSION: print("touchstone " TOUCHSTONE_VERSION "\n");
     case OPTIONS_SERVE: break;
     }
     return options;
@@ -66,12 +76,14 @@ static int32_t listen_on(const struct options *options) {
     struct result activated = system_activated(why);
     if (activated.fault != FAULT_NONE) fail(STATUS_CANNOT_RUN, "socket activation: %s", why);
     if (activated.value > 0) return (int32_t)activated.value;
-    if (!system_resolve(options->host, options->port, &address, why))
-        fail(STATUS_USAGE, "--listen: '%s' cannot be resolved: %s", options->host, why);
+    struct result resolved = system_resolve(options->host, options->port, &address, why);
+    if (resolved.fault != FAULT_NONE)
+        fail(resolved.fault == FAULT_WOULD_BLOCK ? STATUS_CANNOT_RUN : STATUS_USAGE,
+             "--listen: '%s' cannot be resolved: %s", options->host, why);
     bool is_v6 = strchr(options->host, ':') != NULL;
     snprintf(what, sizeof what, is_v6 ? "cannot listen on [%s]:%u" : "cannot listen on %s:%u",
              options->host, options->port);
-    return (int32_t)need(system_listen(address), what);
+    return (int32_t)need(system_listen(address, strcmp(options->host, "*") == 0), what);
 }
 
 static struct server_options size_server(const struct options *options) {

@@ -13,6 +13,12 @@ struct sockaddr_storage;
 /* The flag for mmap that reserves address space only; 0 where that is the default. */
 extern const int posix_reserve_flag;
 
+/* Advice for madvise: for all memory, that single pages can be released; and to release memory. */
+extern const int posix_reserve_advice, posix_release_advice;
+
+/* The name by which a pipe on standard output can be opened anew; "" if there is none. */
+extern const char posix_pipe_name[];
+
 enum fault posix_fault(int error);
 
 /* The result of a call that returned `value`; negative: it failed with errno. */
@@ -26,9 +32,12 @@ bool posix_switch_on(int descriptor, int level, int option);
  * anything is refused. */
 bool posix_prepare(int descriptor);
 
-/* Set if the listener was passed by another process: a client that connected before its options were
- * set does not inherit them. */
+/* Set if the listener was passed by another process: a client that connected before its options
+ * were set does not inherit them. */
 extern bool posix_listener_inherited;
+
+/* The fault of a getaddrinfo that returned `status`, which is not 0. */
+enum fault posix_resolver_fault(int status);
 
 struct endpoint posix_endpoint(const struct sockaddr_storage *address);
 

@@ -6,7 +6,8 @@ enum fault posix_fault(int error) {
     switch (error) {
     case EAGAIN: return FAULT_WOULD_BLOCK;
     case EINTR: return FAULT_INTERRUPTED;
-    case ECONNRESET: return FAULT_RESET;
+    case ECONNRESET:
+    case ENOTCONN: return FAULT_RESET; /* ENOTCONN: of shutdown, after a reset */
     case EPIPE: return FAULT_PIPE;
     case ECONNABORTED:
     case EPROTO: return FAULT_ABORTED;

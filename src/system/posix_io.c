@@ -1,7 +1,5 @@
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -9,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -71,10 +71,8 @@ struct result posix_close_descriptor(void *self, int32_t descriptor) {
 }
 
 void posix_release(void *self, uint8_t *memory, size_t length) {
-    madvise(memory, length, MADV_DONTNEED);
+    madvise(memory, length, posix_release_advice);
 }
-
-static_assert(KERNEL_LINE_BYTES <= PIPE_BUF, "a pipe takes a line whole");
 
 uint64_t posix_clock_ms(void *self) {
     struct timespec now;
@@ -82,20 +80,41 @@ uint64_t posix_clock_ms(void *self) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static int log_descriptor = STDOUT_FILENO;
+static bool log_may_block;
 
 void system_open_log(void) {
     char name[64];
-    if (ttyname_r(STDOUT_FILENO, name, sizeof name) != 0) return;
-    int terminal = open(name, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-    if (terminal >= 0) log_descriptor = terminal;
+    struct stat status = {.st_mode = 0};
+    fstat(STDOUT_FILENO, &status);
+    bool is_terminal = isatty(STDOUT_FILENO) != 0;
+    bool is_pipe = S_ISFIFO(status.st_mode);
+    log_may_block = is_terminal || is_pipe || S_ISSOCK(status.st_mode);
+    bool named = is_terminal ? ttyname_r(STDOUT_FILENO, name, sizeof name) == 0 : is_pipe;
+    const char *path = is_pipe ? posix_pipe_name : name;
+    int reopened = named ? open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK) : -1;
+    if (reopened < 0) return;
+    dup2(reopened, STDOUT_FILENO);
+    close(reopened);
+    log_may_block = false;
 }
 
+/* SIGALRM interrupts a write after so many microseconds, and again until it is set to 0. */
+static void limit_write(int32_t us) {
+    struct itimerval timer = {.it_interval = {.tv_usec = us}, .it_value = {.tv_usec = us}};
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+#define WRITE_LIMIT_US 1000
+
 /* The open file description may be shared with the parent process, so it is not made non-blocking.
- * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)). */
+ * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)),
+ * unless another process writes to it in between. */
 struct result posix_log_write(void *self, const char *line, size_t length) {
-    struct pollfd sink = {.fd = log_descriptor, .events = POLLOUT};
+    struct pollfd sink = {.fd = STDOUT_FILENO, .events = POLLOUT};
     int ready = poll(&sink, 1, 0);
     if (ready == 0) return (struct result){.fault = FAULT_WOULD_BLOCK, .raw = EAGAIN};
-    return posix_result(ready < 0 ? ready : write(log_descriptor, line, length));
+    if (log_may_block) limit_write(WRITE_LIMIT_US);
+    struct result result = posix_result(ready < 0 ? ready : write(STDOUT_FILENO, line, length));
+    if (log_may_block) limit_write(0);
+    return result;
 }

@@ -22,29 +22,60 @@ static bool adopt(int descriptor) {
 }
 
 /* Opens a listening socket; -1 with errno if that fails. */
-static int open_listener(const struct addrinfo *address) {
+static int open_listener(const struct addrinfo *address, bool dual_stack) {
     bool is_v6 = address->ai_family == AF_INET6;
+    int v6_only = dual_stack ? 0 : 1;
     int descriptor = socket(address->ai_family, SOCK_STREAM, 0);
     if (descriptor >= 0 && prepare(descriptor) &&
-        (!is_v6 || posix_switch_on(descriptor, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+        (!is_v6 ||
+         setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only) == 0) &&
         bind(descriptor, address->ai_addr, address->ai_addrlen) == 0 &&
         listen(descriptor, SOMAXCONN) == 0)
         return descriptor;
     return -1; /* the process exits now, which closes the descriptor */
 }
 
-bool system_resolve(const char *host, uint16_t port, struct addrinfo **address,
-                    char complaint[SYSTEM_COMPLAINT_BYTES]) {
-    char service[sizeof "65535"];
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    snprintf(service, sizeof service, "%u", port);
-    int status = getaddrinfo(host, service, &hints, address);
-    if (status != 0) snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "%s", gai_strerror(status));
-    return status == 0;
+enum fault posix_resolver_fault(int status) {
+    switch (status) {
+    case EAI_AGAIN:
+    case EAI_MEMORY:
+    case EAI_SYSTEM: return FAULT_WOULD_BLOCK;
+    default: return FAULT_OTHER;
+    }
 }
 
-struct result system_listen(struct addrinfo *address) {
-    int descriptor = open_listener(address);
+/* Only a zone says which of the host's links a link-local address belongs to. */
+static bool lacks_zone(const struct addrinfo *address) {
+    struct sockaddr_in6 in6;
+    if (address->ai_family != AF_INET6) return false;
+    memcpy(&in6, address->ai_addr, sizeof in6);
+    return IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr) && in6.sin6_scope_id == 0;
+}
+
+struct result system_resolve(const char *host, uint16_t port, struct addrinfo **address,
+                             char complaint[SYSTEM_COMPLAINT_BYTES]) {
+    char service[sizeof "65535"];
+    bool all = strcmp(host, "*") == 0;
+    struct addrinfo hints = {.ai_family = all ? AF_INET6 : AF_UNSPEC,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = all ? AI_PASSIVE : 0};
+    snprintf(service, sizeof service, "%u", port);
+    int status = getaddrinfo(all ? NULL : host, service, &hints, address);
+    if (status != 0) {
+        snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "%s", gai_strerror(status));
+        return (struct result){.fault = posix_resolver_fault(status)};
+    }
+    if (lacks_zone(*address)) {
+        snprintf(complaint, SYSTEM_COMPLAINT_BYTES,
+                 "a link-local address needs a zone (expected, for example, fe80::1%%eth0)");
+        freeaddrinfo(*address);
+        return (struct result){.fault = FAULT_OTHER};
+    }
+    return (struct result){.fault = FAULT_NONE};
+}
+
+struct result system_listen(struct addrinfo *address, bool dual_stack) {
+    int descriptor = open_listener(address, dual_stack);
     struct result result = posix_result(descriptor);
     freeaddrinfo(address);
     return result;

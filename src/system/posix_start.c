@@ -9,14 +9,18 @@
 #include "system/system.h"
 
 struct result system_open_stdio(void) {
-    int descriptor;
-    do {
-        descriptor = open("/dev/null", O_RDWR);
-    } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
-    return posix_result(descriptor < 0 ? descriptor : close(descriptor));
+    for (int descriptor = STDIN_FILENO; descriptor <= STDERR_FILENO; descriptor++) {
+        bool closed = fcntl(descriptor, F_GETFD) < 0;
+        if (closed && open("/dev/null", O_RDWR) < 0) return posix_result(-1);
+    }
+    return posix_result(0);
 }
 
+static void on_alarm(int number) {}
+
 void system_ignore_signals(void) {
+    struct sigaction alarm = {.sa_handler = on_alarm}; /* without SA_RESTART: a write ends */
+    sigaction(SIGALRM, &alarm, NULL);
     signal(SIGPIPE, SIG_IGN); /* the log's reader exited */
     signal(SIGXFSZ, SIG_IGN); /* the log file reached its limit (ulimit -f) */
     signal(SIGTTOU, SIG_IGN); /* we are in the background of the log's terminal (stty tostop) */
@@ -25,12 +29,26 @@ void system_ignore_signals(void) {
 /* The stop signal becomes a byte in a pipe: unlike a flag, a wait that begins later sees it. */
 static int stop_pipe[2];
 static volatile sig_atomic_t stopping;
+static uint64_t stopped_ms; /* when the first signal arrived; only the handler uses it */
+
+/* A launcher that forwards Ctrl-C delivers it twice: a second signal counts from this time on. */
+#define SECOND_STOP_MS 500
 
 static void on_stop(int number) {
     int saved = errno;
-    if (stopping || write(stop_pipe[1], "", 1) < 0) _exit(128 + number);
+    uint64_t now = posix_clock_ms(NULL);
+    bool at_once = stopping ? now - stopped_ms >= SECOND_STOP_MS : write(stop_pipe[1], "", 1) < 0;
+    if (at_once) _exit(128 + number);
+    if (!stopping) stopped_ms = now;
     stopping = 1;
     errno = saved;
+}
+
+/* SIGHUP stays ignored if it was ignored at the start (nohup). */
+static bool catch_hangup(const struct sigaction *action) {
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) < 0) return false;
+    return before.sa_handler == SIG_IGN || sigaction(SIGHUP, action, NULL) == 0;
 }
 
 struct result system_catch_stop(void) {
@@ -38,7 +56,7 @@ struct result system_catch_stop(void) {
     sigfillset(&action.sa_mask); /* or a second signal could arrive before the first is recorded */
     if (pipe(stop_pipe) < 0 || fcntl(stop_pipe[0], F_SETFD, FD_CLOEXEC) < 0 ||
         fcntl(stop_pipe[1], F_SETFD, FD_CLOEXEC) < 0 || sigaction(SIGTERM, &action, NULL) < 0 ||
-        sigaction(SIGINT, &action, NULL) < 0)
+        sigaction(SIGINT, &action, NULL) < 0 || !catch_hangup(&action))
         return posix_result(-1);
     sigset_t none; /* the parent process may have blocked them */
     sigemptyset(&none);
@@ -63,6 +81,7 @@ uint8_t *system_reserve(uint64_t length) {
     size_t reserved = (size_t)length + KERNEL_MEMORY_UNIT;
     void *memory = mmap(NULL, reserved, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
+    madvise(memory, reserved, posix_reserve_advice); /* a kernel without huge pages refuses it */
     size_t beyond = (uintptr_t)memory % KERNEL_MEMORY_UNIT;
     return (uint8_t *)memory + (beyond == 0 ? 0 : KERNEL_MEMORY_UNIT - beyond);
 }

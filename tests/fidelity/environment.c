@@ -1,5 +1,6 @@
 #include "fidelity/environment.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,7 +59,7 @@ static const char *word_of(struct result result) {
     static char text[TEXT_ERROR_BYTES];
     if (result.fault == FAULT_NONE)
         snprintf(text, sizeof text, "%lld", (long long)result.value);
-    else if (result.fault == FAULT_OTHER)
+    else if (result.fault == FAULT_OTHER || result.raw == ENOTCONN) /* FAULT_RESET has two */
         text_of_error(result.raw, text);
     else
         return words[result.fault];

@@ -179,11 +179,11 @@ static void start(struct environment *env) {
     struct endpoint endpoint = {.port = 0};
     system_ignore_signals();
     getrlimit(RLIMIT_NOFILE, &descriptor_limit);
-    if (!system_resolve("127.0.0.1", 0, &address, complaint)) {
+    if (system_resolve("127.0.0.1", 0, &address, complaint).fault != FAULT_NONE) {
         environment_fail(env, "%s", complaint);
         return;
     }
-    env->listener = (int32_t)system_listen(address).value;
+    env->listener = (int32_t)system_listen(address, false).value;
     system_local_endpoint(env->listener, &endpoint);
     if (system_open_poller(&poller).fault != FAULT_NONE) environment_fail(env, "no poller");
     sockets.port = endpoint.port;

@@ -161,7 +161,7 @@ struct result sim_shutdown(void *self, int32_t descriptor) {
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     struct result result = fault_inject(sim, CALL_SHUTDOWN, descriptor);
     if (result.fault == FAULT_NONE && (link->reset_arrived || tcp_is_over(link)))
-        result = fault_result(FAULT_OTHER, 107);
+        result = fault_result(FAULT_RESET, 107);
     if (result.fault == FAULT_NONE) {
         link->server_shut = true;
         sim->progress++;

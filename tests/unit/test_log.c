@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -196,7 +197,7 @@ static void long_chunks_are_cut_to_one_atomic_write(void **state) {
             struct token longest = {UINT32_MAX, UINT32_MAX};
             memset(bytes, fills[i], sizeof bytes);
             log_data(&log, longest, bytes, sizeof bytes);
-            assert_in_range(sink.longest, KERNEL_LINE_BYTES / 2, KERNEL_LINE_BYTES);
+            assert_in_range(sink.longest, PIPE_BUF / 2, PIPE_BUF);
             assert_int_equal(sink.bytes[sink.length - 1], '\n');
             assert_non_null(strstr(sink.bytes, "omitted"));
         }
@@ -254,6 +255,29 @@ static void torn_line_is_ended_by_the_dropped_line(void **state) {
     expect_lines("\ndropped lines=3\nlistening on 127.0.0.1:51234\n");
 }
 
+static void waiting_is_logged_with_its_reason(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    log_wait(&log, (struct result){.fault = FAULT_NONE});
+    expect_lines("wait reason=connections\n");
+    log_wait(&log, (struct result){.fault = FAULT_DESCRIPTORS, .raw = 9999});
+    expect_lines("wait reason=descriptors errno=9999\n");
+    log_wait(&log, (struct result){.fault = FAULT_DESCRIPTORS});
+    expect_lines("wait reason=descriptors\n");
+    log_wait(&log, (struct result){.fault = FAULT_MEMORY, .raw = 9999});
+    expect_lines("wait reason=memory errno=9999\n");
+    log_accept(&log);
+    expect_lines("accept\n");
+    log.format = LOG_JSON;
+    log_wait(&log, (struct result){.fault = FAULT_OTHER, .raw = 9999});
+    expect_lines("{\"event\":\"wait\",\"reason\":\"error\",\"errno\":\"9999\"}\n");
+    log_accept(&log);
+    expect_lines("{\"event\":\"accept\"}\n");
+    log.level = LOG_QUIET;
+    log_wait(&log, (struct result){.fault = FAULT_NONE});
+    log_accept(&log);
+    expect_lines("");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_lines_state_the_event_and_its_fields),
@@ -268,6 +292,7 @@ int main(void) {
         cmocka_unit_test(omitted_bytes_are_counted),
         cmocka_unit_test(dropped_lines_are_counted_before_the_next_line),
         cmocka_unit_test(torn_line_is_ended_by_the_dropped_line),
+        cmocka_unit_test(waiting_is_logged_with_its_reason),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }

@@ -210,7 +210,7 @@ static void descriptor_beyond_the_slots_is_closed(void **state) {
     for (int32_t descriptor = SLOTS; descriptor <= SLOTS + 1; descriptor++) {
         admit_as(descriptor);
         assert_int_equal(fake.closes, 1);
-        assert_string_equal(fake.lines, "");
+        assert_null(strstr(fake.lines, "connect "));
         fake.now_ms += 101;
         step(client);
     }
@@ -573,9 +573,12 @@ static void connection_with_unreported_input_is_not_idle(void **state) {
     assert_non_null(strstr(fake.lines, "reason=end"));
     assert_int_equal(fake.closes, 1);
     admit();
-    fake.now_ms += 301;
+    fake.now_ms += 300;
+    admit_as(CLIENT - 1); /* not idle yet, nor tried */
+    fake.now_ms += 1;
     step(TOKEN_LISTENER);
     assert_int_equal(fake.receives, 1);
+    assert_int_equal(fake.closes, 1);
     assert_non_null(strstr(fake.lines, "reason=idle"));
     admit();
     fake.waited.value = 1;
@@ -583,6 +586,66 @@ static void connection_with_unreported_input_is_not_idle(void **state) {
     step(TOKEN_LISTENER);
     assert_int_equal(fake.receives, 0); /* a wait that was not full reported all that are ready */
     assert_non_null(strstr(fake.lines, "reason=idle"));
+}
+
+/* One line when new connections have to wait, and one when a wait reports none any more. */
+static void waiting_is_logged_once_and_its_end(void **state) {
+    const struct result exhausted = {.fault = FAULT_DESCRIPTORS, .raw = 24};
+    admit();
+    fake.accepted[0] = exhausted;
+    step(TOKEN_LISTENER);
+    assert_string_equal(fake.lines, "wait reason=descriptors errno=EMFILE\n");
+    step(client); /* the listener is not watched: a wait without it means nothing */
+    assert_string_equal(fake.lines, "");
+    fake.now_ms += 101;
+    step(client);
+    assert_string_equal(fake.lines, "");
+    fake.accepted[0] = exhausted;
+    step(TOKEN_LISTENER);
+    assert_string_equal(fake.lines, "");
+    fake.now_ms += 101;
+    step(client);
+    fake.waited.value = POLLER_EVENTS_MAX; /* full: it may have left the listener out */
+    server.ready[1] = server.ready[0];
+    step(TOKEN_LISTENER);
+    assert_string_equal(fake.lines, "");
+    fake.waited = interrupted;
+    step(client);
+    assert_string_equal(fake.lines, "");
+    fake.waited = (struct result){.value = 1};
+    step(client);
+    assert_string_equal(fake.lines, "accept\n");
+    step(client);
+    assert_string_equal(fake.lines, "");
+}
+
+static void waiting_at_the_limit_is_logged(void **state) {
+    server.options.connections_max = 1;
+    admit();
+    step(TOKEN_LISTENER);
+    assert_string_equal(fake.lines, "wait reason=connections\n");
+    fake.received[0] = none;
+    step(client);
+    assert_string_equal(fake.lines,
+                        "disconnect token=6.1 peer=127.0.0.1:9 reason=end in=0 out=0\n");
+    admit();
+    assert_string_equal(fake.lines, "connect token=6.2 peer=127.0.0.1:9\n");
+    step((struct token){.slot = CLIENT, .generation = 2});
+    assert_string_equal(fake.lines, "accept\n");
+    step(TOKEN_LISTENER);
+    assert_string_equal(fake.lines, "wait reason=connections\n");
+    step(TOKEN_STOP);
+    assert_string_equal(fake.lines, "stop connections=1\n");
+    step(client);
+    assert_string_equal(fake.lines, "");
+}
+
+static void shutdown_of_a_reset_connection_is_a_reset(void **state) {
+    admit();
+    fake.shut = (struct result){.fault = FAULT_RESET, .raw = 107};
+    step(TOKEN_STOP);
+    assert_non_null(strstr(fake.lines, "reason=reset in=0 out=0\n"));
+    assert_int_equal(fake.closes, 2); /* the listener's, and its own */
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -620,6 +683,9 @@ int main(void) {
         TEST(data_is_logged_before_it_is_mapped),
         TEST(connection_whose_shutdown_fails_is_closed),
         TEST(connection_with_unreported_input_is_not_idle),
+        TEST(waiting_is_logged_once_and_its_end),
+        TEST(waiting_at_the_limit_is_logged),
+        TEST(shutdown_of_a_reset_connection_is_a_reset),
     };
     return cmocka_run_group_tests_name("server_calls", tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -12,7 +14,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -92,7 +98,7 @@ static void each_documented_errno_has_its_fault(void **state) {
     } kinds[] = {
         {FAULT_WOULD_BLOCK, {EAGAIN}},
         {FAULT_INTERRUPTED, {EINTR}},
-        {FAULT_RESET, {ECONNRESET}},
+        {FAULT_RESET, {ECONNRESET, ENOTCONN}},
         {FAULT_PIPE, {EPIPE}},
         {FAULT_ABORTED, {ECONNABORTED, EPROTO}},
         {FAULT_DESCRIPTORS, {EMFILE, ENFILE}},
@@ -102,7 +108,7 @@ static void each_documented_errno_has_its_fault(void **state) {
         {FAULT_NO_SPACE, {ENOSPC}},
         {FAULT_OTHER,
          {EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EBADF, EHOSTDOWN, EHOSTUNREACH, EINVAL,
-          EIO, ENETDOWN, ENETUNREACH, ENOTCONN, EPERM, ETIMEDOUT}},
+          EIO, ENETDOWN, ENETUNREACH, EPERM, ETIMEDOUT}},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         for (const int *error = kinds[i].errors; *error != 0; error++) {
@@ -175,6 +181,7 @@ static void blocked_stop_signal_is_unblocked(void **state) {
     assert_int_equal(read(seen.fd, &byte, 1), 1);
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
 }
 
 static int option_of(int descriptor, int level, int option) {
@@ -234,6 +241,263 @@ static void client_that_waits_in_a_passed_listener_has_all_options(void **state)
     if (before >= 0) close(before);
 }
 
+/* Raises a signal twice at once, reports that it survived, and raises it until it is ended. */
+static void stop_twice(int number, int report) {
+    if (system_catch_stop().fault != FAULT_NONE) _exit(1);
+    raise(number);
+    raise(number);
+    if (write(report, "", 1) != 1) _exit(2);
+    for (int i = 0; i < 1000; i++) {
+        raise(number);
+        poll(NULL, 0, 10);
+    }
+    _exit(3);
+}
+
+/* A launcher that forwards Ctrl-C delivers it twice within milliseconds. */
+static void second_stop_signal_counts_after_half_a_second(void **state) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        int ends[2], status;
+        uint8_t byte;
+        assert_int_equal(pipe(ends), 0);
+        uint64_t began = system_kernel.clock_ms(NULL);
+        pid_t child = fork();
+        if (child == 0) stop_twice(signals[i], ends[1]);
+        close(ends[1]);
+        assert_int_equal(read(ends[0], &byte, 1), 1);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 128 + signals[i]);
+        assert_true(system_kernel.clock_ms(NULL) - began >= 500);
+        close(ends[0]);
+    }
+}
+
+static void hangup_that_was_ignored_stays_ignored(void **state) {
+    struct sigaction action;
+    signal(SIGHUP, SIG_IGN);
+    assert_int_equal(system_catch_stop().fault, FAULT_NONE);
+    assert_int_equal(sigaction(SIGHUP, NULL, &action), 0);
+    assert_true(action.sa_handler == SIG_IGN);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
+/* A temporary failure must not look like bad usage, which no service manager retries. */
+static void temporary_resolver_failures_are_told_apart(void **state) {
+    static const int temporary[] = {EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM};
+    static const int permanent[] = {EAI_NONAME, EAI_FAIL, EAI_FAMILY, EAI_SERVICE, EAI_BADFLAGS};
+    for (size_t i = 0; i < sizeof temporary / sizeof temporary[0]; i++)
+        assert_int_equal(posix_resolver_fault(temporary[i]), FAULT_WOULD_BLOCK);
+    for (size_t i = 0; i < sizeof permanent / sizeof permanent[0]; i++)
+        assert_int_equal(posix_resolver_fault(permanent[i]), FAULT_OTHER);
+}
+
+static void link_local_address_needs_a_zone(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    struct addrinfo *address;
+    assert_int_equal(system_resolve("fe80::1", 0, &address, complaint).fault, FAULT_OTHER);
+    assert_non_null(strstr(complaint, "zone"));
+    assert_int_equal(system_resolve("fe80::1%lo", 0, &address, complaint).fault, FAULT_NONE);
+    freeaddrinfo(address);
+    assert_int_equal(system_resolve("::1", 0, &address, complaint).fault, FAULT_NONE);
+    freeaddrinfo(address);
+}
+
+/* One socket, which the listening line shows as [::]. */
+static void star_listens_on_all_addresses_of_both_families(void **state) {
+    char complaint[SYSTEM_COMPLAINT_BYTES];
+    char text[TEXT_ENDPOINT_BYTES];
+    struct addrinfo *address;
+    struct endpoint endpoint;
+    assert_int_equal(system_resolve("*", 0, &address, complaint).fault, FAULT_NONE);
+    struct result listener = system_listen(address, true);
+    if (listener.raw == EAFNOSUPPORT) skip();
+    assert_int_equal(listener.fault, FAULT_NONE);
+    assert_int_equal(system_local_endpoint((int32_t)listener.value, &endpoint).fault, FAULT_NONE);
+    text_of_endpoint(&endpoint, text);
+    assert_memory_equal(text, "[::]:", 5);
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_port = htons(endpoint.port)};
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    close(connect_to(&loopback));
+    close((int)listener.value);
+}
+
+/* A client that resets between the stop and the server's shutdown. */
+static void shutdown_after_a_reset_is_a_reset(void **state) {
+    struct sockaddr_in address;
+    struct endpoint peer;
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    int listener = listen_plainly(&address);
+    int client = connect_to(&address);
+    int32_t descriptor = (int32_t)system_kernel.accept(NULL, listener, &peer).value;
+    assert_true(descriptor >= 0);
+    assert_int_equal(setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    assert_int_equal(close(client), 0);
+    struct pollfd reset = {.fd = descriptor, .events = POLLIN};
+    assert_int_equal(poll(&reset, 1, 5000), 1);
+    struct result result = system_kernel.shutdown(NULL, descriptor);
+    assert_int_equal(result.fault, FAULT_RESET);
+    close(descriptor);
+    close(listener);
+}
+
+/* A chroot may lack /dev/null: it is needed only for a stream that is closed. */
+static void dev_null_is_opened_for_closed_streams_only(void **state) {
+    struct rlimit limit, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = 0; /* every open fails */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    struct result result = system_open_stdio();
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(result.fault, FAULT_NONE);
+
+    int before = dup(STDIN_FILENO);
+    close(STDIN_FILENO);
+    result = system_open_stdio();
+    int flags = fcntl(STDIN_FILENO, F_GETFL);
+    if (before >= 0) dup2(before, STDIN_FILENO);
+    if (before >= 0) close(before);
+    assert_int_equal(result.fault, FAULT_NONE);
+    assert_int_equal(flags & O_ACCMODE, O_RDWR);
+}
+
+/* With huge pages one touched byte costs 2 MiB, and releasing an area gives nothing back. */
+static void memory_has_no_huge_pages(void **state) {
+    if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) skip();
+    uint8_t *memory = system_reserve(64 * (size_t)KERNEL_MEMORY_UNIT);
+    unsigned long long begin, end;
+    char line[512];
+    bool within = false, found = false;
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    assert_non_null(memory);
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2)
+            within = begin <= (uintptr_t)memory && (uintptr_t)memory < end;
+        if (within && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, " nh") != NULL;
+    }
+    fclose(maps);
+    assert_true(found);
+}
+
+/* Fills a terminal that nobody reads, and then makes room for less than a line. */
+static void fill_but_for_a_little(int reader, int writer) {
+    static char bytes[1024];
+    int flags = fcntl(writer, F_GETFL);
+    assert_int_equal(fcntl(writer, F_SETFL, flags | O_NONBLOCK), 0);
+    while (write(writer, bytes, sizeof bytes) > 0) {
+    }
+    assert_int_equal(fcntl(writer, F_SETFL, flags), 0);
+    struct pollfd room = {.fd = writer, .events = POLLOUT};
+    while (poll(&room, 1, 0) == 0)
+        assert_true(read(reader, bytes, sizeof bytes) > 0);
+}
+
+/* A sink that cannot be reopened: poll reports it as writable, and the write blocks all the same.
+ * SIGALRM would end the test by default. */
+static void write_to_a_log_that_cannot_be_reopened_does_not_block(void **state) {
+    static char line[PIPE_BUF];
+    struct termios raw;
+    struct rlimit limit, none;
+    int reader = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(reader >= 0 && grantpt(reader) == 0 && unlockpt(reader) == 0);
+    int writer = open(ptsname(reader), O_RDWR | O_NOCTTY);
+    assert_true(writer >= 0);
+    tcgetattr(writer, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(writer, TCSANOW, &raw);
+    fill_but_for_a_little(reader, writer);
+    memset(line, 'x', sizeof line);
+    system_ignore_signals();
+
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(writer, STDOUT_FILENO);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    none = limit;
+    none.rlim_cur = 0;
+    setrlimit(RLIMIT_NOFILE, &none); /* it cannot be reopened */
+    system_open_log();
+    setrlimit(RLIMIT_NOFILE, &limit);
+    struct result result = {.fault = FAULT_NONE, .value = sizeof line};
+    for (int i = 0; i < 100 && result.fault == FAULT_NONE; i++)
+        result = system_kernel.log_write(NULL, line, sizeof line);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    close(reader);
+    close(writer);
+    assert_true(result.fault == FAULT_INTERRUPTED || result.fault == FAULT_WOULD_BLOCK);
+}
+
+/* The shared description keeps its flags, and the log's own does not block. */
+static void pipe_is_reopened_without_blocking(void **state) {
+    static char bytes[4096];
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    system_open_log();
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    struct result result = system_kernel.log_write(NULL, "x\n", 2);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    assert_int_equal(result.value, 2);
+    assert_int_equal(read(ends[0], bytes, sizeof bytes), 2);
+    assert_int_equal(fcntl(ends[1], F_GETFL) & O_NONBLOCK, 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* Here because it has no TCP_NODELAY; a TCP client may be gone, and refuse its options (macOS). */
+static void client_that_refuses_options_counts_as_aborted(void **state) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX}; /* Linux: bound to a name of its choice */
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    struct endpoint peer;
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&name, sizeof(sa_family_t)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    int client = socket(AF_UNIX, SOCK_STREAM, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&address, length), 0);
+    posix_listener_inherited = true;
+    struct result refused = system_kernel.accept(NULL, listener, &peer);
+    struct result empty = system_kernel.accept(NULL, listener, &peer);
+    posix_listener_inherited = false;
+    assert_int_equal(refused.fault, FAULT_ABORTED);
+    assert_int_equal(empty.fault, FAULT_WOULD_BLOCK);
+    uint8_t byte;
+    assert_int_equal(read(client, &byte, 1), 0); /* it was closed */
+    close(client);
+    close(listener);
+}
+
+/* It is not reopened, and written to in time. */
+static void socket_can_be_the_log(void **state) {
+    char bytes[8];
+    int ends[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(ends[1], STDOUT_FILENO);
+    system_open_log();
+    struct result result = log_write_to(ends[1]);
+    dup2(before, STDOUT_FILENO);
+    system_open_log();
+    close(before);
+    assert_int_equal(result.value, 2);
+    close(ends[1]);
+    assert_int_equal(read(ends[0], bytes, sizeof bytes), 2);
+    close(ends[0]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_aligned_and_zeroed),
@@ -244,8 +508,20 @@ int main(void) {
         cmocka_unit_test(each_documented_errno_has_its_fault),
         cmocka_unit_test(full_log_sink_would_block),
         cmocka_unit_test(endpoints_keep_the_whole_address),
+        cmocka_unit_test(second_stop_signal_counts_after_half_a_second), /* no stop before it */
         cmocka_unit_test(blocked_stop_signal_is_unblocked),
         cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
+        cmocka_unit_test(hangup_that_was_ignored_stays_ignored),
+        cmocka_unit_test(temporary_resolver_failures_are_told_apart),
+        cmocka_unit_test(link_local_address_needs_a_zone),
+        cmocka_unit_test(star_listens_on_all_addresses_of_both_families),
+        cmocka_unit_test(shutdown_after_a_reset_is_a_reset),
+        cmocka_unit_test(dev_null_is_opened_for_closed_streams_only),
+        cmocka_unit_test(memory_has_no_huge_pages),
+        cmocka_unit_test(write_to_a_log_that_cannot_be_reopened_does_not_block),
+        cmocka_unit_test(pipe_is_reopened_without_blocking),
+        cmocka_unit_test(client_that_refuses_options_counts_as_aborted),
+        cmocka_unit_test(socket_can_be_the_log),
     };
     return cmocka_run_group_tests_name("system", tests, NULL, NULL);
 }

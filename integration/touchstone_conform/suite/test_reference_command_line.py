@@ -231,3 +231,44 @@ def test_ipv6(start_server, reference_program, ipv6_loopback, port):
     with server.connect() as client:
         client.ping()
         server.wait_for_log(rf"^connect token=\S+ peer=\[::1\]:{client.address[1]}$")
+
+
+@pytest.mark.requirement("REF-15")
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_to_a_full_disk(reference_program, option):
+    """What cannot be written is not status 0."""
+    with open("/dev/full", "wb") as full:
+        command = [*reference_program, option]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=10)
+    assert ended.returncode == CANNOT_START
+    assert ended.stderr == (
+        b"touchstone: cannot write to standard output: No space left on device\n"
+    )
+
+
+@pytest.mark.requirement("REF-1")
+def test_control_characters_of_an_argument(run):
+    """An argument never makes a second line, and steers no terminal."""
+    ended = run("--a\nb\x1b[1m")
+    assert ended.returncode == USAGE
+    assert ended.stderr == (
+        b"touchstone: unknown option '--a\\nb\\x1b[1m' (touchstone --help lists the options)\n"
+    )
+
+
+@pytest.mark.requirement("REF-3")
+def test_star_is_every_address(start_server, reference_program):
+    """* listens on all addresses of both families."""
+    server = start_server(words=[*reference_program, "--listen", "*:{port}"])
+    server.wait_for_log(rf"\Alistening on \[::\]:{server.port}\n")
+    with server.connect() as client:
+        client.ping()
+
+
+@pytest.mark.requirement("REF-3")
+def test_link_local_without_a_zone(run):
+    """A link-local address without its zone is refused with what is missing."""
+    ended = run("--listen", "[fe80::1]:0")
+    assert ended.returncode == USAGE
+    assert ended.stderr.count(b"\n") == 1
+    assert b"zone" in ended.stderr

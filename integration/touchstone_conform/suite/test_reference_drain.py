@@ -119,11 +119,13 @@ def test_only_what_had_arrived(server):
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal(server, first, second):
-    """A second signal ends the drain at once, with 128 and its number."""
+    """A second signal ends the drain at once, with 128 and its number, from half a second on."""
     with server.connect() as client:
         client.ping()
         server.signal(first)
+        server.signal(second)  # one that was forwarded: it does not count
         client.expect_end()
+        time.sleep(0.5)
         status, seconds = end(server, second)
     expect_status(128 + second, status)
     expect_duration(0, seconds, server.scaled(0.5))

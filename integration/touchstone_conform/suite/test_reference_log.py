@@ -21,7 +21,8 @@ LINES = re.compile(
     rb'|data token=\d+\.\d+ bytes=\d+( omitted=\d+)? text="[ -~]*"'
     rb"|disconnect token=\d+\.\d+ peer=\S+ reason=(end|reset|idle|expired|error errno=E\w+)"
     rb" in=\d+ out=\d+"
-    rb"|dropped lines=\d+|stop connections=\d+"
+    rb"|dropped lines=\d+|stop connections=\d+|accept"
+    rb"|wait reason=(connections|(descriptors|memory|error)( errno=E\w+)?)"
 )
 
 

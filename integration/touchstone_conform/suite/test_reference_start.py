@@ -83,7 +83,6 @@ def failing(starts, tmp_path, reference_program):
 LISTEN = "cannot listen on 127.0.0.1:0"
 SIGNALS = "cannot catch signals"
 FAULTS = {
-    (r'open(at)?\(.*"/dev/null", O_RDWR',): "cannot open /dev/null",
     (r"socket\(AF_INET, SOCK_STREAM",): LISTEN,
     (r"setsockopt\(\d+, SOL_SOCKET, SO_REUSEADDR,",): LISTEN,
     (r"setsockopt\(\d+, SOL_SOCKET, SO_KEEPALIVE,",): LISTEN,
@@ -100,6 +99,8 @@ FAULTS = {
     (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 3): SIGNALS,
     (r"rt_sigaction\(SIGTERM, \{",): SIGNALS,
     (r"rt_sigaction\(SIGINT, \{",): SIGNALS,
+    (r"rt_sigaction\(SIGHUP, NULL,",): SIGNALS,
+    (r"rt_sigaction\(SIGHUP, \{",): SIGNALS,
     (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,",): "cannot watch the listening socket",
     (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,", 2): "cannot watch the listening socket",
 }
@@ -111,6 +112,17 @@ def test_a_call_that_fails(failing, server, call):
     """Each failure at the start is reported in one line with the name of errno."""
     ended = run_to_end([*failing(*call), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
     message = f"touchstone: {FAULTS[call]}: EPERM (Operation not permitted)\n"
+    expect_ended(ended, CANNOT_START, message)
+
+
+@pytest.mark.requirement("REF-2")
+def test_a_closed_stream_without_dev_null(server, tmp_path, reference_program):
+    """A stream that is closed is replaced by /dev/null; where there is none, the start fails."""
+    inject = ["-P", "/dev/null", "-e", "inject=open,openat:error=EPERM"]
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh"]
+    command = [*strace.before(tmp_path / "trace", *inject), *closed, *reference_program]
+    ended = run_to_end([*command, "--listen", f"{LOOPBACK}:0"], server.scaled(5))
+    message = "touchstone: cannot open /dev/null: EPERM (Operation not permitted)\n"
     expect_ended(ended, CANNOT_START, message)
 
 
