@@ -25,8 +25,8 @@
 #define SIM_CLIENT_FIRST 6
 
 /* What a client of a crowd sends ahead, and what the service of its waits takes. */
-#define SIM_CROWD_BYTES 4096
-#define SIM_CROWD_PASS_MS 50
+#define SIM_CROWD_BYTES 1024
+#define SIM_CROWD_PASS_MS 100
 
 /* With VARY_DELAY, a wait ends at most this much later than requested. */
 #define SIM_LATE_MAX_MS 50
@@ -67,15 +67,6 @@ struct sim_watch {
 
 #define SIM_STALE_MAX 8
 
-/* What one wait reported, and the calls since. */
-struct sim_pass {
-    uint32_t records, receives, accepts;
-    uint32_t backlog; /* at the wait */
-    bool full;        /* the wait had room for no further record */
-    bool listener;    /* was reported */
-    bool refused;     /* accept failed, or the listener could not be watched */
-};
-
 /* One kernel call, or one event of the environment. */
 struct sim_event {
     uint8_t call; /* enum sim_call, or SIM_ENVIRONMENT + ... */
@@ -112,7 +103,8 @@ struct sim_kernel {
     uint32_t next;       /* the descriptor whose record comes first in the next wait */
     uint32_t crowd;      /* clients without a name */
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
-    struct sim_pass pass;
+    struct oracle_pass pass; /* since the last wait */
+    bool full;               /* the last wait had room for no further record */
     uint32_t open, open_max;   /* clients' descriptors */
     uint32_t turns[WHO_KINDS]; /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;

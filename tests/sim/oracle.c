@@ -10,6 +10,10 @@
 /* The time after which accept is retried, and the least time between two sweeps for idleness. */
 #define REST_MS 100
 
+/* A wait reports at most 256 connections; each may be served twice in a pass. */
+#define PASS_RECEIVES_MAX 512u
+#define PASS_READY_PER_ACCEPT 16
+
 /* A connection that is idle is closed at the latest so much later: a sweep comes after REST_MS, waits
  * end late, and some are interrupted. */
 #define IDLE_LATE_MS 500
@@ -103,6 +107,18 @@ void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms) 
     if (oracle_is_idle(oracle, client, now_ms) && idle_ms > oracle->idle_timeout_ms + IDLE_LATE_MS)
         oracle_fail(oracle, "client %s was idle for %llu ms and open", scenario_client_name(client),
                     idle_ms);
+}
+
+void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
+    uint32_t least = 1 + pass->records / PASS_READY_PER_ACCEPT;
+    if (least > pass->waiting) least = pass->waiting;
+    if (oracle->stopping) return;
+    if (pass->receives > PASS_RECEIVES_MAX)
+        oracle_fail(oracle, "a pass of %u receives, expected at most %u", pass->receives,
+                    PASS_RECEIVES_MAX);
+    if (pass->accepts < least)
+        oracle_fail(oracle, "a pass of %u records with %u of %u accepted, expected at least %u",
+                    pass->records, pass->accepts, pass->waiting, least);
 }
 
 /* The server may not close first, except for the documented limits. */

@@ -71,6 +71,18 @@ bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_m
 /* The client has been idle for so long that the server must have closed it: fails if not. */
 void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms);
 
+/* What the server did between two waits. */
+struct oracle_pass {
+    uint32_t records;  /* of the wait */
+    uint32_t receives; /* calls */
+    uint32_t accepts;  /* that returned a connection */
+    uint32_t waiting;  /* connections to accept, which the wait reported; 0 where none can be */
+};
+
+/* A pass is short, so that nobody waits long: it receives at most a bounded number of times, however
+ * many are ready, and accepts the more the longer it is. */
+void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass);
+
 /* The server shut down or closed the connection; `reset`: with RST. */
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms);
 

@@ -15,7 +15,7 @@ struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool dele
     struct result result = fault_inject(sim, CALL_CONTROL, deletes ? -1 : descriptor);
     if (descriptor == SIM_LISTENER && !deletes && result.fault != FAULT_NONE) {
         oracle_refused(sim->oracle, sim->now_ms);
-        sim->pass.refused = true;
+        sim->pass.waiting = 0;
     }
     if (!deletes || result.fault == FAULT_NONE) return result;
     /* A delete can fail in one way only: nothing is registered. Then nothing is, and that is no
@@ -102,14 +102,21 @@ static uint64_t lateness(struct sim_kernel *sim) {
     return late < most ? late : most;
 }
 
+/* How many connections of the backlog the server can have. */
+static uint32_t acceptable(const struct sim_kernel *sim) {
+    uint32_t most = sim->stream->scenario->connections_max;
+    if (most == 0 || most > sim->open_max) most = sim->open_max;
+    uint32_t left = most > sim->open ? most - sim->open : 0;
+    return tcp_backlog(sim) < left ? tcp_backlog(sim) : left;
+}
+
 static uint32_t collect(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max) {
     memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
     memset(sim->received, 0, sim->top * sizeof sim->received[0]);
     uint32_t found = gather(sim, records, max);
-    sim->pass = (struct sim_pass){.records = found,
-                                  .full = found == max,
-                                  .backlog = tcp_backlog(sim),
-                                  .listener = sim->reported[SIM_LISTENER]};
+    sim->full = found == max;
+    sim->pass = (struct oracle_pass){
+        .records = found, .waiting = sim->reported[SIM_LISTENER] ? acceptable(sim) : 0};
     return found;
 }
 
@@ -147,6 +154,8 @@ static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void
 
 struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max,
                          int32_t timeout_ms) {
+    oracle_passed(sim->oracle, &sim->pass);
+    sim->pass = (struct oracle_pass){.records = 0};
     struct result result = fault_inject(sim, CALL_WAIT, -1);
     if (result.fault == FAULT_NONE) result = wait_for(sim, gather, records, max, timeout_ms);
     trace_hash(sim, max);

@@ -17,7 +17,7 @@ static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, co
         oracle_fail(sim->oracle, "%s on descriptor %d, which is not open", call, descriptor);
         return NULL;
     }
-    bool left_out = sim->pass.full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
+    bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
     if (!sim->reported[descriptor] && !sim->stopping && !left_out)
         oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
     return &sim->links[client];
@@ -44,6 +44,7 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
     sim->owner[descriptor] = (uint16_t)(client + 1);
     sim->reported[descriptor] = true;
     sim->open++;
+    sim->pass.accepts++;
     if ((uint32_t)descriptor >= sim->top) sim->top = (uint32_t)descriptor + 1;
     oracle_accepted(sim->oracle, client, sim->now_ms);
     sim->progress++;
@@ -58,6 +59,7 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
+    if (result.fault != FAULT_NONE) sim->pass.waiting = 0; /* to try again at once is not asked for */
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     if (!taken && result.fault != FAULT_INTERRUPTED && tcp_backlog(sim) > 0)
@@ -117,6 +119,7 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
     struct sim_link *link = socket_of(sim, descriptor, "receive");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     if (length == 0) oracle_fail(sim->oracle, "receive of 0 bytes: its result looks like FIN");
+    sim->pass.receives++;
     if (++sim->received[descriptor] > TURN_MAX)
         oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
