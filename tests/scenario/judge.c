@@ -37,8 +37,7 @@ static void judge_reader(struct run *run, uint32_t i) {
 static void judge_owed(struct run *run, bool all_accepted) {
     for (uint32_t i = 0; i < run->sim.link_count && run->status == SERVER_RUNNING; i++) {
         const struct sim_link *link = &run->sim.links[i];
-        bool judged = link->connected && !run->oracle.clients[i].excused && !run->oracle.stopping &&
-                      (!link->waiting || all_accepted);
+        bool judged = link->connected && !run->oracle.stopping && (!link->waiting || all_accepted);
         if (!judged || run->oracle.clients[i].ended) continue;
         if (!link->waiting) oracle_is_overdue(&run->oracle, i, run->sim.now_ms);
         if (link->gone)
@@ -84,8 +83,7 @@ static bool has_unanswered(const struct run *run) {
 /* Clients in the backlog at the stop are served like all others, unless the connection limit or a
  * failing accept prevents it. */
 static bool had_its_turn(const struct run *run, uint32_t client) {
-    bool limited = run->server.options.connections_max < run->sim.link_count;
-    return run->oracle.clients[client].accepted || !(limited || run->oracle.turned_away);
+    return run->oracle.clients[client].accepted || !run->oracle.turned_away;
 }
 
 void judge_drain(struct run *run) {

@@ -110,7 +110,7 @@ struct sim_kernel {
     uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */
     uint32_t stale_count;
-    bool stop_pending, stopping, listening;
+    bool stop_pending, listening;
     bool idle;                 /* the last wait found nothing, and nothing is in flight */
     uint64_t now_ms, until_ms; /* time may pass up to until_ms */
 

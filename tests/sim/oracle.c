@@ -124,7 +124,7 @@ void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
 /* The server may not close first, except for the documented limits. */
 static bool may_end(const struct oracle *oracle, uint32_t client, uint64_t now_ms) {
     const struct oracle_client *c = &oracle->clients[client];
-    if (c->shut || c->gone || c->excused || oracle->stopping) return true;
+    if (c->left || c->excused || oracle->stopping) return true;
     return oracle_is_idle(oracle, client, now_ms);
 }
 
@@ -132,14 +132,16 @@ void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t n
     struct oracle_client *c = &oracle->clients[client];
     if (!may_end(oracle, client, now_ms))
         oracle_fail(oracle, "client %s: the server closed a healthy connection", scenario_client_name(client));
-    bool healthy = !c->shut && !c->gone && !c->excused && !oracle->stopping;
-    if (healthy) oracle_is_overdue(oracle, client, now_ms);
-    bool cut = c->gone || c->excused || oracle->stopping || oracle_is_idle(oracle, client, now_ms);
+    if (!c->left && !c->excused && !oracle->stopping) oracle_is_overdue(oracle, client, now_ms);
+    bool idle = oracle_is_idle(oracle, client, now_ms);
+    bool lossy = (c->gone && c->left) || c->excused || oracle->stopping || idle;
+    bool expired = oracle->stopping && now_ms >= oracle->drain_end_ms;
+    bool resets = (c->gone && c->left) || c->excused || expired || idle;
     unsigned long long unanswered = c->sent - c->written;
-    if (!cut && c->written < c->sent)
+    if (!lossy && c->written < c->sent)
         oracle_fail(oracle, "client %s: the server closed with %llu of %llu bytes unanswered",
                     scenario_client_name(client), unanswered, (unsigned long long)c->sent);
-    if (reset && !cut) oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
+    if (reset && !resets) oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
     c->ended = true;
 }
 
@@ -157,7 +159,7 @@ void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
 void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->stopping = true;
     oracle->turned_away = false;
-    oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
+    oracle->due_ms[DUE_DRAIN] = oracle->drain_end_ms = now_ms + oracle->drain_timeout_ms;
 }
 
 /* When the next connection may become idle, other than those that are due now. One that has made

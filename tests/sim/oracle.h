@@ -20,6 +20,7 @@ struct oracle_client {
     uint64_t written; /* sent by the server */
     uint64_t got;     /* of that, read by the client */
     bool connected, accepted, shut, gone;
+    bool left;    /* its FIN or RST has arrived at the server */
     bool excused; /* a call on it was made to fail: the server may close it */
     bool ended;   /* the server closed or shut its side */
     uint64_t progress_ms;
@@ -37,9 +38,10 @@ enum oracle_due {
 struct oracle {
     const struct stream *stream;
     bool stopping;
-    bool turned_away;         /* accept failed after the stop while the backlog was not empty */
+    bool turned_away; /* after the stop the rest of the backlog could not be accepted */
     uint64_t idle_timeout_ms; /* 0: never */
     uint64_t drain_timeout_ms;
+    uint64_t drain_end_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
     bool failed;
     char failure[200];

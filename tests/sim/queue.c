@@ -82,7 +82,6 @@ bool queue_may_be_spurious(const struct sim_kernel *sim, int32_t descriptor) {
 
 void queue_report(struct sim_kernel *sim, int32_t descriptor) {
     sim->reported[descriptor] = true;
-    sim->stopping |= descriptor == SIM_STOP;
     *turn_of(sim, descriptor) = 0;
 }
 

@@ -18,7 +18,7 @@ static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, co
         return NULL;
     }
     bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
-    if (!sim->reported[descriptor] && !sim->stopping && !left_out)
+    if (!sim->reported[descriptor] && !sim->reported[SIM_STOP] && !left_out)
         oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
     return &sim->links[client];
 }
@@ -213,6 +213,8 @@ struct result sim_close(void *self, int32_t descriptor) {
         if (sim->watches[SIM_LISTENER].registered)
             oracle_fail(sim->oracle, "close of the listener, which epoll still watches");
         sim->watches[SIM_LISTENER] = (struct sim_watch){.registered = false};
+        uint32_t limit = sim->stream->scenario->connections_max;
+        if (limit > 0 && sim->open >= limit) sim->oracle->turned_away = true;
         sim->listening = false;
         sim->progress++;
         for (uint32_t i = 0; i < sim->link_count; i++) {

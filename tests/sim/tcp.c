@@ -5,7 +5,7 @@
 
 static void reset_arrives(struct sim_kernel *sim, struct sim_link *link) {
     if (link->reset_arrived || tcp_is_over(link)) return;
-    link->reset_arrived = true;
+    link->reset_arrived = sim->oracle->clients[link - sim->links].left = true;
     /* After the peer's FIN the same RST is a broken pipe (Linux, tcp_reset). */
     link->error = link->fin_arrived && !link->server_shut ? FAULT_PIPE : FAULT_RESET;
     sim->progress++;
@@ -34,7 +34,7 @@ static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t 
     bool all = link->arrived == link->sent;
     if (link->reset_sent && (all || room == 0 || vary != 0)) reset_arrives(sim, link);
     if (link->fin_sent && all && !link->fin_arrived && (vary == 0 || !vary_one_in(sim, vary, 4))) {
-        link->fin_arrived = true;
+        link->fin_arrived = sim->oracle->clients[client].left = true;
         sim->progress++;
     }
 }
