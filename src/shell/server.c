@@ -5,8 +5,8 @@
 #include "core/upper.h"
 
 /* A pass serves all that one wait reported. Its turns, each a receive and a send, are shared among
- * them: a few connections get TURNS_MAX each, which fills pipes; many get one, so that the pass stays
- * short and nobody waits long. The next wait reports the rest. */
+ * them: a few connections get TURNS_MAX each, which fills pipes; many get one, so that the pass
+ * stays short and nobody waits long. The next wait reports the rest. */
 #define TURNS_MAX 32
 #define PASS_TURNS 256
 static_assert(PASS_TURNS >= POLLER_EVENTS_MAX, "each connection that is ready gets a turn");
