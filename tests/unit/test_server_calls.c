@@ -471,12 +471,12 @@ static void turn_under_a_flood_is_bounded(void **state) {
     assert_int_equal(fake.sends, fake.receives);
 }
 
-/* 256 turns are shared by all that are ready, at most 32 for each: a pass stays short. */
+/* 64 turns are shared by all that are ready, at most 32 for each: a pass stays short. */
 static void turns_of_a_pass_are_shared(void **state) {
     static const struct {
         int64_t ready;
         int turns;
-    } passes[] = {{1, 32}, {8, 32}, {9, 28}, {64, 4}, {POLLER_EVENTS_MAX, 1}};
+    } passes[] = {{1, 32}, {2, 32}, {3, 21}, {64, 1}, {65, 1}, {POLLER_EVENTS_MAX, 1}};
     admit();
     fake.received[0] = fake.received[1] = all;
     fake.sent[0] = fake.sent[1] = all;
