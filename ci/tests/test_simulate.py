@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def sim(copy, old):
     """The file of the simulated kernel that has this text."""
-    paths = sorted((copy.top / "tests" / "sim").glob("*.c"))
+    paths = sorted((copy.top / "tests" / "sim").glob("*.[ch]"))
     return next(f"tests/sim/{path.name}" for path in paths if old in path.read_text())
 
 
@@ -57,7 +57,7 @@ def test_the_sweep_finds_a_fault_that_ends_all_others(copy):
 
 def test_the_sweep_reports_a_call_without_faults(copy):
     old, new = "!scenario_may_fail(call", "call == CALL_UNREAD || !scenario_may_fail(call"
-    with copy.planted(Edit("tests/scenario/main.c", old, new)):
+    with copy.planted(Edit("tests/scenario/sweep.c", old, new)):
         copy.expect(r"\[unused-call\]", ["ci/simulate", "sweep", "--sample", "5"])
 
 

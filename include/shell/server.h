@@ -51,6 +51,8 @@ struct server {
     uint32_t slots_used;   /* all slots ever used are below this number */
     bool lossy;            /* the drain lost owed bytes */
     struct result failure; /* SERVER_FAILED: the result of the wait */
+    uint32_t turns;        /* of each connection in this pass: at least 1 */
+    uint32_t accepts;      /* in this pass: at least 1 */
 
     /* Times; UINT64_MAX: never. */
     uint64_t now_ms;   /* when the clock was last read */

@@ -19,7 +19,7 @@ REASONS = pathlib.Path(__file__).parent / "reasons"
 LEFT_OUT = {"MIX-1"}
 
 _HEADER = """\
-# The requirements whose tests fail on each broken server: integration/judge.py broken --fix
+# The requirements whose tests fail on each broken server: ci/conform broken --fix
 # '?' marks one that fails in some runs only. MIX-1 is left out.
 """
 

@@ -4,8 +4,16 @@
 
 #include "core/upper.h"
 
-/* Rounds of a connection before the next one is served; the next wait reports the rest. */
+/* A pass serves all that one wait reported. Its turns, each a receive and a send, are shared among
+ * them: a few connections get TURNS_MAX each, which fills pipes; many get one, so that the pass
+ * stays short and nobody waits long. The next wait reports the rest. */
 #define TURNS_MAX 32
+#define PASS_TURNS 256
+static_assert(PASS_TURNS >= POLLER_EVENTS_MAX, "each connection that is ready gets a turn");
+
+/* A pass accepts one client, and one more for so many that are ready: a failing accept is expensive
+ * beside a short pass, not beside a long one. */
+#define READY_PER_ACCEPT 8
 
 /* No event reports that descriptors are available again, so a failed accept is retried. */
 #define RETRY_MS 100
@@ -198,7 +206,7 @@ static bool advance(struct server *s, struct connection *c) {
 }
 
 static void serve(struct server *s, struct connection *c) {
-    for (int turn = 0; turn < TURNS_MAX && advance(s, c); turn++) {
+    for (uint32_t turn = 0; turn < s->turns && advance(s, c); turn++) {
     }
     settle(s, c);
 }
@@ -242,8 +250,8 @@ static bool accept_one(struct server *s) {
     return outcome.kind != OUTCOME_WOULD_BLOCK;
 }
 
-static void accept_all(struct server *s) {
-    for (uint32_t i = 0; i < s->options.slot_count && accept_one(s); i++) {
+static void accept_up_to(struct server *s, uint32_t count) {
+    for (uint32_t i = 0; i < count && accept_one(s); i++) {
     }
 }
 
@@ -259,9 +267,9 @@ static void begin_drain(struct server *s) {
     log_stop(s->log, s->connected);
     s->waiting = true; /* not reported from here on: clients are accepted now or refused */
     s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
-    accept_all(s);
+    accept_up_to(s, s->options.slot_count);
     if (s->retry_ms != NEVER) /* the fault may concern one client only: try the next ones */
-        accept_all(s);
+        accept_up_to(s, s->options.slot_count);
     pause_accepting(s, NEVER);
     s->kernel.ops->close(s->kernel.self, s->listener);
     s->sweep_ms = NEVER;
@@ -316,7 +324,7 @@ static void dispatch(struct server *s, struct token token) {
     if (resolves(s, token))
         serve(s, &s->connections[token.slot]);
     else if (packed == token_pack(TOKEN_LISTENER) && s->listener_interest == INTEREST_READ)
-        accept_one(s); /* a failing accept is expensive: the next wait reports further clients */
+        accept_up_to(s, s->accepts);
     else if (packed == token_pack(TOKEN_STOP) && s->drain_ms == NEVER)
         begin_drain(s);
 }
@@ -338,6 +346,12 @@ static void check_waiting(struct server *s, struct result waited) {
     log_accept(s->log);
 }
 
+static void share_pass(struct server *s, uint32_t ready) {
+    uint32_t share = PASS_TURNS / (ready > 0 ? ready : 1);
+    s->turns = share > TURNS_MAX ? TURNS_MAX : share;
+    s->accepts = 1 + ready / READY_PER_ACCEPT;
+}
+
 enum server_status server_step(struct server *s) {
     s->accept_tried = s->listener_interest != INTEREST_READ; /* it cannot be left out then */
     struct result waited = s->poller.ops->wait(&s->poller, s->ready, timeout_ms(s));
@@ -346,6 +360,7 @@ enum server_status server_step(struct server *s) {
         return SERVER_FAILED;
     }
     if (next_deadline(s) != NEVER) read_clock(s);
+    share_pass(s, waited.fault == FAULT_NONE ? (uint32_t)waited.value : 0);
     for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
         dispatch(s, s->ready[i].token);
     check_waiting(s, waited);
