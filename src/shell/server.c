@@ -5,11 +5,10 @@
 #include "core/upper.h"
 
 /* A pass serves all that one wait reported. Its turns, each a receive and a send, are shared among
- * them: a few connections get TURNS_MAX each, which fills pipes; many get one, so that the pass stays
- * short and nobody waits long. The next wait reports the rest. */
+ * them: one or two connections get TURNS_MAX, which fills pipes; many get one each, so that the pass
+ * stays short and nobody waits long. The next wait reports the rest. */
 #define TURNS_MAX 32
-#define PASS_TURNS 256
-static_assert(PASS_TURNS >= POLLER_EVENTS_MAX, "each connection that is ready gets a turn");
+#define PASS_TURNS 64
 
 /* A pass accepts one client, and one more for so many that are ready: a failing accept is expensive
  * beside a short pass, not beside a long one. */
@@ -347,8 +346,7 @@ static void check_waiting(struct server *s, struct result waited) {
 }
 
 static void share_pass(struct server *s, uint32_t ready) {
-    uint32_t share = PASS_TURNS / (ready > 0 ? ready : 1);
-    s->turns = share > TURNS_MAX ? TURNS_MAX : share;
+    s->turns = ready > PASS_TURNS ? 1 : ready > 1 ? PASS_TURNS / ready : TURNS_MAX;
     s->accepts = 1 + ready / READY_PER_ACCEPT;
 }
 

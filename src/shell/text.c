@@ -31,7 +31,8 @@ void text_of_error(int32_t error, char text[TEXT_ERROR_BYTES]) {
     snprintf(text, TEXT_ERROR_BYTES, "%d", error);
 }
 
-#define GROUPS 8 /* of an IPv6 address, 16 bits each */
+#define GROUPS 8         /* of an IPv6 address, 16 bits each */
+#define ADDRESS_BYTES 46 /* the longest text of one, and its final 0 */
 
 struct run {
     size_t begin, end;
@@ -81,16 +82,12 @@ static size_t put_v6(const uint8_t address[16], char *text, size_t room) {
 }
 
 void text_of_endpoint(const struct endpoint *endpoint, char text[TEXT_ENDPOINT_BYTES]) {
-    size_t used = 0;
-    if (endpoint->family != ENDPOINT_IPV6) {
-        used = put_v4(endpoint->address, text, TEXT_ENDPOINT_BYTES);
-    } else {
-        text[used++] = '[';
-        used += put_v6(endpoint->address, text + used, TEXT_ENDPOINT_BYTES - used);
-        if (endpoint->scope != 0)
-            used +=
-                (size_t)snprintf(text + used, TEXT_ENDPOINT_BYTES - used, "%%%u", endpoint->scope);
-        text[used++] = ']';
-    }
-    snprintf(text + used, TEXT_ENDPOINT_BYTES - used, ":%u", endpoint->port);
+    char address[ADDRESS_BYTES];
+    bool is_v6 = endpoint->family == ENDPOINT_IPV6;
+    (is_v6 ? put_v6 : put_v4)(endpoint->address, address, sizeof address);
+    if (endpoint->scope != 0)
+        snprintf(text, TEXT_ENDPOINT_BYTES, "[%s%%%u]:%u", address, endpoint->scope,
+                 endpoint->port);
+    else
+        snprintf(text, TEXT_ENDPOINT_BYTES, is_v6 ? "[%s]:%u" : "%s:%u", address, endpoint->port);
 }

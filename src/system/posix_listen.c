@@ -24,7 +24,7 @@ static bool adopt(int descriptor) {
 /* Opens a listening socket; -1 with errno if that fails. */
 static int open_listener(const struct addrinfo *address, bool dual_stack) {
     bool is_v6 = address->ai_family == AF_INET6;
-    int v6_only = dual_stack ? 0 : 1;
+    int v6_only = !dual_stack;
     int descriptor = socket(address->ai_family, SOCK_STREAM, 0);
     if (descriptor >= 0 && prepare(descriptor) &&
         (!is_v6 ||
@@ -36,12 +36,8 @@ static int open_listener(const struct addrinfo *address, bool dual_stack) {
 }
 
 enum fault posix_resolver_fault(int status) {
-    switch (status) {
-    case EAI_AGAIN:
-    case EAI_MEMORY:
-    case EAI_SYSTEM: return FAULT_WOULD_BLOCK;
-    default: return FAULT_OTHER;
-    }
+    bool temporary = status == EAI_AGAIN || status == EAI_MEMORY || status == EAI_SYSTEM;
+    return temporary ? FAULT_WOULD_BLOCK : FAULT_OTHER;
 }
 
 /* Only a zone says which of the host's links a link-local address belongs to. */

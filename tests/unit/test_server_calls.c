@@ -471,8 +471,44 @@ static void turn_under_a_flood_is_bounded(void **state) {
     assert_int_equal(fake.sends, fake.receives);
 }
 
+/* 64 turns are shared by all that are ready, at most 32 for each: a pass stays short. */
+static void turns_of_a_pass_are_shared(void **state) {
+    static const struct {
+        int64_t ready;
+        int turns;
+    } passes[] = {{1, 32}, {2, 32}, {3, 21}, {64, 1}, {65, 1}, {POLLER_EVENTS_MAX, 1}};
+    admit();
+    fake.received[0] = fake.received[1] = all;
+    fake.sent[0] = fake.sent[1] = all;
+    for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++) {
+        fake.waited.value = passes[i].ready;
+        step(client);
+        assert_int_equal(fake.receives, passes[i].turns);
+    }
+}
+
+/* New connections do not wait for one long pass each. */
+static void long_pass_accepts_several(void **state) {
+    static const struct {
+        int64_t ready;
+        int accepts;
+    } passes[] = {{7, 1}, {8, 2}, {16, 3}};
+    for (size_t i = 0; i < sizeof passes / sizeof passes[0]; i++) {
+        fake.backlog = passes[i].accepts;
+        fake.accepted[0] = fake.accepted[1] = interrupted;
+        fake.waited.value = passes[i].ready;
+        for (int64_t j = 1; j < passes[i].ready; j++)
+            server.ready[j].token = client; /* of nobody yet */
+        step(TOKEN_LISTENER);
+        assert_int_equal(fake.accepts, passes[i].accepts);
+        assert_int_equal(fake.backlog, 0);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
 /* If the backlog holds more, the next wait reports it. */
-static void each_wait_accepts_at_most_one(void **state) {
+static void short_pass_accepts_at_most_one(void **state) {
     fake.accepted[1] = (struct result){.value = CLIENT - 1};
     admit();
     assert_int_equal(fake.accepts, 1);
@@ -674,7 +710,9 @@ int main(void) {
         TEST(short_read_ends_the_turn),
         TEST(interrupted_calls_are_repeated),
         TEST(turn_under_a_flood_is_bounded),
-        TEST(each_wait_accepts_at_most_one),
+        TEST(turns_of_a_pass_are_shared),
+        TEST(long_pass_accepts_several),
+        TEST(short_pass_accepts_at_most_one),
         TEST(stop_repeats_an_interrupted_accept),
         TEST(stop_continues_after_an_aborted_accept),
         TEST(new_connection_is_served_at_once),

@@ -370,14 +370,17 @@ static void memory_has_no_huge_pages(void **state) {
     if (access("/sys/kernel/mm/transparent_hugepage", F_OK) != 0) skip();
     uint8_t *memory = system_reserve(64 * (size_t)KERNEL_MEMORY_UNIT);
     unsigned long long begin, end;
-    char line[512];
+    char line[512], *after;
     bool within = false, found = false;
     FILE *maps = fopen("/proc/self/smaps", "r");
     assert_non_null(memory);
     assert_non_null(maps);
     while (fgets(line, sizeof line, maps) != NULL) {
-        if (sscanf(line, "%llx-%llx ", &begin, &end) == 2)
+        begin = strtoull(line, &after, 16);
+        if (*after == '-') { /* begin-end, the first line of a mapping */
+            end = strtoull(after + 1, NULL, 16);
             within = begin <= (uintptr_t)memory && (uintptr_t)memory < end;
+        }
         if (within && strncmp(line, "VmFlags:", 8) == 0) found = strstr(line, " nh") != NULL;
     }
     fclose(maps);

@@ -24,6 +24,7 @@ class Bench:
         self.rounds, self.seconds = rounds, seconds
         self.server_core, self.load_core = machine.cores()
         self.idle_clients, self.stalled_clients = points.IDLE, points.STALLED
+        self.floods = points.FLOODS
         self.few_rounds = min(rounds, FEW_ROUNDS)
         os.sched_setaffinity(0, {self.load_core})
 
@@ -112,15 +113,22 @@ class Bench:
     # ---- Latency
 
     def flood(self):
-        """{server: {"alone": p99 of a pinging client in us, "beside": beside floods}}"""
-        return self.disturbed("flood", "stream", points.FLOODS)
+        """{server: {number of floods: what self.disturbed() gives}}"""
+        found = {}
+        for connections in self.floods:
+            beside = self.disturbed("flood", "stream", connections, servers.LOOPS)
+            for name, figures in beside.items():
+                found.setdefault(name, {})[str(connections)] = figures
+        return found
 
     def stalled(self):
-        """The same beside clients that never read, and "growth": bytes of memory for those."""
-        return self.disturbed("stalled", "stall", self.stalled_clients)
-
-    def disturbed(self, what, workload, connections):
+        """What self.disturbed() gives, beside clients that never read."""
         only = (servers.OURS, servers.FLOOR)
+        return self.disturbed("stalled", "stall", self.stalled_clients, only)
+
+    def disturbed(self, what, workload, connections, only):
+        """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "growth": bytes of
+        memory for the clients that disturb it}}"""
         found = {name: [] for name in self.names(only)}
         for _, name in self.turns(only, self.few_rounds):
             with self.server(name) as server:
@@ -136,17 +144,17 @@ class Bench:
                     others.result()
             found[name].append({"alone": alone, "beside": beside, "growth": growth})
             command.progress(
-                f"{what}, {connections:,} clients  {name}: p99 of a ping {alone:.0f} us alone, "
-                f"{beside:.0f} us beside, memory + {growth / 2**20:.1f} MiB"
+                f"{what}, {connections:,} clients  {name}: a ping's median and p99 "
+                f"{alone['p50_us']:.0f}, {alone['p99_us']:.0f} us alone, "
+                f"{beside['p50_us']:.0f}, {beside['p99_us']:.0f} us beside, "
+                f"memory + {growth / 2**20:.1f} MiB"
             )
-        return {
-            name: {key: statistics.median(each[key] for each in rows) for key in rows[0]}
-            for name, rows in found.items()
-        }
+        return {name: medians(rows) for name, rows in found.items()}
 
     def latency(self, server):
         with self.load(server, "ping", connections=1) as load:
-            return load.run()["p99_us"]
+            done = load.run()
+            return {name: done[name] for name in ("p50_us", "p99_us")}
 
     # ---- The service alone
 
@@ -164,6 +172,14 @@ class Bench:
                 found[program] = json.loads(done.stdout)
                 command.progress(f"{program}: {found[program]}")
         return found
+
+
+def medians(rows):
+    """The median of each figure over the rounds."""
+    first = rows[0]
+    if not isinstance(first, dict):
+        return statistics.median(rows)
+    return {key: medians([each[key] for each in rows]) for key in first}
 
 
 def may_trace():

@@ -259,7 +259,7 @@ def test_control_characters_of_an_argument(run):
 @pytest.mark.requirement("REF-3")
 def test_star_is_every_address(start_server, reference_program):
     """* listens on all addresses of both families."""
-    server = start_server(words=[*reference_program, "--listen", "*:{port}"])
+    server = start_server(arguments=[*reference_program, "--listen", "*:{port}"])
     server.wait_for_log(rf"\Alistening on \[::\]:{server.port}\n")
     with server.connect() as client:
         client.ping()
