@@ -22,7 +22,8 @@ void judge_step(struct run *run) {
 static void judge_leaver(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
-        oracle_fail(&run->oracle, "client %s has left, but its connection is still open", scenario_client_name(i));
+        oracle_fail(&run->oracle, "client %s has left, but its connection is still open",
+                    scenario_client_name(i));
 }
 
 static void judge_reader(struct run *run, uint32_t i) {
@@ -31,7 +32,8 @@ static void judge_reader(struct run *run, uint32_t i) {
         oracle_fail(&run->oracle, "client %s is owed %llu of %llu bytes", scenario_client_name(i),
                     (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
     if (link->fin_sent && !link->fin_seen)
-        oracle_fail(&run->oracle, "client %s is owed the answer to its FIN", scenario_client_name(i));
+        oracle_fail(&run->oracle, "client %s is owed the answer to its FIN",
+                    scenario_client_name(i));
 }
 
 static void judge_owed(struct run *run, bool all_accepted) {
@@ -98,8 +100,8 @@ void judge_drain(struct run *run) {
         /* After the timeout a client that goes on sending can still lose bytes that were sent. */
         bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
         if (judged && owed)
-            oracle_fail(&run->oracle, "client %s lost %llu bytes in the drain", scenario_client_name(i),
-                        (unsigned long long)(c->at_stop - link->got));
+            oracle_fail(&run->oracle, "client %s lost %llu bytes in the drain",
+                        scenario_client_name(i), (unsigned long long)(c->at_stop - link->got));
     }
     if (run->status == SERVER_STOPPED_SHORT && !has_unanswered(run))
         oracle_fail(&run->oracle, "the server reports that the drain lost bytes, but it lost none");

@@ -106,8 +106,8 @@ static void check_step(const struct scenario *scenario, const struct step *step,
     const struct oracle_client *c = &run.oracle.clients[step->client];
     if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended))
         oracle_fail(&run.oracle, "step %u, %s %s: got %llu of %llu bytes, %s", number, word,
-                    scenario_client_name(step->client), (unsigned long long)run.sim.links[step->client].got,
-                    (unsigned long long)due,
+                    scenario_client_name(step->client),
+                    (unsigned long long)run.sim.links[step->client].got, (unsigned long long)due,
                     run_close_of(&run, step->client) == CLOSE_FIN   ? "FIN"
                     : run_close_of(&run, step->client) == CLOSE_RST ? "RST"
                                                                     : "still open");
@@ -191,8 +191,8 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
     uint32_t slots = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario);
     struct server_options options = {
         .slot_count = slots,
-        .connections_max = scenario->connections_max > 0 ? scenario->connections_max
-                                                         : slots - SIM_CLIENT_FIRST,
+        .connections_max =
+            scenario->connections_max > 0 ? scenario->connections_max : slots - SIM_CLIENT_FIRST,
         .buffer_bytes = scenario->buffer_bytes > 0 ? scenario->buffer_bytes : 65536,
         .idle_timeout_ms = scenario->idle_timeout_s * 1000,
         .drain_timeout_ms =

@@ -160,7 +160,8 @@ const char *scenario_take(struct scenario_state *state, const struct step *step)
     case STEP_WAIT: return state->frozen ? "a frozen server does nothing" : NULL;
     case STEP_CROWD:
         if (state->stopped) return "nobody connects after the stop";
-        if (step->count > SCENARIO_CROWD_MAX - state->crowd) return "a crowd has at most 600 clients";
+        if (step->count > SCENARIO_CROWD_MAX - state->crowd)
+            return "a crowd has at most 600 clients";
         state->crowd += step->count;
         return NULL;
     case STEP_STOP:

@@ -103,10 +103,10 @@ struct sim_kernel {
     uint32_t next;       /* the descriptor whose record comes first in the next wait */
     uint32_t crowd;      /* clients without a name */
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
-    struct oracle_pass pass; /* since the last wait */
-    bool full;               /* the last wait had room for no further record */
-    uint32_t open, open_max;   /* clients' descriptors */
-    uint32_t turns[WHO_KINDS]; /* order of records by report steps, from 1; 0: none */
+    struct oracle_pass pass;             /* since the last wait */
+    bool full;                           /* the last wait had room for no further record */
+    uint32_t open, open_max;             /* clients' descriptors */
+    uint32_t turns[WHO_KINDS];           /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */
     uint32_t stale_count;

@@ -10,12 +10,14 @@
 /* The time after which accept is retried, and the least time between two sweeps for idleness. */
 #define REST_MS 100
 
-/* A wait reports at most 256 connections; each may be served twice in a pass. */
-#define PASS_RECEIVES_MAX 512u
-#define PASS_READY_PER_ACCEPT 16
+/* Of a pass: this many receives, and some for each connection that is ready; one accept, and one
+ * more for so many that are ready. */
+#define PASS_RECEIVES 128
+#define RECEIVES_PER_READY 2
+#define READY_PER_ACCEPT 16
 
-/* A connection that is idle is closed at the latest so much later: a sweep comes after REST_MS, waits
- * end late, and some are interrupted. */
+/* A connection that is idle is closed at most so much later: a sweep comes after REST_MS, waits end
+ * late, and some are interrupted. */
 #define IDLE_LATE_MS 500
 
 /* The service: bytes 0x61-0x7A decreased by 0x20, all others unchanged. */
@@ -67,18 +69,19 @@ static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t posit
     while (bytes[i] == expected[i])
         i++;
     unsigned long long at = position + i;
-    oracle_fail(oracle, "client %s: byte %llu is 0x%02x, expected 0x%02x", scenario_client_name(client), at,
-                bytes[i], expected[i]);
+    oracle_fail(oracle, "client %s: byte %llu is 0x%02x, expected 0x%02x",
+                scenario_client_name(client), at, bytes[i], expected[i]);
 }
 
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
-    if (c->ended) oracle_fail(oracle, "client %s: data after the server's FIN", scenario_client_name(client));
+    if (c->ended)
+        oracle_fail(oracle, "client %s: data after the server's FIN", scenario_client_name(client));
     unsigned long long end = c->written + count;
     if (end > c->taken) {
-        oracle_fail(oracle, "client %s: %llu bytes received, but %llu sent", scenario_client_name(client),
-                    (unsigned long long)c->taken, end);
+        oracle_fail(oracle, "client %s: %llu bytes received, but %llu sent",
+                    scenario_client_name(client), (unsigned long long)c->taken, end);
         return;
     }
     for (size_t done = 0; done < count;) {
@@ -110,12 +113,12 @@ void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms) 
 }
 
 void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
-    uint32_t least = 1 + pass->records / PASS_READY_PER_ACCEPT;
+    uint32_t most = PASS_RECEIVES + RECEIVES_PER_READY * pass->records;
+    uint32_t least = 1 + pass->records / READY_PER_ACCEPT;
     if (least > pass->waiting) least = pass->waiting;
     if (oracle->stopping) return;
-    if (pass->receives > PASS_RECEIVES_MAX)
-        oracle_fail(oracle, "a pass of %u receives, expected at most %u", pass->receives,
-                    PASS_RECEIVES_MAX);
+    if (pass->receives > most)
+        oracle_fail(oracle, "a pass of %u receives, expected at most %u", pass->receives, most);
     if (pass->accepts < least)
         oracle_fail(oracle, "a pass of %u records with %u of %u accepted, expected at least %u",
                     pass->records, pass->accepts, pass->waiting, least);
@@ -131,7 +134,8 @@ static bool may_end(const struct oracle *oracle, uint32_t client, uint64_t now_m
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
     if (!may_end(oracle, client, now_ms))
-        oracle_fail(oracle, "client %s: the server closed a healthy connection", scenario_client_name(client));
+        oracle_fail(oracle, "client %s: the server closed a healthy connection",
+                    scenario_client_name(client));
     if (!c->left && !c->excused && !oracle->stopping) oracle_is_overdue(oracle, client, now_ms);
     bool idle = oracle_is_idle(oracle, client, now_ms);
     bool lossy = (c->gone && c->left) || c->excused || oracle->stopping || idle;
@@ -141,7 +145,8 @@ void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t n
     if (!lossy && c->written < c->sent)
         oracle_fail(oracle, "client %s: the server closed with %llu of %llu bytes unanswered",
                     scenario_client_name(client), unanswered, (unsigned long long)c->sent);
-    if (reset && !resets) oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
+    if (reset && !resets)
+        oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
     c->ended = true;
 }
 
@@ -149,7 +154,8 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client) {
     struct oracle_client *c = &oracle->clients[client];
     unsigned long long missed = c->written - c->got;
     if (c->got < c->written)
-        oracle_fail(oracle, "client %s: FIN before %llu bytes", scenario_client_name(client), missed);
+        oracle_fail(oracle, "client %s: FIN before %llu bytes", scenario_client_name(client),
+                    missed);
 }
 
 void oracle_refused(struct oracle *oracle, uint64_t now_ms) {

@@ -38,7 +38,7 @@ enum oracle_due {
 struct oracle {
     const struct stream *stream;
     bool stopping;
-    bool turned_away; /* after the stop the rest of the backlog could not be accepted */
+    bool turned_away;         /* after the stop the rest of the backlog could not be accepted */
     uint64_t idle_timeout_ms; /* 0: never */
     uint64_t drain_timeout_ms;
     uint64_t drain_end_ms;
@@ -81,8 +81,8 @@ struct oracle_pass {
     uint32_t waiting;  /* connections to accept, which the wait reported; 0 where none can be */
 };
 
-/* A pass is short, so that nobody waits long: it receives at most a bounded number of times, however
- * many are ready, and accepts the more the longer it is. */
+/* A pass is short, so that nobody waits long: a connection is served the less the more are ready,
+ * and the pass accepts the more the longer it is. */
 void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass);
 
 /* The server shut down or closed the connection; `reset`: with RST. */

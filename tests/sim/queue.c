@@ -114,8 +114,8 @@ static uint32_t collect(struct sim_kernel *sim, queue_gather *gather, void *reco
     memset(sim->received, 0, sim->top * sizeof sim->received[0]);
     uint32_t found = gather(sim, records, max);
     sim->full = found == max;
-    sim->pass = (struct oracle_pass){
-        .records = found, .waiting = sim->reported[SIM_LISTENER] ? acceptable(sim) : 0};
+    sim->pass = (struct oracle_pass){.records = found,
+                                     .waiting = sim->reported[SIM_LISTENER] ? acceptable(sim) : 0};
     return found;
 }
 

@@ -59,7 +59,8 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
-    if (result.fault != FAULT_NONE) sim->pass.waiting = 0; /* to try again at once is not asked for */
+    if (result.fault != FAULT_NONE)
+        sim->pass.waiting = 0; /* to try again at once is not asked for */
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     if (!taken && result.fault != FAULT_INTERRUPTED && tcp_backlog(sim) > 0)
