@@ -41,7 +41,7 @@ static void judge_owed(struct run *run, bool all_accepted) {
         const struct sim_link *link = &run->sim.links[i];
         bool judged = link->connected && !run->oracle.stopping && (!link->waiting || all_accepted);
         if (!judged || run->oracle.clients[i].ended) continue;
-        if (!link->waiting) oracle_is_overdue(&run->oracle, i, run->sim.now_ms);
+        oracle_is_overdue(&run->oracle, i, run->sim.now_ms);
         if (link->gone)
             judge_leaver(run, i);
         else if (!link->paused)
@@ -92,6 +92,8 @@ void judge_drain(struct run *run) {
     bool in_time = run->sim.now_ms < run->stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
     if (run->sim.crowd > 0) late_ms += 2 * SIM_CROWD_PASS_MS;
+    uint64_t told_ms = run->sim.stop_told_ms + run->server.options.drain_timeout_ms;
+    uint64_t end_ms = told_ms > run->stop_ms ? told_ms : run->stop_ms;
     for (uint32_t i = 0; i < run->sim.link_count; i++) {
         const struct sim_link *link = &run->sim.links[i];
         const struct oracle_client *c = &run->oracle.clients[i];
@@ -107,7 +109,7 @@ void judge_drain(struct run *run) {
         oracle_fail(&run->oracle, "the server reports that the drain lost bytes, but it lost none");
     if (run->status == SERVER_STOPPED_SHORT && in_time)
         oracle_fail(&run->oracle, "the server ended the drain before its timeout");
-    if (run->sim.now_ms > run->stop_ms + late_ms)
+    if (run->sim.now_ms > end_ms + late_ms)
         oracle_fail(&run->oracle, "the drain took longer than its timeout");
     if (run->sim.open > 0 || run->sim.listening)
         oracle_fail(&run->oracle, "%u descriptors are left open", run->sim.open);

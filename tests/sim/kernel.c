@@ -113,6 +113,9 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
     sim->oracle = oracle;
     sim->stream = oracle->stream;
     sim->poller = poller;
+    sim->system = poller == SIM_EPOLL       ? SIM_LINUX
+                  : scenario->seed % 2 == 0 ? SIM_FREEBSD
+                                            : SIM_NETBSD;
     sim->random = scenario->seed;
     sim->vary = scenario->vary;
     sim->receive_bytes = scenario->kernel_receive > 0 ? scenario->kernel_receive : 1u << 18;

@@ -36,6 +36,10 @@
 
 enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
 
+/* The system whose TCP a run has: Linux with epoll; with kqueue FreeBSD if the seed is even, else
+ * NetBSD. What differs was observed on the network stacks of FreeBSD 13 and NetBSD 7.99.34. */
+enum sim_system { SIM_LINUX, SIM_FREEBSD, SIM_NETBSD };
+
 /* One connection, seen from both ends. */
 struct sim_link {
     /* client to server: positions in the stream */
@@ -92,6 +96,7 @@ struct sim_kernel {
     struct oracle *oracle;
     const struct stream *stream;
     enum sim_poller poller;
+    enum sim_system system;
     uint64_t random;
     uint32_t vary;
     uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
@@ -113,6 +118,7 @@ struct sim_kernel {
     bool stop_pending, listening;
     bool idle;                 /* the last wait found nothing, and nothing is in flight */
     uint64_t now_ms, until_ms; /* time may pass up to until_ms */
+    uint64_t stop_told_ms;     /* when a wait last reported the stop */
 
     uint32_t calls[CALL_KINDS];
     uint64_t events;         /* calls and steps */

@@ -5,18 +5,24 @@
 #include "sim/tcp.h"
 #include "sim/trace.h"
 
+/* The flags of the change that added the filter stay: RECEIPT, and on NetBSD also ADD. */
+static uint32_t kept_flags(const struct sim_kernel *sim) {
+    return KQUEUE_CODEC_RECEIPT | (sim->system == SIM_NETBSD ? KQUEUE_CODEC_ADD : 0);
+}
+
 /* The record of one filter, whether or not it is registered; false if there is none (source:
  * kqueue(2) of FreeBSD). */
 static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
                          enum kqueue_filter filter, struct kqueue_record *record) {
-    *record = (struct kqueue_record){.descriptor = descriptor, .filter = filter};
+    *record = (struct kqueue_record){
+        .descriptor = descriptor, .filter = filter, .flags = kept_flags(sim)};
     if (descriptor == SIM_LISTENER || descriptor == SIM_STOP) {
         record->data = descriptor == SIM_LISTENER ? tcp_backlog(sim) : sim->stop_pending;
         return record->data > 0 && filter == KQUEUE_READ;
     }
     const struct sim_link *link = &sim->links[sim_client_of(sim, descriptor)];
     bool end = filter == KQUEUE_READ ? tcp_at_end(link) : link->reset_arrived || link->server_shut;
-    if (end) record->flags = KQUEUE_CODEC_EOF;
+    if (end) record->flags |= KQUEUE_CODEC_EOF;
     if (link->reset_arrived && link->error != FAULT_NONE) record->filter_flags = 104;
     record->data = (int64_t)(filter == KQUEUE_READ ? tcp_unread(link) : tcp_send_room(sim, link));
     return end || (filter == KQUEUE_READ ? tcp_unread(link) > 0 : tcp_is_writable(sim, link));

@@ -107,7 +107,8 @@ bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_m
 
 void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
     unsigned long long idle_ms = now_ms - oracle->clients[client].progress_ms;
-    if (oracle_is_idle(oracle, client, now_ms) && idle_ms > oracle->idle_timeout_ms + IDLE_LATE_MS)
+    bool late = idle_ms > oracle->idle_timeout_ms + IDLE_LATE_MS;
+    if (oracle->clients[client].accepted && oracle_is_idle(oracle, client, now_ms) && late)
         oracle_fail(oracle, "client %s was idle for %llu ms and open", scenario_client_name(client),
                     idle_ms);
 }

@@ -82,6 +82,7 @@ bool queue_may_be_spurious(const struct sim_kernel *sim, int32_t descriptor) {
 
 void queue_report(struct sim_kernel *sim, int32_t descriptor) {
     sim->reported[descriptor] = true;
+    if (descriptor == SIM_STOP) sim->stop_told_ms = sim->now_ms;
     *turn_of(sim, descriptor) = 0;
 }
 

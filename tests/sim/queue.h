@@ -20,8 +20,8 @@ struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool dele
 uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]);
 
 /* The wait ends behind this descriptor, though more may be ready: the next wait goes on there
- * (Linux, ep_send_events, and FreeBSD, kqueue_scan: what was reported goes to the end of the list of
- * what is ready). */
+ * (Linux, ep_send_events, and FreeBSD, kqueue_scan: what was reported goes to the end of the list
+ * of what is ready). */
 void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor);
 
 /* True if there may be a record though nothing is ready. Not for a crowd: then some record would be

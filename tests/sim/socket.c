@@ -40,6 +40,8 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
     uint32_t client = sim->backlog[sim->backlog_taken++];
     struct sim_link *link = &sim->links[client];
     link->waiting = false;
+    /* BSD does not hand out a connection that was reset; with it its data is gone. */
+    if (link->reset_arrived && sim->system != SIM_LINUX) return fault_result(FAULT_ABORTED, 103);
     link->descriptor = descriptor;
     sim->owner[descriptor] = (uint16_t)(client + 1);
     sim->reported[descriptor] = true;
@@ -86,10 +88,12 @@ static uint64_t shortened(struct sim_kernel *sim, uint32_t client, enum step_kin
     return count;
 }
 
-/* The result of a read once all bytes are read. An RST after the peer's FIN fails only a write. */
-static struct result read_end(struct sim_link *link) {
+/* The result of a read once all bytes are read. On Linux an RST after the peer's FIN fails only a
+ * write; on BSD also a read, once. */
+static struct result read_end(const struct sim_kernel *sim, struct sim_link *link) {
     enum fault fault = link->error;
-    if (link->fin_arrived) return (struct result){.value = 0};
+    bool fails = sim->system != SIM_LINUX && fault != FAULT_NONE;
+    if (link->fin_arrived && !fails) return (struct result){.value = 0};
     if (fault == FAULT_NONE)
         return link->reset_arrived ? (struct result){.value = 0}
                                    : fault_result(FAULT_WOULD_BLOCK, 11);
@@ -100,7 +104,7 @@ static struct result read_end(struct sim_link *link) {
 /* Data first, then the error, once, then 0 (Linux, tcp_recvmsg). */
 static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                 uint8_t *bytes, size_t length) {
-    if (tcp_unread(link) == 0) return read_end(link);
+    if (tcp_unread(link) == 0) return read_end(sim, link);
     uint64_t count = tcp_unread(link) < length ? tcp_unread(link) : length;
     /* A read stops before the urgent byte; the next one begins with it. */
     if (link->urgent > link->taken && link->urgent < link->taken + count)
@@ -132,13 +136,16 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
 static struct result write_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                  const uint8_t *bytes, size_t length) {
     uint64_t room = tcp_send_room(sim, link);
-    if (link->error != FAULT_NONE) {
+    /* On BSD a write fails at once with EPIPE, and leaves the error to a read. */
+    if (link->error != FAULT_NONE && sim->system == SIM_LINUX) {
         enum fault fault = link->error;
         link->error = FAULT_NONE;
         return fault_result(fault, fault == FAULT_PIPE ? 32 : 104);
     }
     if (link->reset_arrived || link->server_shut) return fault_result(FAULT_PIPE, 32);
-    if (room == 0 && length > 0) return fault_result(FAULT_WOULD_BLOCK, 11);
+    /* BSD takes a part only if there is room for SO_SNDLOWAT bytes (sosend_generic). */
+    bool little = sim->system != SIM_LINUX && room < length && room < tcp_low_water(sim);
+    if ((room == 0 && length > 0) || little) return fault_result(FAULT_WOULD_BLOCK, 11);
     uint64_t count = vary_part_of(sim, VARY_SHORT, room < length ? room : length);
     count = shortened(sim, client, STEP_SHORT_SEND, count);
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
@@ -165,7 +172,7 @@ struct result sim_shutdown(void *self, int32_t descriptor) {
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     struct result result = fault_inject(sim, CALL_SHUTDOWN, descriptor);
     if (result.fault == FAULT_NONE && (link->reset_arrived || tcp_is_over(link)))
-        result = fault_result(FAULT_RESET, 107);
+        result = fault_result(FAULT_RESET, sim->system == SIM_NETBSD ? 22 : 107);
     if (result.fault == FAULT_NONE) {
         link->server_shut = true;
         sim->progress++;
@@ -183,15 +190,15 @@ struct result sim_unread(void *self, int32_t descriptor) {
     return trace_call(sim, CALL_UNREAD, descriptor, 0, result);
 }
 
-/* A close with unread input sends RST and discards output in flight; otherwise output is still
- * delivered, followed by FIN. */
+/* On Linux a close with unread input sends RST and discards output in flight; otherwise, and on BSD
+ * always, output is still delivered, followed by FIN. */
 static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     uint32_t client = (uint32_t)sim_client_of(sim, descriptor);
     struct sim_link *link = &sim->links[client];
     struct sim_watch *watch = &sim->watches[descriptor];
     if (watch->registered)
         oracle_fail(sim->oracle, "close of descriptor %d, which epoll still watches", descriptor);
-    bool reset = tcp_unread(link) > 0 && !link->reset_arrived;
+    bool reset = tcp_unread(link) > 0 && !link->reset_arrived && sim->system == SIM_LINUX;
     if (!link->server_shut || reset) oracle_ended(sim->oracle, client, reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);

@@ -7,7 +7,8 @@ static void reset_arrives(struct sim_kernel *sim, struct sim_link *link) {
     if (link->reset_arrived || tcp_is_over(link)) return;
     link->reset_arrived = sim->oracle->clients[link - sim->links].left = true;
     /* After the peer's FIN the same RST is a broken pipe (Linux, tcp_reset). */
-    link->error = link->fin_arrived && !link->server_shut ? FAULT_PIPE : FAULT_RESET;
+    bool pipe = sim->system == SIM_LINUX && link->fin_arrived && !link->server_shut;
+    link->error = pipe ? FAULT_PIPE : FAULT_RESET;
     sim->progress++;
 }
 
@@ -114,6 +115,7 @@ void sim_deliver(struct sim_kernel *sim) {
 bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link) {
     uint64_t used = link->written - link->delivered;
     uint64_t room = tcp_send_room(sim, link);
+    if (sim->system != SIM_LINUX) return link->reset_arrived || room >= tcp_low_water(sim);
     return link->reset_arrived || (room > 0 && room >= used / 2);
 }
 

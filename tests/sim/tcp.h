@@ -26,12 +26,18 @@ static inline uint32_t tcp_backlog(const struct sim_kernel *sim) {
 }
 
 /* Not `room > 0`: a kernel reports a socket writable only once a good part of its buffer is free
- * (Linux: a third). A server that waits for a smaller part would wait for ever. */
+ * (Linux: a third; BSD: SO_SNDLOWAT). A server that waits for a smaller part would wait for
+ * ever. */
 bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link);
 
 /* Both FINs have arrived: for the network the connection no longer exists. */
 static inline bool tcp_is_over(const struct sim_link *link) {
     return link->fin_arrived && link->server_shut && link->delivered == link->written;
+}
+
+/* SO_SNDLOWAT of BSD: 2048, but no more than the buffer (sbreserve). */
+static inline uint64_t tcp_low_water(const struct sim_kernel *sim) {
+    return sim->send_bytes < 2048 ? sim->send_bytes : 2048;
 }
 
 static inline uint64_t tcp_unread(const struct sim_link *link) {
