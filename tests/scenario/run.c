@@ -169,7 +169,9 @@ static void let_clients_read(void) {
 
 static void stop_server(void) {
     if (!run.oracle.stopping) act(STEP_STOP, 0, 0);
-    act(STEP_WAIT, 0, run.server.options.drain_timeout_ms + REST_MS);
+    /* Where the order varies, many waits may pass before one reports the stop. */
+    uint32_t waits_ms = run.sim.crowd * SIM_CROWD_PASS_MS;
+    act(STEP_WAIT, 0, run.server.options.drain_timeout_ms + REST_MS + waits_ms);
     run_until_idle();
     let_clients_read();
     if (is_over()) return;

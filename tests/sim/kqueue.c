@@ -54,10 +54,10 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
     uint32_t found = 0;
     for (int i = 0; i < 2 && found < max; i++) {
         int filter = (i == 0) != turned ? KQUEUE_READ : KQUEUE_WRITE;
+        if (!watch->filters[filter]) continue;
         bool ready = filter_state(sim, descriptor, (enum kqueue_filter)filter, &events[found]);
-        bool spurious = queue_may_be_spurious(sim, descriptor);
-        if (!watch->filters[filter] || !(ready || (spurious && vary_one_in(sim, VARY_HINTS, 32))))
-            continue;
+        bool spurious = !ready && queue_may_be_spurious(sim, descriptor);
+        if (!ready && !(spurious && vary_one_in(sim, VARY_HINTS, 32))) continue;
         if (descriptor >= SIM_CLIENT_FIRST) vary_record(sim, &events[found]);
         events[found++].token = watch->token;
         queue_report(sim, descriptor);

@@ -47,10 +47,10 @@ static void take_turns(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS], u
     }
 }
 
-static void order_one(const struct sim_kernel *sim, uint32_t i, int32_t order[SIM_DESCRIPTORS],
-                      uint32_t *count) {
-    if (i >= SIM_LISTENER && i != SIM_QUEUE && queue_is_open(sim, (int32_t)i))
-        order[(*count)++] = (int32_t)i;
+/* As queue_is_open, of a descriptor that is in range. */
+static inline bool is_in_order(const struct sim_kernel *sim, uint32_t i) {
+    if (i >= SIM_CLIENT_FIRST) return sim->owner[i] != 0;
+    return i == SIM_STOP || (i == SIM_LISTENER && sim->listening);
 }
 
 void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor) {
@@ -59,11 +59,13 @@ void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor) {
 
 uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
     uint32_t count = 0;
-    uint32_t first = sim->next < sim->top ? sim->next : 0;
-    for (uint32_t i = first; i < sim->top; i++)
-        order_one(sim, i, order, &count);
-    for (uint32_t i = 0; i < first; i++)
-        order_one(sim, i, order, &count);
+    uint32_t first = sim->next > 0 && sim->next < sim->top ? sim->next : SIM_LISTENER;
+    for (uint32_t i = first; i < sim->top; i++) {
+        if (is_in_order(sim, i)) order[count++] = (int32_t)i;
+    }
+    for (uint32_t i = SIM_LISTENER; i < first; i++) {
+        if (is_in_order(sim, i)) order[count++] = (int32_t)i;
+    }
     sim->next = 0;
     for (uint32_t i = count; i > 1 && vary_one_in(sim, VARY_ORDER, 2); i--) {
         uint32_t other = (uint32_t)(sim_random(sim) % i);
