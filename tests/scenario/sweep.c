@@ -8,7 +8,7 @@
 #include "scenario/run.h"
 
 /* Runs with a crowd are long, and their calls are alike. */
-#define CROWD_CALLS_MAX 8
+#define CROWD_CALLS_MAX 3
 
 static struct scenario scenario;
 static uint64_t injected[CALL_KINDS][ERROR_KINDS];

@@ -25,7 +25,7 @@
 #define SIM_CLIENT_FIRST 6
 
 /* What a client of a crowd sends ahead, and what the service of its waits takes. */
-#define SIM_CROWD_BYTES 1024
+#define SIM_CROWD_BYTES 256
 #define SIM_CROWD_PASS_MS 100
 
 /* With VARY_DELAY, a wait ends at most this much later than requested. */
