@@ -100,6 +100,7 @@ struct reader {
     int fault_count;
     struct client clients[SCENARIO_CLIENTS_MAX];
     size_t client_count, step_count, literal_bytes;
+    uint32_t crowd;
     char steps[CANONICAL_MAX];
     size_t length; /* of `steps` */
 };
@@ -338,6 +339,11 @@ static bool direct(struct line *line, struct reader *r, const char *word) {
         return !before;
     }
     if (strcmp(word, "settle") == 0) return !r->frozen;
+    if (strcmp(word, "crowd") == 0) {
+        if (!r->simulated || r->stopped || !next_number(line, 1, 600, &number)) return false;
+        say_number(r, " ", number);
+        return (r->crowd += number) <= 600;
+    }
     if (!next_number(line, 0, COUNT_MAX, &number)) return false;
     say_number(r, " ", number);
     return strcmp(word, "wait") != 0 || !r->frozen;
@@ -389,7 +395,7 @@ static bool statement(struct line *line, struct reader *r) {
                                              "expect-end", "expect-close", NULL};
     static const char *const of_the_kernel[] = {"short-receive", "short-send", "report", NULL};
     static const char *const of_all[] = {"freeze",      "thaw", "settle", "wait",
-                                         "descriptors", "stop", NULL};
+                                         "descriptors", "stop", "crowd",  NULL};
     uint32_t version;
     bool good;
     int word;

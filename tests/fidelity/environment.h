@@ -109,6 +109,6 @@ bool matches(const char *found, const char *expected);
 /* Compares any other finding with what is expected. */
 void finds(struct environment *env, const char *what, const char *found, const char *expected);
 
-/* The simulated kernel with epoll or kqueue; sockets with the system's poller. */
-extern const struct environment_ops simulated_environment, simulated_kqueue_environment,
-    sockets_environment;
+/* The simulated kernel with epoll, or with a system's kqueue; sockets with the system's poller. */
+extern const struct environment_ops simulated_environment, simulated_freebsd_environment,
+    simulated_netbsd_environment, sockets_environment;

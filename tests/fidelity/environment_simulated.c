@@ -16,8 +16,9 @@ static void act(struct environment *env, enum step_kind kind, enum client client
     env->clients[client].sent = sim.links[client].sent;
 }
 
-static void start_with(struct environment *env, enum sim_poller kind) {
+static void start_with(struct environment *env, enum sim_poller kind, uint32_t seed) {
     memset(&scenario, 0, sizeof scenario);
+    scenario.seed = seed; /* selects the system */
     stream_init(&stream, &scenario);
     oracle_init(&oracle, &stream, 0, 0);
     sim_init(&sim, &oracle, &scenario, kind, NULL);
@@ -26,9 +27,11 @@ static void start_with(struct environment *env, enum sim_poller kind) {
     env->queue = SIM_QUEUE;
 }
 
-static void start(struct environment *env) { start_with(env, SIM_EPOLL); }
+static void start(struct environment *env) { start_with(env, SIM_EPOLL, 0); }
 
-static void start_kqueue(struct environment *env) { start_with(env, SIM_KQUEUE); }
+static void start_freebsd(struct environment *env) { start_with(env, SIM_KQUEUE, 0); }
+
+static void start_netbsd(struct environment *env) { start_with(env, SIM_KQUEUE, 1); }
 
 static void finish(struct environment *env) { (void)env; }
 
@@ -88,36 +91,14 @@ static uint64_t outstanding(struct environment *env, enum client client) {
     return sim.links[client].written - sim.links[client].delivered;
 }
 
-const struct environment_ops simulated_environment = {
-    .start = start,
-    .finish = finish,
-    .connect = let_connect,
-    .send = let_send,
-    .send_until_full = let_send_until_full,
-    .send_urgent = let_send_urgent,
-    .shutdown = let_shutdown,
-    .reset = let_reset,
-    .close = let_close,
-    .read = let_read,
-    .rest = rest,
-    .exhaust = exhaust,
-    .settle = settle,
-    .outstanding = outstanding,
-};
+#define OPS(starts)                                                                                \
+    {                                                                                              \
+        .start = (starts), .finish = finish, .connect = let_connect, .send = let_send,             \
+        .send_until_full = let_send_until_full, .send_urgent = let_send_urgent,                    \
+        .shutdown = let_shutdown, .reset = let_reset, .close = let_close, .read = let_read,        \
+        .rest = rest, .exhaust = exhaust, .settle = settle, .outstanding = outstanding,            \
+    }
 
-const struct environment_ops simulated_kqueue_environment = {
-    .start = start_kqueue,
-    .finish = finish,
-    .connect = let_connect,
-    .send = let_send,
-    .send_until_full = let_send_until_full,
-    .send_urgent = let_send_urgent,
-    .shutdown = let_shutdown,
-    .reset = let_reset,
-    .close = let_close,
-    .read = let_read,
-    .rest = rest,
-    .exhaust = exhaust,
-    .settle = settle,
-    .outstanding = outstanding,
-};
+const struct environment_ops simulated_environment = OPS(start);
+const struct environment_ops simulated_freebsd_environment = OPS(start_freebsd);
+const struct environment_ops simulated_netbsd_environment = OPS(start_netbsd);

@@ -22,31 +22,33 @@ void judge_step(struct run *run) {
 static void judge_leaver(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
-        oracle_fail(&run->oracle, "client %c has left, but its connection is still open", 'a' + i);
+        oracle_fail(&run->oracle, "client %s has left, but its connection is still open",
+                    scenario_client_name(i));
 }
 
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->got < link->sent)
-        oracle_fail(&run->oracle, "client %c is owed %llu of %llu bytes", 'a' + i,
+        oracle_fail(&run->oracle, "client %s is owed %llu of %llu bytes", scenario_client_name(i),
                     (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
     if (link->fin_sent && !link->fin_seen)
-        oracle_fail(&run->oracle, "client %c is owed the answer to its FIN", 'a' + i);
+        oracle_fail(&run->oracle, "client %s is owed the answer to its FIN",
+                    scenario_client_name(i));
 }
 
 static void judge_owed(struct run *run, bool all_accepted) {
     for (uint32_t i = 0; i < run->sim.link_count && run->status == SERVER_RUNNING; i++) {
         const struct sim_link *link = &run->sim.links[i];
-        bool judged = link->connected && !run->oracle.clients[i].excused && !run->oracle.stopping &&
-                      (!link->waiting || all_accepted);
+        bool judged = link->connected && !run->oracle.stopping && (!link->waiting || all_accepted);
         if (!judged || run->oracle.clients[i].ended) continue;
+        oracle_is_overdue(&run->oracle, i, run->sim.now_ms);
         if (link->gone)
             judge_leaver(run, i);
         else if (!link->paused)
             judge_reader(run, i);
         else if (link->written < link->sent && sim_writable(&run->sim, i))
-            oracle_fail(&run->oracle, "client %c is owed output, and there is room to send",
-                        'a' + i);
+            oracle_fail(&run->oracle, "client %s is owed output, and there is room to send",
+                        scenario_client_name(i));
     }
 }
 
@@ -83,13 +85,15 @@ static bool has_unanswered(const struct run *run) {
 /* Clients in the backlog at the stop are served like all others, unless the connection limit or a
  * failing accept prevents it. */
 static bool had_its_turn(const struct run *run, uint32_t client) {
-    bool limited = run->server.options.connections_max < run->sim.link_count;
-    return run->oracle.clients[client].accepted || !(limited || run->oracle.turned_away);
+    return run->oracle.clients[client].accepted || !run->oracle.turned_away;
 }
 
 void judge_drain(struct run *run) {
     bool in_time = run->sim.now_ms < run->stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
+    if (run->sim.crowd > 0) late_ms += 2 * SIM_CROWD_PASS_MS;
+    uint64_t told_ms = run->sim.stop_told_ms + run->server.options.drain_timeout_ms;
+    uint64_t end_ms = told_ms > run->stop_ms ? told_ms : run->stop_ms;
     for (uint32_t i = 0; i < run->sim.link_count; i++) {
         const struct sim_link *link = &run->sim.links[i];
         const struct oracle_client *c = &run->oracle.clients[i];
@@ -98,14 +102,14 @@ void judge_drain(struct run *run) {
         /* After the timeout a client that goes on sending can still lose bytes that were sent. */
         bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
         if (judged && owed)
-            oracle_fail(&run->oracle, "client %c lost %llu bytes in the drain", 'a' + i,
-                        (unsigned long long)(c->at_stop - link->got));
+            oracle_fail(&run->oracle, "client %s lost %llu bytes in the drain",
+                        scenario_client_name(i), (unsigned long long)(c->at_stop - link->got));
     }
     if (run->status == SERVER_STOPPED_SHORT && !has_unanswered(run))
         oracle_fail(&run->oracle, "the server reports that the drain lost bytes, but it lost none");
     if (run->status == SERVER_STOPPED_SHORT && in_time)
         oracle_fail(&run->oracle, "the server ended the drain before its timeout");
-    if (run->sim.now_ms > run->stop_ms + late_ms)
+    if (run->sim.now_ms > end_ms + late_ms)
         oracle_fail(&run->oracle, "the drain took longer than its timeout");
     if (run->sim.open > 0 || run->sim.listening)
         oracle_fail(&run->oracle, "%u descriptors are left open", run->sim.open);

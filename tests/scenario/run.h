@@ -16,7 +16,7 @@ struct run_result {
     uint64_t hash;   /* of the trace */
     uint64_t events; /* kernel calls and steps */
     uint32_t calls[CALL_KINDS];
-    struct run_view views[SCENARIO_CLIENTS_MAX]; /* what each client saw in the end */
+    struct run_view views[SCENARIO_CLIENTS_MAX]; /* what each client with a name saw */
 };
 
 /* How a run is judged. The expectations in a generated scenario may be wrong, so only the oracle

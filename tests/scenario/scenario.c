@@ -1,5 +1,6 @@
 #include "scenario/scenario.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const char *const scenario_step_words[STEP_KINDS] = {
@@ -23,6 +24,7 @@ const char *const scenario_step_words[STEP_KINDS] = {
     [STEP_WAIT] = "wait",
     [STEP_DESCRIPTORS] = "descriptors",
     [STEP_STOP] = "stop",
+    [STEP_CROWD] = "crowd",
 };
 
 const char *const scenario_vary_words[] = {"short", "delay",  "order", "hints",
@@ -70,6 +72,28 @@ bool scenario_is_short(enum step_kind kind) {
 
 bool scenario_is_choice(enum step_kind kind) {
     return scenario_is_short(kind) || kind == STEP_REPORT;
+}
+
+bool scenario_is_simulated(enum step_kind kind) {
+    return scenario_is_choice(kind) || kind == STEP_CROWD;
+}
+
+const char *scenario_client_name(uint32_t client) {
+    static char names[4][24];
+    static uint32_t turn;
+    char *name = names[turn++ % 4];
+    if (client < SCENARIO_CLIENTS_MAX)
+        snprintf(name, sizeof names[0], "%c", (char)('a' + client));
+    else
+        snprintf(name, sizeof names[0], "crowd-%u", client - SCENARIO_CLIENTS_MAX + 1);
+    return name;
+}
+
+uint32_t scenario_crowd(const struct scenario *scenario) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < scenario->step_count; i++)
+        count += scenario->steps[i].kind == STEP_CROWD ? scenario->steps[i].count : 0;
+    return count;
 }
 
 static bool is_of_client(const struct step *step) {
@@ -134,6 +158,12 @@ const char *scenario_take(struct scenario_state *state, const struct step *step)
         return NULL;
     case STEP_SETTLE:
     case STEP_WAIT: return state->frozen ? "a frozen server does nothing" : NULL;
+    case STEP_CROWD:
+        if (state->stopped) return "nobody connects after the stop";
+        if (step->count > SCENARIO_CROWD_MAX - state->crowd)
+            return "a crowd has at most 600 clients";
+        state->crowd += step->count;
+        return NULL;
     case STEP_STOP:
         if (state->stopped) return "the server is told to stop only once";
         state->stopped = true;

@@ -10,6 +10,7 @@
 
 #define SCENARIO_VERSION 1
 #define SCENARIO_CLIENTS_MAX 16
+#define SCENARIO_CROWD_MAX 600
 #define SCENARIO_STEPS_MAX 256
 #define SCENARIO_BYTES_MAX 8192 /* of literals, all together */
 #define SCENARIO_FAULTS_MAX 8
@@ -39,6 +40,7 @@ enum step_kind {
     STEP_WAIT,        /* count: milliseconds pass */
     STEP_DESCRIPTORS, /* count: descriptors for connections */
     STEP_STOP,        /* the stop signal */
+    STEP_CROWD,       /* `count` clients without a name connect */
     STEP_KINDS
 };
 
@@ -145,11 +147,22 @@ struct scenario_state {
         bool connected, shut, gone, paused;
         uint64_t sent, expected;
     } clients[SCENARIO_CLIENTS_MAX];
+    uint32_t crowd; /* clients without a name */
     bool frozen, stopped;
 };
 
+/* Clients without a name have the numbers from SCENARIO_CLIENTS_MAX on. The name of a client for a
+ * message: a letter, or crowd-1, crowd-2 ... The next call but three overwrites it. */
+const char *scenario_client_name(uint32_t client);
+
+/* How many clients without a name connect. */
+uint32_t scenario_crowd(const struct scenario *scenario);
+
 /* True for short-receive and short-send. */
 bool scenario_is_short(enum step_kind kind);
+
+/* True if a step needs a simulated kernel. */
+bool scenario_is_simulated(enum step_kind kind);
 
 /* True if a step is a choice of the simulated kernel, not an event of the environment. */
 bool scenario_is_choice(enum step_kind kind);

@@ -5,9 +5,10 @@
 
 #include "scenario/scenario.h"
 
-/* Kinds from STEP_KINDS on are settings; they count only before the first step. */
+/* Kinds from here on are settings; they count only before the first step. Then come steps that are
+ * younger than the settings. */
 enum item {
-    ITEM_SIMULATED = STEP_KINDS,
+    ITEM_SIMULATED = STEP_CROWD,
     ITEM_SEED,
     ITEM_VARY,
     ITEM_KERNEL_RECEIVE,
@@ -17,6 +18,7 @@ enum item {
     ITEM_IDLE,
     ITEM_DRAIN,
     ITEM_FAULT,
+    ITEM_CROWD,
     ITEM_KINDS
 };
 
@@ -82,7 +84,7 @@ static bool has_client(enum step_kind kind) { return kind <= STEP_EXPECT_CLOSE; 
 
 static bool has_count(enum step_kind kind) {
     return kind == STEP_CONNECT || kind == STEP_SEND || kind == STEP_EXPECT || kind == STEP_WAIT ||
-           kind == STEP_DESCRIPTORS || scenario_is_short(kind);
+           kind == STEP_DESCRIPTORS || kind == STEP_CROWD || scenario_is_short(kind);
 }
 
 /* Clients are numbered in the order of their connects, followed by the other sources of records. */
@@ -96,10 +98,12 @@ static uint32_t read_client(const struct scenario *scenario, struct reader *r,
 
 static bool read_step(struct scenario *scenario, struct reader *r, uint32_t byte,
                       struct step *step) {
-    *step = (struct step){.kind = (enum step_kind)((byte & 0x7f) % ITEM_KINDS)};
+    uint32_t item = (byte & 0x7f) % ITEM_KINDS;
+    *step = (struct step){.kind = item == ITEM_CROWD ? STEP_CROWD : (enum step_kind)item};
     if (has_client(step->kind)) step->client = read_client(scenario, r, step->kind);
     if (step->kind == STEP_EXPECT_CLOSE) step->closes = 1 + read_byte(r) % CLOSE_ANY;
     if (has_count(step->kind)) step->count = read_number(r, SCENARIO_COUNT_MAX);
+    if (step->kind == STEP_CROWD) step->count = 1 + step->count % SCENARIO_CROWD_MAX;
     bool transfers = step->kind == STEP_SEND || step->kind == STEP_EXPECT;
     step->literal = transfers && (byte & LITERAL) != 0;
     if (step->literal) return read_literal(scenario, r, step);
@@ -116,12 +120,12 @@ void scenario_decode(struct scenario *scenario, const uint8_t *bytes, size_t len
         uint32_t byte = read_byte(&r);
         uint32_t item = (byte & 0x7f) % ITEM_KINDS;
         struct step step;
-        if (item < STEP_KINDS) {
+        if (item < ITEM_SIMULATED || item == ITEM_CROWD) {
             if (!read_step(scenario, &r, byte, &step) || scenario_take(&state, &step) != NULL)
                 continue;
             if (step.literal) scenario->byte_count += step.count;
             if (step.kind == STEP_CONNECT) scenario->client_count++;
-            scenario->simulated |= scenario_is_choice(step.kind);
+            scenario->simulated |= scenario_is_simulated(step.kind);
             scenario->steps[scenario->step_count++] = step;
         } else if (scenario->step_count == 0) {
             read_setting(scenario, &r, (enum item)item);
@@ -147,10 +151,11 @@ static void write_setting(struct writer *w, enum item item, uint32_t value) {
 }
 
 static void write_step(struct writer *w, const struct scenario *scenario, const struct step *step) {
-    w->bytes[w->at++] = (uint8_t)(step->kind | (step->literal ? LITERAL : 0));
+    uint32_t item = step->kind == STEP_CROWD ? ITEM_CROWD : (uint32_t)step->kind;
+    w->bytes[w->at++] = (uint8_t)(item | (step->literal ? LITERAL : 0));
     if (has_client(step->kind)) w->bytes[w->at++] = (uint8_t)step->client;
     if (step->kind == STEP_EXPECT_CLOSE) w->bytes[w->at++] = (uint8_t)(step->closes - 1);
-    if (has_count(step->kind)) write_number(w, step->count);
+    if (has_count(step->kind)) write_number(w, step->count - (step->kind == STEP_CROWD ? 1 : 0));
     if (step->literal) {
         memcpy(w->bytes + w->at, scenario->bytes + step->offset, step->count);
         w->at += step->count;

@@ -217,6 +217,7 @@ static bool take_operands(struct parser *p, struct step *step) {
     case STEP_SHORT_SEND: return take_number(p, 1, SCENARIO_COUNT_MAX, &step->count);
     case STEP_WAIT:
     case STEP_DESCRIPTORS: return take_number(p, 0, SCENARIO_COUNT_MAX, &step->count);
+    case STEP_CROWD: return take_number(p, 1, SCENARIO_CROWD_MAX, &step->count);
     case STEP_CONNECT:
         word = next_word(p);
         if (word.text == NULL) return true;
@@ -229,7 +230,7 @@ static bool take_operands(struct parser *p, struct step *step) {
 
 static bool take_step(struct parser *p, struct word first, enum step_kind kind) {
     struct step step = {.kind = kind};
-    if (scenario_is_choice(kind) && !p->scenario->simulated)
+    if (scenario_is_simulated(kind) && !p->scenario->simulated)
         return unexpected(p, first, "the line 'simulated' before it");
     if (kind <= STEP_EXPECT_CLOSE && !take_client(p, &step)) return false;
     if (!take_operands(p, &step)) return false;
@@ -405,7 +406,8 @@ static void print_step(struct printer *p, const struct scenario *scenario, const
     if (step->literal)
         print_literal(p, scenario->bytes + step->offset, step->count);
     else if (step->kind == STEP_SEND || step->kind == STEP_EXPECT || step->kind == STEP_WAIT ||
-             step->kind == STEP_DESCRIPTORS || scenario_is_short(step->kind))
+             step->kind == STEP_DESCRIPTORS || step->kind == STEP_CROWD ||
+             scenario_is_short(step->kind))
         print(p, " %u", step->count);
     if (step->closes & CLOSE_FIN) print(p, " fin");
     if (step->closes & CLOSE_RST) print(p, " rst");

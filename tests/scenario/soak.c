@@ -51,6 +51,13 @@ static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
     scenario.steps[scenario.step_count++] = step;
 }
 
+/* Rare, since its runs are long. */
+static void random_crowd(struct sim_kernel *dice, struct scenario_state *state) {
+    struct step step = {.kind = STEP_CROWD, .count = spread(dice, 9)};
+    scenario_take(state, &step);
+    scenario.steps[scenario.step_count++] = step;
+}
+
 static void random_faults(struct sim_kernel *dice) {
     for (uint32_t left = number(dice, 4); left > 0; left--) {
         struct sim_fault fault = {.call = (enum sim_call)number(dice, CALL_KINDS)};
@@ -74,6 +81,7 @@ static void random_scenario(struct sim_kernel *dice) {
     if (number(dice, 8) == 0) scenario.connections_max = spread(dice, 4);
     if (number(dice, 8) == 0) scenario.idle_timeout_s = 1;
     if (number(dice, 2) == 0) random_faults(dice);
+    if (number(dice, 256) == 0) random_crowd(dice, &state);
     for (uint32_t left = spread(dice, 7); left > 0; left--)
         random_step(dice, &state);
     struct step stop = {.kind = STEP_STOP};

@@ -54,7 +54,14 @@ static void print_call(const struct sim_event *event) {
         printf(": %lld", (long long)event->value);
 }
 
+/* What a client without a name does, and sees. */
+static bool is_of_crowd(const struct sim_event *event) {
+    return event->call >= SIM_ENVIRONMENT && event->client >= SCENARIO_CLIENTS_MAX &&
+           event->call != SIM_ENVIRONMENT + STEP_REPORT;
+}
+
 static void print_event(const struct sim_event *event, uint32_t client_count) {
+    if (is_of_crowd(event)) return;
     bool in_lane = event->call >= SIM_ENVIRONMENT && event->client >= 0 &&
                    event->client < (int16_t)client_count;
     for (uint32_t i = 0; i < client_count; i++) {

@@ -9,7 +9,7 @@
 static uint32_t epoll_state(const struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor == SIM_LISTENER) return tcp_backlog(sim) > 0 ? EPOLL_CODEC_IN : 0;
     if (descriptor == SIM_STOP) return sim->stop_pending ? EPOLL_CODEC_IN : 0;
-    const struct sim_link *link = &sim->links[sim->owner[descriptor]];
+    const struct sim_link *link = &sim->links[sim_client_of(sim, descriptor)];
     bool both = link->reset_arrived || (link->fin_arrived && link->server_shut);
     uint32_t state = tcp_unread(link) > 0 || tcp_at_end(link) ? EPOLL_CODEC_IN : 0;
     if (tcp_is_writable(sim, link) || link->server_shut || link->reset_arrived)
@@ -60,18 +60,21 @@ static uint32_t gather_epoll(struct sim_kernel *sim, void *events, size_t max) {
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = queue_order(sim, order);
     uint32_t found = 0;
-    for (uint32_t i = 0; i < count && found < max; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         const struct sim_watch *watch = &sim->watches[order[i]];
         if (!watch->registered) continue;
         uint32_t ready = epoll_state(sim, order[i]);
         ready &= watch->events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
         bool spurious =
-            ready == 0 && order[i] >= SIM_CLIENT_FIRST && vary_one_in(sim, VARY_HINTS, 32);
+            ready == 0 && queue_may_be_spurious(sim, order[i]) && vary_one_in(sim, VARY_HINTS, 32);
         if (ready == 0 && !spurious) continue;
         records[found].events = vary_events(sim, spurious ? watch->events : ready);
         records[found++].token = watch->token;
         queue_report(sim, order[i]);
-        if (vary_one_in(sim, VARY_ORDER, 8)) break;
+        if (found == max || vary_one_in(sim, VARY_ORDER, 8)) {
+            queue_ends_behind(sim, order[i]);
+            break;
+        }
     }
     uint64_t stale;
     if (queue_adds_stale(sim, found, max, &stale)) {

@@ -1,5 +1,6 @@
 #include "sim/kernel.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "sim/epoll.h"
@@ -46,7 +47,12 @@ static struct result log_write(void *self, const char *line, size_t length) {
 
 static void act_on_server(struct sim_kernel *sim, const struct step *step) {
     if (step->kind == STEP_DESCRIPTORS) {
-        sim->open_max = step->count < SIM_DESCRIPTORS ? step->count : SIM_DESCRIPTORS;
+        sim->open_max = step->count < sim->slot_count ? step->count : sim->slot_count;
+    } else if (step->kind == STEP_CROWD) {
+        for (uint32_t i = 0; i < step->count; i++)
+            tcp_connect(sim, SCENARIO_CLIENTS_MAX + sim->crowd++, 0);
+    } else if (step->kind == STEP_THAW) {
+        tcp_crowd_sends(sim);
     } else if (step->kind == STEP_WAIT) {
         sim->until_ms += step->count;
     } else if (step->kind == STEP_STOP) {
@@ -90,13 +96,26 @@ struct kernel sim_kernel(struct sim_kernel *sim) {
     return (struct kernel){.ops = &table, .self = sim};
 }
 
+/* Large runs are rare: the arrays are cleared only as far as they were used. */
+static void clear(struct sim_kernel *sim) {
+    memset(sim->links, 0, sim->link_count * sizeof sim->links[0]);
+    memset(sim->owner, 0, sim->top * sizeof sim->owner[0]);
+    memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
+    memset(sim->received, 0, sim->top * sizeof sim->received[0]);
+    memset(sim->watches, 0, sim->top * sizeof sim->watches[0]);
+    memset(sim, 0, offsetof(struct sim_kernel, top));
+    sim->link_count = 0;
+}
+
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
               enum sim_poller poller, struct sim_trace *trace) {
-    memset(sim, 0, sizeof *sim);
-    memset(sim->owner, -1, sizeof sim->owner);
+    clear(sim);
     sim->oracle = oracle;
     sim->stream = oracle->stream;
     sim->poller = poller;
+    sim->system = poller == SIM_EPOLL       ? SIM_LINUX
+                  : scenario->seed % 2 == 0 ? SIM_FREEBSD
+                                            : SIM_NETBSD;
     sim->random = scenario->seed;
     sim->vary = scenario->vary;
     sim->receive_bytes = scenario->kernel_receive > 0 ? scenario->kernel_receive : 1u << 18;
@@ -105,7 +124,7 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
     sim->poison_bytes = buffer > 0 && buffer < POISON_MAX ? buffer : POISON_MAX;
     sim->faults = scenario->faults;
     sim->fault_count = scenario->fault_count;
-    sim->open_max = SIM_DESCRIPTORS;
+    sim->open_max = sim->slot_count = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario);
     sim->top = SIM_CLIENT_FIRST;
     sim->now_ms = sim->until_ms = CLOCK_FIRST_MS;
     sim->listening = true;

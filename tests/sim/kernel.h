@@ -15,16 +15,30 @@
  * nothing to report and nothing left to deliver means that the server is idle: the wait returns
  * EINTR and sets `idle`. */
 
-#define SIM_DESCRIPTORS 32
+/* A run has as many descriptors as its scenario needs: the least, and one for each client of a
+ * crowd. */
+#define SIM_DESCRIPTORS_MIN 32
+#define SIM_DESCRIPTORS (SIM_DESCRIPTORS_MIN + SCENARIO_CROWD_MAX)
 #define SIM_LISTENER 3
 #define SIM_QUEUE 4
 #define SIM_STOP 5
 #define SIM_CLIENT_FIRST 6
 
+/* What a client of a crowd sends ahead, and what the service of its waits takes. */
+#define SIM_CROWD_BYTES 1024
+#define SIM_CROWD_PASS_MS 100
+
 /* With VARY_DELAY, a wait ends at most this much later than requested. */
 #define SIM_LATE_MAX_MS 50
 
+/* By number: those with a name, then the crowd. */
+#define SIM_CLIENTS ORACLE_CLIENTS
+
 enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
+
+/* The system whose TCP a run has: Linux with epoll; with kqueue FreeBSD if the seed is even, else
+ * NetBSD. What differs was observed on the network stacks of FreeBSD 13 and NetBSD 7.99.34. */
+enum sim_system { SIM_LINUX, SIM_FREEBSD, SIM_NETBSD };
 
 /* One connection, seen from both ends. */
 struct sim_link {
@@ -82,6 +96,7 @@ struct sim_kernel {
     struct oracle *oracle;
     const struct stream *stream;
     enum sim_poller poller;
+    enum sim_system system;
     uint64_t random;
     uint32_t vary;
     uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
@@ -89,21 +104,21 @@ struct sim_kernel {
     const struct sim_fault *faults;
     uint32_t fault_count;
 
-    struct sim_link links[SIM_DESCRIPTORS]; /* by client */
-    uint32_t link_count;
-    int8_t owner[SIM_DESCRIPTORS];      /* descriptor: client, or -1 if it is free */
-    bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
-    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
-    struct sim_watch watches[SIM_DESCRIPTORS];
-    uint32_t top;              /* one above the highest descriptor used */
-    uint32_t open, open_max;   /* clients' descriptors */
-    uint32_t turns[WHO_KINDS]; /* order of records by report steps, from 1; 0: none */
+    uint32_t slot_count; /* descriptors, those of the server's own included */
+    uint32_t next;       /* the descriptor whose record comes first in the next wait */
+    uint32_t crowd;      /* clients without a name */
+    uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
+    struct oracle_pass pass;             /* since the last wait */
+    bool full;                           /* the last wait had room for no further record */
+    uint32_t open, open_max;             /* clients' descriptors */
+    uint32_t turns[WHO_KINDS];           /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */
     uint32_t stale_count;
-    bool stop_pending, stopping, listening;
+    bool stop_pending, listening;
     bool idle;                 /* the last wait found nothing, and nothing is in flight */
     uint64_t now_ms, until_ms; /* time may pass up to until_ms */
+    uint64_t stop_told_ms;     /* when a wait last reported the stop */
 
     uint32_t calls[CALL_KINDS];
     uint64_t events;         /* calls and steps */
@@ -111,14 +126,25 @@ struct sim_kernel {
     uint64_t progress;       /* increases whenever anything changes */
     uint64_t hash;           /* of the trace */
     struct sim_trace *trace; /* null: not kept */
+
+    /* From here on sim_init clears only what the run before it used. */
+    uint32_t top; /* one above the highest descriptor used */
+    uint32_t link_count;
+    struct sim_link links[SIM_CLIENTS]; /* by client */
+    uint16_t backlog[SIM_CLIENTS];      /* clients in the order in which they connected */
+    uint16_t owner[SIM_DESCRIPTORS];    /* descriptor: 1 + client, or 0 if it is free */
+    bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
+    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
+    struct sim_watch watches[SIM_DESCRIPTORS];
 };
 
 /* The client whose connection has the descriptor; -1: none. */
 static inline int32_t sim_client_of(const struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor < SIM_CLIENT_FIRST || descriptor >= SIM_DESCRIPTORS) return -1;
-    return sim->owner[descriptor];
+    return (int32_t)sim->owner[descriptor] - 1;
 }
 
+/* `sim` is zero, or was initialised before. */
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
               enum sim_poller poller, struct sim_trace *trace);
 

@@ -5,18 +5,24 @@
 #include "sim/tcp.h"
 #include "sim/trace.h"
 
+/* The flags of the change that added the filter stay: RECEIPT, and on NetBSD also ADD. */
+static uint32_t kept_flags(const struct sim_kernel *sim) {
+    return KQUEUE_CODEC_RECEIPT | (sim->system == SIM_NETBSD ? KQUEUE_CODEC_ADD : 0);
+}
+
 /* The record of one filter, whether or not it is registered; false if there is none (source:
  * kqueue(2) of FreeBSD). */
 static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
                          enum kqueue_filter filter, struct kqueue_record *record) {
-    *record = (struct kqueue_record){.descriptor = descriptor, .filter = filter};
+    *record = (struct kqueue_record){
+        .descriptor = descriptor, .filter = filter, .flags = kept_flags(sim)};
     if (descriptor == SIM_LISTENER || descriptor == SIM_STOP) {
         record->data = descriptor == SIM_LISTENER ? tcp_backlog(sim) : sim->stop_pending;
         return record->data > 0 && filter == KQUEUE_READ;
     }
-    const struct sim_link *link = &sim->links[sim->owner[descriptor]];
+    const struct sim_link *link = &sim->links[sim_client_of(sim, descriptor)];
     bool end = filter == KQUEUE_READ ? tcp_at_end(link) : link->reset_arrived || link->server_shut;
-    if (end) record->flags = KQUEUE_CODEC_EOF;
+    if (end) record->flags |= KQUEUE_CODEC_EOF;
     if (link->reset_arrived && link->error != FAULT_NONE) record->filter_flags = 104;
     record->data = (int64_t)(filter == KQUEUE_READ ? tcp_unread(link) : tcp_send_room(sim, link));
     return end || (filter == KQUEUE_READ ? tcp_unread(link) > 0 : tcp_is_writable(sim, link));
@@ -49,10 +55,10 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
     for (int i = 0; i < 2 && found < max; i++) {
         int filter = (i == 0) != turned ? KQUEUE_READ : KQUEUE_WRITE;
         bool ready = filter_state(sim, descriptor, (enum kqueue_filter)filter, &events[found]);
-        bool client = descriptor >= SIM_CLIENT_FIRST;
-        if (!watch->filters[filter] || !(ready || (client && vary_one_in(sim, VARY_HINTS, 32))))
+        bool spurious = queue_may_be_spurious(sim, descriptor);
+        if (!watch->filters[filter] || !(ready || (spurious && vary_one_in(sim, VARY_HINTS, 32))))
             continue;
-        if (client) vary_record(sim, &events[found]);
+        if (descriptor >= SIM_CLIENT_FIRST) vary_record(sim, &events[found]);
         events[found++].token = watch->token;
         queue_report(sim, descriptor);
     }
@@ -64,9 +70,12 @@ static uint32_t gather_kqueue(struct sim_kernel *sim, void *records, size_t max)
     int32_t order[SIM_DESCRIPTORS];
     uint32_t count = queue_order(sim, order);
     uint32_t found = 0;
-    for (uint32_t i = 0; i < count && found < max; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         found += gather_filters(sim, order[i], events + found, max - found);
-        if (found > 0 && vary_one_in(sim, VARY_ORDER, 8)) break;
+        if (found == max || (found > 0 && vary_one_in(sim, VARY_ORDER, 8))) {
+            queue_ends_behind(sim, order[i]);
+            break;
+        }
     }
     uint64_t stale;
     if (queue_adds_stale(sim, found, max, &stale)) {

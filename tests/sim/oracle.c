@@ -1,6 +1,7 @@
 #include "sim/oracle.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +10,16 @@
 /* The time after which accept is retried, and the least time between two sweeps for idleness. */
 #define REST_MS 100
 
+/* Of a pass: this many receives, and some for each connection that is ready; one accept, and one
+ * more for so many that are ready. */
+#define PASS_RECEIVES 128
+#define RECEIVES_PER_READY 2
+#define READY_PER_ACCEPT 16
+
+/* A connection that is idle is closed at most so much later: a sweep comes after REST_MS, waits end
+ * late, and some are interrupted. */
+#define IDLE_LATE_MS 500
+
 /* The service: bytes 0x61-0x7A decreased by 0x20, all others unchanged. */
 static uint8_t mapped(uint8_t byte) { return byte > 0x60 && byte < 0x7b ? byte & 0xdf : byte; }
 
@@ -16,7 +27,8 @@ uint8_t oracle_mapped(uint8_t byte) { return mapped(byte); }
 
 void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms) {
-    memset(oracle, 0, sizeof *oracle);
+    memset(oracle->clients, 0, oracle->client_count * sizeof oracle->clients[0]);
+    memset(oracle, 0, offsetof(struct oracle, clients));
     memset(oracle->due_ms, 0xff, sizeof oracle->due_ms);
     oracle->stream = stream;
     oracle->idle_timeout_ms = idle_timeout_ms;
@@ -30,6 +42,11 @@ void oracle_fail(struct oracle *oracle, const char *format, ...) {
     vsnprintf(oracle->failure, sizeof oracle->failure, format, arguments);
     va_end(arguments);
     oracle->failed = true;
+}
+
+void oracle_connected(struct oracle *oracle, uint32_t client) {
+    if (oracle->client_count <= client) oracle->client_count = client + 1;
+    oracle->clients[client].connected = true;
 }
 
 void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
@@ -52,18 +69,19 @@ static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t posit
     while (bytes[i] == expected[i])
         i++;
     unsigned long long at = position + i;
-    oracle_fail(oracle, "client %c: byte %llu is 0x%02x, expected 0x%02x", 'a' + client, at,
-                bytes[i], expected[i]);
+    oracle_fail(oracle, "client %s: byte %llu is 0x%02x, expected 0x%02x",
+                scenario_client_name(client), at, bytes[i], expected[i]);
 }
 
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
-    if (c->ended) oracle_fail(oracle, "client %c: data after the server's FIN", 'a' + client);
+    if (c->ended)
+        oracle_fail(oracle, "client %s: data after the server's FIN", scenario_client_name(client));
     unsigned long long end = c->written + count;
     if (end > c->taken) {
-        oracle_fail(oracle, "client %c: %llu bytes received, but %llu sent", 'a' + client,
-                    (unsigned long long)c->taken, end);
+        oracle_fail(oracle, "client %s: %llu bytes received, but %llu sent",
+                    scenario_client_name(client), (unsigned long long)c->taken, end);
         return;
     }
     for (size_t done = 0; done < count;) {
@@ -82,22 +100,54 @@ void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes
     c->progress_ms = now_ms;
 }
 
+bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_ms) {
+    uint64_t idle_ms = now_ms - oracle->clients[client].progress_ms;
+    return oracle->idle_timeout_ms > 0 && idle_ms >= oracle->idle_timeout_ms;
+}
+
+void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
+    unsigned long long idle_ms = now_ms - oracle->clients[client].progress_ms;
+    bool late = idle_ms > oracle->idle_timeout_ms + IDLE_LATE_MS;
+    if (oracle->clients[client].accepted && oracle_is_idle(oracle, client, now_ms) && late)
+        oracle_fail(oracle, "client %s was idle for %llu ms and open", scenario_client_name(client),
+                    idle_ms);
+}
+
+void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
+    uint32_t most = PASS_RECEIVES + RECEIVES_PER_READY * pass->records;
+    uint32_t least = 1 + pass->records / READY_PER_ACCEPT;
+    if (least > pass->waiting) least = pass->waiting;
+    if (oracle->stopping) return;
+    if (pass->receives > most)
+        oracle_fail(oracle, "a pass of %u receives, expected at most %u", pass->receives, most);
+    if (pass->accepts < least)
+        oracle_fail(oracle, "a pass of %u records with %u of %u accepted, expected at least %u",
+                    pass->records, pass->accepts, pass->waiting, least);
+}
+
 /* The server may not close first, except for the documented limits. */
-static bool may_end(const struct oracle *oracle, const struct oracle_client *c, uint64_t now_ms) {
-    bool idle = oracle->idle_timeout_ms > 0 && now_ms - c->progress_ms >= oracle->idle_timeout_ms;
-    return c->shut || c->gone || c->excused || oracle->stopping || idle;
+static bool may_end(const struct oracle *oracle, uint32_t client, uint64_t now_ms) {
+    const struct oracle_client *c = &oracle->clients[client];
+    if (c->left || c->excused || oracle->stopping) return true;
+    return oracle_is_idle(oracle, client, now_ms);
 }
 
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
-    if (!may_end(oracle, c, now_ms))
-        oracle_fail(oracle, "client %c: the server closed a healthy connection", 'a' + client);
-    bool cut = c->gone || c->excused || oracle->stopping || oracle->idle_timeout_ms > 0;
+    if (!may_end(oracle, client, now_ms))
+        oracle_fail(oracle, "client %s: the server closed a healthy connection",
+                    scenario_client_name(client));
+    if (!c->left && !c->excused && !oracle->stopping) oracle_is_overdue(oracle, client, now_ms);
+    bool idle = oracle_is_idle(oracle, client, now_ms);
+    bool lossy = (c->gone && c->left) || c->excused || oracle->stopping || idle;
+    bool expired = oracle->stopping && now_ms >= oracle->drain_end_ms;
+    bool resets = (c->gone && c->left) || c->excused || expired || idle;
     unsigned long long unanswered = c->sent - c->written;
-    if (!cut && c->written < c->sent)
-        oracle_fail(oracle, "client %c: the server closed with %llu of %llu bytes unanswered",
-                    'a' + client, unanswered, (unsigned long long)c->sent);
-    if (reset && !cut) oracle_fail(oracle, "client %c: expected FIN, got RST", 'a' + client);
+    if (!lossy && c->written < c->sent)
+        oracle_fail(oracle, "client %s: the server closed with %llu of %llu bytes unanswered",
+                    scenario_client_name(client), unanswered, (unsigned long long)c->sent);
+    if (reset && !resets)
+        oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
     c->ended = true;
 }
 
@@ -105,7 +155,8 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client) {
     struct oracle_client *c = &oracle->clients[client];
     unsigned long long missed = c->written - c->got;
     if (c->got < c->written)
-        oracle_fail(oracle, "client %c: FIN before %llu bytes", 'a' + client, missed);
+        oracle_fail(oracle, "client %s: FIN before %llu bytes", scenario_client_name(client),
+                    missed);
 }
 
 void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
@@ -115,14 +166,14 @@ void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
 void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->stopping = true;
     oracle->turned_away = false;
-    oracle->due_ms[DUE_DRAIN] = now_ms + oracle->drain_timeout_ms;
+    oracle->due_ms[DUE_DRAIN] = oracle->drain_end_ms = now_ms + oracle->drain_timeout_ms;
 }
 
 /* When the next connection may become idle, other than those that are due now. One that has made
  * progress since gives a sweep without effect: a server need not reset its timer for every byte. */
 static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     uint64_t next = NEVER;
-    for (uint32_t i = 0; i < SCENARIO_CLIENTS_MAX; i++) {
+    for (uint32_t i = 0; i < oracle->client_count; i++) {
         const struct oracle_client *c = &oracle->clients[i];
         uint64_t due = c->progress_ms + oracle->idle_timeout_ms;
         if (c->accepted && !c->ended && due >= now_ms && due < next) next = due;

@@ -11,12 +11,16 @@
  * nothing that had arrived before the stop, including connections in the backlog. At the end
  * nothing is left open. An injected fault excuses only the connection of the call that fails. */
 
+/* By number: those with a name, then the crowd. */
+#define ORACLE_CLIENTS (SCENARIO_CLIENTS_MAX + SCENARIO_CROWD_MAX)
+
 struct oracle_client {
     uint64_t sent;    /* by the client */
     uint64_t taken;   /* of that, received by the server */
     uint64_t written; /* sent by the server */
     uint64_t got;     /* of that, read by the client */
     bool connected, accepted, shut, gone;
+    bool left;    /* its FIN or RST has arrived at the server */
     bool excused; /* a call on it was made to fail: the server may close it */
     bool ended;   /* the server closed or shut its side */
     uint64_t progress_ms;
@@ -33,19 +37,23 @@ enum oracle_due {
 
 struct oracle {
     const struct stream *stream;
-    struct oracle_client clients[SCENARIO_CLIENTS_MAX];
     bool stopping;
-    bool turned_away;         /* accept failed after the stop while the backlog was not empty */
+    bool turned_away;         /* after the stop the rest of the backlog could not be accepted */
     uint64_t idle_timeout_ms; /* 0: never */
     uint64_t drain_timeout_ms;
+    uint64_t drain_end_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
     bool failed;
     char failure[200];
+    /* oracle_init clears the clients of the run before. */
+    uint32_t client_count;
+    struct oracle_client clients[ORACLE_CLIENTS];
 };
 
 /* The answer to a byte. */
 uint8_t oracle_mapped(uint8_t byte);
 
+/* `oracle` is zero, or was initialised before. */
 void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms);
 
@@ -53,10 +61,29 @@ void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t id
 __attribute__((format(printf, 2, 3))) void oracle_fail(struct oracle *oracle, const char *format,
                                                        ...);
 
+void oracle_connected(struct oracle *oracle, uint32_t client);
 void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms);
 void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms);
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms);
+
+/* True if the client has made no progress for the idle timeout. */
+bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_ms);
+
+/* The client has been idle for so long that the server must have closed it: fails if not. */
+void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms);
+
+/* What the server did between two waits. */
+struct oracle_pass {
+    uint32_t records;  /* of the wait */
+    uint32_t receives; /* calls */
+    uint32_t accepts;  /* that returned a connection */
+    uint32_t waiting;  /* connections to accept, which the wait reported; 0 where none can be */
+};
+
+/* A pass is short, so that nobody waits long: a connection is served the less the more are ready,
+ * and the pass accepts the more the longer it is. */
+void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass);
 
 /* The server shut down or closed the connection; `reset`: with RST. */
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms);

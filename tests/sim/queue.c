@@ -13,8 +13,10 @@ bool queue_is_open(const struct sim_kernel *sim, int32_t descriptor) {
 
 struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool deletes) {
     struct result result = fault_inject(sim, CALL_CONTROL, deletes ? -1 : descriptor);
-    if (descriptor == SIM_LISTENER && !deletes && result.fault != FAULT_NONE)
+    if (descriptor == SIM_LISTENER && !deletes && result.fault != FAULT_NONE) {
         oracle_refused(sim->oracle, sim->now_ms);
+        sim->pass.waiting = 0;
+    }
     if (!deletes || result.fault == FAULT_NONE) return result;
     /* A delete can fail in one way only: nothing is registered. Then nothing is, and that is no
      * reason to close the connection. */
@@ -28,7 +30,9 @@ struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool dele
 static uint32_t *turn_of(struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor == SIM_LISTENER) return &sim->turns[WHO_LISTENER];
     if (descriptor == SIM_STOP) return &sim->turns[WHO_STOP];
-    return &sim->turns[sim->owner[descriptor]];
+    static uint32_t none;
+    uint32_t client = (uint32_t)sim_client_of(sim, descriptor);
+    return client < SCENARIO_CLIENTS_MAX ? &sim->turns[client] : &none;
 }
 
 /* Moves descriptors with a turn to the front; the order of all others stays. */
@@ -43,11 +47,24 @@ static void take_turns(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS], u
     }
 }
 
+static void order_one(const struct sim_kernel *sim, uint32_t i, int32_t order[SIM_DESCRIPTORS],
+                      uint32_t *count) {
+    if (i >= SIM_LISTENER && i != SIM_QUEUE && queue_is_open(sim, (int32_t)i))
+        order[(*count)++] = (int32_t)i;
+}
+
+void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor) {
+    sim->next = (uint32_t)descriptor + 1;
+}
+
 uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
     uint32_t count = 0;
-    for (uint32_t i = SIM_LISTENER; i < sim->top; i++) {
-        if (i != SIM_QUEUE && queue_is_open(sim, (int32_t)i)) order[count++] = (int32_t)i;
-    }
+    uint32_t first = sim->next < sim->top ? sim->next : 0;
+    for (uint32_t i = first; i < sim->top; i++)
+        order_one(sim, i, order, &count);
+    for (uint32_t i = 0; i < first; i++)
+        order_one(sim, i, order, &count);
+    sim->next = 0;
     for (uint32_t i = count; i > 1 && vary_one_in(sim, VARY_ORDER, 2); i--) {
         uint32_t other = (uint32_t)(sim_random(sim) % i);
         int32_t swapped = order[i - 1];
@@ -58,9 +75,14 @@ uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
     return count;
 }
 
+bool queue_may_be_spurious(const struct sim_kernel *sim, int32_t descriptor) {
+    int32_t client = sim_client_of(sim, descriptor);
+    return client >= 0 && client < SCENARIO_CLIENTS_MAX;
+}
+
 void queue_report(struct sim_kernel *sim, int32_t descriptor) {
     sim->reported[descriptor] = true;
-    sim->stopping |= descriptor == SIM_STOP;
+    if (descriptor == SIM_STOP) sim->stop_told_ms = sim->now_ms;
     *turn_of(sim, descriptor) = 0;
 }
 
@@ -80,22 +102,44 @@ static uint64_t lateness(struct sim_kernel *sim) {
     return late < most ? late : most;
 }
 
+/* How many connections of the backlog the server can have. */
+static uint32_t acceptable(const struct sim_kernel *sim) {
+    uint32_t most = sim->stream->scenario->connections_max;
+    if (most == 0 || most > sim->open_max) most = sim->open_max;
+    uint32_t left = most > sim->open ? most - sim->open : 0;
+    return tcp_backlog(sim) < left ? tcp_backlog(sim) : left;
+}
+
 static uint32_t collect(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max) {
-    memset(sim->reported, 0, sizeof sim->reported);
-    memset(sim->received, 0, sizeof sim->received);
-    return gather(sim, records, max);
+    memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
+    memset(sim->received, 0, sim->top * sizeof sim->received[0]);
+    uint32_t found = gather(sim, records, max);
+    sim->full = found == max;
+    sim->pass = (struct oracle_pass){.records = found,
+                                     .waiting = sim->reported[SIM_LISTENER] ? acceptable(sim) : 0};
+    return found;
+}
+
+/* The service of a crowd takes time; all else takes none. */
+static void take_time(struct sim_kernel *sim) {
+    uint64_t left = sim->until_ms - sim->now_ms;
+    sim->now_ms += left < SIM_CROWD_PASS_MS ? left : SIM_CROWD_PASS_MS;
 }
 
 /* Delivers until something is ready; if nothing is, lets time pass, if the scenario allows. */
 static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void *records,
                               size_t max, int32_t timeout_ms) {
+    if (sim->now_ms < sim->until_ms) tcp_crowd_sends(sim);
     tcp_deliver(sim, sim->vary & VARY_DELAY);
     uint32_t found = collect(sim, gather, records, max);
     if (found == 0) {
         sim_deliver(sim);
         found = collect(sim, gather, records, max);
     }
-    if (found > 0) return (struct result){.value = found};
+    if (found > 0) {
+        if (sim->crowd > 0) take_time(sim);
+        return (struct result){.value = found};
+    }
     if (timeout_ms >= 0 && sim->now_ms + (uint64_t)timeout_ms <= sim->until_ms) {
         uint64_t began_ms = sim->now_ms;
         sim->now_ms += (uint64_t)timeout_ms;
@@ -110,6 +154,8 @@ static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void
 
 struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max,
                          int32_t timeout_ms) {
+    oracle_passed(sim->oracle, &sim->pass);
+    sim->pass = (struct oracle_pass){.records = 0};
     struct result result = fault_inject(sim, CALL_WAIT, -1);
     if (result.fault == FAULT_NONE) result = wait_for(sim, gather, records, max, timeout_ms);
     trace_hash(sim, max);

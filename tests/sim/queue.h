@@ -19,6 +19,15 @@ struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool dele
 /* The open descriptors in the order in which this wait reports them; returns their number. */
 uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]);
 
+/* The wait ends behind this descriptor, though more may be ready: the next wait goes on there
+ * (Linux, ep_send_events, and FreeBSD, kqueue_scan: what was reported goes to the end of the list
+ * of what is ready). */
+void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor);
+
+/* True if there may be a record though nothing is ready. Not for a crowd: then some record would be
+ * in every wait, and the server never idle. */
+bool queue_may_be_spurious(const struct sim_kernel *sim, int32_t descriptor);
+
 /* Notes that a record names the descriptor: calls on it are now expected. */
 void queue_report(struct sim_kernel *sim, int32_t descriptor);
 

@@ -10,21 +10,22 @@
 #define TURN_MAX 128
 
 /* The connection behind a descriptor. The server calls only after a reason to: an event, accept or
- * the stop. */
+ * the stop; or that it seems idle after a full wait, which may have left out its event. */
 static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, const char *call) {
     int32_t client = sim_client_of(sim, descriptor);
     if (client < 0) {
         oracle_fail(sim->oracle, "%s on descriptor %d, which is not open", call, descriptor);
         return NULL;
     }
-    if (!sim->reported[descriptor] && !sim->stopping)
+    bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
+    if (!sim->reported[descriptor] && !sim->reported[SIM_STOP] && !left_out)
         oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
     return &sim->links[client];
 }
 
 static int32_t lowest_free(const struct sim_kernel *sim) {
     int32_t descriptor = SIM_CLIENT_FIRST;
-    while (descriptor < SIM_DESCRIPTORS && sim->owner[descriptor] >= 0)
+    while (descriptor < (int32_t)sim->slot_count && sim->owner[descriptor] != 0)
         descriptor++;
     return descriptor;
 }
@@ -32,19 +33,20 @@ static int32_t lowest_free(const struct sim_kernel *sim) {
 /* The descriptor is reserved first: without one the call fails whether or not the backlog is empty
  * (Linux, FreeBSD). */
 static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *peer) {
-    uint32_t client = 0;
     int32_t descriptor = lowest_free(sim);
-    if (sim->open >= sim->open_max || descriptor == SIM_DESCRIPTORS)
+    if (sim->open >= sim->open_max || descriptor == (int32_t)sim->slot_count)
         return fault_result(FAULT_DESCRIPTORS, 24);
-    while (client < sim->link_count && !sim->links[client].waiting)
-        client++;
-    if (client == sim->link_count) return fault_result(FAULT_WOULD_BLOCK, 11);
+    if (tcp_backlog(sim) == 0) return fault_result(FAULT_WOULD_BLOCK, 11);
+    uint32_t client = sim->backlog[sim->backlog_taken++];
     struct sim_link *link = &sim->links[client];
     link->waiting = false;
+    /* BSD does not hand out a connection that was reset; with it its data is gone. */
+    if (link->reset_arrived && sim->system != SIM_LINUX) return fault_result(FAULT_ABORTED, 103);
     link->descriptor = descriptor;
-    sim->owner[descriptor] = (int8_t)client;
+    sim->owner[descriptor] = (uint16_t)(client + 1);
     sim->reported[descriptor] = true;
     sim->open++;
+    sim->pass.accepts++;
     if ((uint32_t)descriptor >= sim->top) sim->top = (uint32_t)descriptor + 1;
     oracle_accepted(sim->oracle, client, sim->now_ms);
     sim->progress++;
@@ -59,6 +61,8 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
+    if (result.fault != FAULT_NONE)
+        sim->pass.waiting = 0; /* to try again at once is not asked for */
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     if (!taken && result.fault != FAULT_INTERRUPTED && tcp_backlog(sim) > 0)
@@ -84,10 +88,12 @@ static uint64_t shortened(struct sim_kernel *sim, uint32_t client, enum step_kin
     return count;
 }
 
-/* The result of a read once all bytes are read. An RST after the peer's FIN fails only a write. */
-static struct result read_end(struct sim_link *link) {
+/* The result of a read once all bytes are read. On Linux an RST after the peer's FIN fails only a
+ * write; on BSD also a read, once. */
+static struct result read_end(const struct sim_kernel *sim, struct sim_link *link) {
     enum fault fault = link->error;
-    if (link->fin_arrived) return (struct result){.value = 0};
+    bool fails = sim->system != SIM_LINUX && fault != FAULT_NONE;
+    if (link->fin_arrived && !fails) return (struct result){.value = 0};
     if (fault == FAULT_NONE)
         return link->reset_arrived ? (struct result){.value = 0}
                                    : fault_result(FAULT_WOULD_BLOCK, 11);
@@ -98,7 +104,7 @@ static struct result read_end(struct sim_link *link) {
 /* Data first, then the error, once, then 0 (Linux, tcp_recvmsg). */
 static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                 uint8_t *bytes, size_t length) {
-    if (tcp_unread(link) == 0) return read_end(link);
+    if (tcp_unread(link) == 0) return read_end(sim, link);
     uint64_t count = tcp_unread(link) < length ? tcp_unread(link) : length;
     /* A read stops before the urgent byte; the next one begins with it. */
     if (link->urgent > link->taken && link->urgent < link->taken + count)
@@ -118,24 +124,28 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
     struct sim_link *link = socket_of(sim, descriptor, "receive");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     if (length == 0) oracle_fail(sim->oracle, "receive of 0 bytes: its result looks like FIN");
+    sim->pass.receives++;
     if (++sim->received[descriptor] > TURN_MAX)
         oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
     if (result.fault == FAULT_NONE)
-        result = read_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
+        result = read_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_RECEIVE, descriptor, length, result);
 }
 
 static struct result write_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                  const uint8_t *bytes, size_t length) {
     uint64_t room = tcp_send_room(sim, link);
-    if (link->error != FAULT_NONE) {
+    /* On BSD a write fails at once with EPIPE, and leaves the error to a read. */
+    if (link->error != FAULT_NONE && sim->system == SIM_LINUX) {
         enum fault fault = link->error;
         link->error = FAULT_NONE;
         return fault_result(fault, fault == FAULT_PIPE ? 32 : 104);
     }
     if (link->reset_arrived || link->server_shut) return fault_result(FAULT_PIPE, 32);
-    if (room == 0 && length > 0) return fault_result(FAULT_WOULD_BLOCK, 11);
+    /* BSD takes a part only if there is room for SO_SNDLOWAT bytes (sosend_generic). */
+    bool little = sim->system != SIM_LINUX && room < length && room < tcp_low_water(sim);
+    if ((room == 0 && length > 0) || little) return fault_result(FAULT_WOULD_BLOCK, 11);
     uint64_t count = vary_part_of(sim, VARY_SHORT, room < length ? room : length);
     count = shortened(sim, client, STEP_SHORT_SEND, count);
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
@@ -152,7 +162,7 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     if (length == 0) oracle_fail(sim->oracle, "send of 0 bytes");
     struct result result = fault_inject(sim, CALL_SEND, descriptor);
     if (result.fault == FAULT_NONE)
-        result = write_bytes(sim, link, (uint32_t)sim->owner[descriptor], bytes, length);
+        result = write_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_SEND, descriptor, length, result);
 }
 
@@ -162,11 +172,11 @@ struct result sim_shutdown(void *self, int32_t descriptor) {
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     struct result result = fault_inject(sim, CALL_SHUTDOWN, descriptor);
     if (result.fault == FAULT_NONE && (link->reset_arrived || tcp_is_over(link)))
-        result = fault_result(FAULT_RESET, 107);
+        result = fault_result(FAULT_RESET, sim->system == SIM_NETBSD ? 22 : 107);
     if (result.fault == FAULT_NONE) {
         link->server_shut = true;
         sim->progress++;
-        oracle_ended(sim->oracle, (uint32_t)sim->owner[descriptor], false, sim->now_ms);
+        oracle_ended(sim->oracle, (uint32_t)sim_client_of(sim, descriptor), false, sim->now_ms);
     }
     return trace_call(sim, CALL_SHUTDOWN, descriptor, 0, result);
 }
@@ -180,22 +190,22 @@ struct result sim_unread(void *self, int32_t descriptor) {
     return trace_call(sim, CALL_UNREAD, descriptor, 0, result);
 }
 
-/* A close with unread input sends RST and discards output in flight; otherwise output is still
- * delivered, followed by FIN. */
+/* On Linux a close with unread input sends RST and discards output in flight; otherwise, and on BSD
+ * always, output is still delivered, followed by FIN. */
 static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
-    uint32_t client = (uint32_t)sim->owner[descriptor];
+    uint32_t client = (uint32_t)sim_client_of(sim, descriptor);
     struct sim_link *link = &sim->links[client];
     struct sim_watch *watch = &sim->watches[descriptor];
     if (watch->registered)
         oracle_fail(sim->oracle, "close of descriptor %d, which epoll still watches", descriptor);
-    bool reset = tcp_unread(link) > 0 && !link->reset_arrived;
+    bool reset = tcp_unread(link) > 0 && !link->reset_arrived && sim->system == SIM_LINUX;
     if (!link->server_shut || reset) oracle_ended(sim->oracle, client, reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;
     sim->stale[sim->stale_count++ % SIM_STALE_MAX] = watch->token;
     *watch = (struct sim_watch){.registered = false}; /* a kqueue drops closed descriptors */
-    sim->owner[descriptor] = -1;
+    sim->owner[descriptor] = 0;
     sim->reported[descriptor] = false;
     sim->open--;
     sim->progress++;
@@ -211,12 +221,15 @@ struct result sim_close(void *self, int32_t descriptor) {
         if (sim->watches[SIM_LISTENER].registered)
             oracle_fail(sim->oracle, "close of the listener, which epoll still watches");
         sim->watches[SIM_LISTENER] = (struct sim_watch){.registered = false};
+        uint32_t limit = sim->stream->scenario->connections_max;
+        if (limit > 0 && sim->open >= limit) sim->oracle->turned_away = true;
         sim->listening = false;
         sim->progress++;
         for (uint32_t i = 0; i < sim->link_count; i++) {
             sim->links[i].server_reset |= sim->links[i].waiting;
             sim->links[i].waiting = false;
         }
+        sim->backlog_taken = sim->backlog_end;
     } else if (client < 0) {
         oracle_fail(sim->oracle, "close of descriptor %d, which is not open", descriptor);
     } else {

@@ -51,5 +51,6 @@ static void generate(uint32_t client, uint64_t position, uint8_t *bytes, size_t 
 void stream_fill(const struct stream *stream, uint32_t client, uint64_t position, uint8_t *bytes,
                  size_t count) {
     generate(client, position, bytes, count);
-    if (stream->has_pieces[client]) overlay(stream, client, position, bytes, count);
+    if (client < SCENARIO_CLIENTS_MAX && stream->has_pieces[client])
+        overlay(stream, client, position, bytes, count);
 }

@@ -5,9 +5,10 @@
 
 static void reset_arrives(struct sim_kernel *sim, struct sim_link *link) {
     if (link->reset_arrived || tcp_is_over(link)) return;
-    link->reset_arrived = true;
+    link->reset_arrived = sim->oracle->clients[link - sim->links].left = true;
     /* After the peer's FIN the same RST is a broken pipe (Linux, tcp_reset). */
-    link->error = link->fin_arrived && !link->server_shut ? FAULT_PIPE : FAULT_RESET;
+    bool pipe = sim->system == SIM_LINUX && link->fin_arrived && !link->server_shut;
+    link->error = pipe ? FAULT_PIPE : FAULT_RESET;
     sim->progress++;
 }
 
@@ -34,7 +35,7 @@ static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t 
     bool all = link->arrived == link->sent;
     if (link->reset_sent && (all || room == 0 || vary != 0)) reset_arrives(sim, link);
     if (link->fin_sent && all && !link->fin_arrived && (vary == 0 || !vary_one_in(sim, vary, 4))) {
-        link->fin_arrived = true;
+        link->fin_arrived = sim->oracle->clients[client].left = true;
         sim->progress++;
     }
 }
@@ -114,6 +115,7 @@ void sim_deliver(struct sim_kernel *sim) {
 bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link) {
     uint64_t used = link->written - link->delivered;
     uint64_t room = tcp_send_room(sim, link);
+    if (sim->system != SIM_LINUX) return link->reset_arrived || room >= tcp_low_water(sim);
     return link->reset_arrived || (room > 0 && room >= used / 2);
 }
 
@@ -121,23 +123,31 @@ bool sim_writable(const struct sim_kernel *sim, uint32_t client) {
     return tcp_is_writable(sim, &sim->links[client]);
 }
 
-uint32_t tcp_backlog(const struct sim_kernel *sim) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < sim->link_count; i++)
-        count += sim->links[i].waiting ? 1 : 0;
-    return count;
+void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window) {
+    sim->links[client] = (struct sim_link){
+        .connected = true, .waiting = true, .window = window > 0 ? window : UINT32_MAX};
+    if (sim->link_count <= client) sim->link_count = client + 1;
+    sim->backlog[sim->backlog_end++] = (uint16_t)client;
+    oracle_connected(sim->oracle, client);
+}
+
+/* Those that saw the server's FIN answer it with theirs. */
+void tcp_crowd_sends(struct sim_kernel *sim) {
+    for (uint32_t i = 0; i < sim->crowd; i++) {
+        uint32_t client = SCENARIO_CLIENTS_MAX + i;
+        struct sim_link *link = &sim->links[client];
+        if (link->fin_seen) link->fin_sent = sim->oracle->clients[client].shut = true;
+        if (link->fin_sent || link->gone || link->reset_seen) continue;
+        uint64_t sent = link->taken + SIM_CROWD_BYTES;
+        if (link->sent < sent) sim->oracle->clients[client].sent = link->sent = sent;
+    }
 }
 
 void tcp_act(struct sim_kernel *sim, const struct step *step) {
     struct sim_link *link = &sim->links[step->client];
     struct oracle_client *judged = &sim->oracle->clients[step->client];
     switch (step->kind) {
-    case STEP_CONNECT:
-        *link = (struct sim_link){.connected = true, .waiting = true};
-        link->window = step->count > 0 ? step->count : UINT32_MAX;
-        if (sim->link_count <= step->client) sim->link_count = step->client + 1;
-        judged->connected = true;
-        break;
+    case STEP_CONNECT: tcp_connect(sim, step->client, step->count); break;
     case STEP_SEND: link->sent += step->count; break;
     case STEP_URGENT: link->urgent = link->sent++; break;
     case STEP_SHUTDOWN: link->fin_sent = judged->shut = true; break;

@@ -8,6 +8,12 @@
  * or 0, perhaps only part of it. */
 void tcp_deliver(struct sim_kernel *sim, uint32_t vary);
 
+/* A client connects; `window`: its receive buffer, or 0. */
+void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window);
+
+/* Every client of the crowd sends, unless much of what it sent is unread. */
+void tcp_crowd_sends(struct sim_kernel *sim);
+
 /* A client's step. */
 void tcp_act(struct sim_kernel *sim, const struct step *step);
 
@@ -15,15 +21,23 @@ void tcp_act(struct sim_kernel *sim, const struct step *step);
 void tcp_server_resets(struct sim_link *link);
 
 /* How many connections wait to be accepted. */
-uint32_t tcp_backlog(const struct sim_kernel *sim);
+static inline uint32_t tcp_backlog(const struct sim_kernel *sim) {
+    return sim->backlog_end - sim->backlog_taken;
+}
 
 /* Not `room > 0`: a kernel reports a socket writable only once a good part of its buffer is free
- * (Linux: a third). A server that waits for a smaller part would wait for ever. */
+ * (Linux: a third; BSD: SO_SNDLOWAT). A server that waits for a smaller part would wait for
+ * ever. */
 bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link);
 
 /* Both FINs have arrived: for the network the connection no longer exists. */
 static inline bool tcp_is_over(const struct sim_link *link) {
     return link->fin_arrived && link->server_shut && link->delivered == link->written;
+}
+
+/* SO_SNDLOWAT of BSD: 2048, but no more than the buffer (sbreserve). */
+static inline uint64_t tcp_low_water(const struct sim_kernel *sim) {
+    return sim->send_bytes < 2048 ? sim->send_bytes : 2048;
 }
 
 static inline uint64_t tcp_unread(const struct sim_link *link) {

@@ -367,12 +367,13 @@ static void oracle_maps_ascii_letters_alone(void **state) {
 /* The idle sweep becomes due a millisecond before the retry of accept: two timeouts, each with its
  * own reason. After them nothing is due, and another timeout is a failure. */
 static void each_due_time_justifies_one_timeout(void **state) {
-    struct oracle oracle;
+    static struct oracle oracle;
     struct stream stream;
     struct scenario scenario = {.step_count = 0};
     (void)state;
     stream_init(&stream, &scenario);
     oracle_init(&oracle, &stream, 1000, 0);
+    oracle_connected(&oracle, 0);
     oracle_accepted(&oracle, 0, 0);
     oracle_taken(&oracle, 0, 1, 10);
     oracle_refused(&oracle, 901);
@@ -389,12 +390,14 @@ static void each_due_time_justifies_one_timeout(void **state) {
 
 /* A connection that is closed for idleness does not count for the next sweep. */
 static void next_idle_sweep_ignores_connections_that_are_due_now(void **state) {
-    struct oracle oracle;
+    static struct oracle oracle;
     struct stream stream;
     struct scenario scenario = {.step_count = 0};
     (void)state;
     stream_init(&stream, &scenario);
     oracle_init(&oracle, &stream, 1000, 0);
+    oracle_connected(&oracle, 0);
+    oracle_connected(&oracle, 1);
     oracle_accepted(&oracle, 0, 0);
     oracle_accepted(&oracle, 1, 432);
     oracle_timed_out(&oracle, 432, 1001); /* client 0 is closed; the other becomes idle at 1432 */

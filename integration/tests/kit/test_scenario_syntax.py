@@ -38,6 +38,8 @@ def test_the_contract():
     "table, seeded, noticed_by",
     [
         ("CLIENTS_MAX", 15, "sixteen-clients"),
+        ("CROWD_MAX", 599, "crowd-of-six-hundred"),
+        ("CROWD_MAX", 601, "crowd-too-large"),
         ("NAME_LENGTH_MAX", 30, "name-of-thirty-one"),
         ("NAME_LENGTH_MAX", 32, "name-too-long"),
         ("FAULTS_MAX", 9, "fault-ninth"),

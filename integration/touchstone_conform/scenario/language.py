@@ -12,6 +12,7 @@ import re
 
 VERSION = 1
 CLIENTS_MAX = 16
+CROWD_MAX = 600
 STEPS_MAX = 256
 LITERAL_BYTES_MAX = 8192
 FAULTS_MAX = 8
@@ -23,7 +24,7 @@ CLIENT_STEPS = (
     "connect send urgent shutdown reset close pause resume short-receive short-send report "
     "expect expect-end expect-close"
 ).split()
-SERVER_STEPS = "freeze thaw settle wait descriptors stop".split()
+SERVER_STEPS = "freeze thaw settle wait descriptors stop crowd".split()
 CLOSES = ("fin", "rst", "open")
 VARIES = "short delay order hints stale eagain eintr".split()
 
@@ -31,9 +32,9 @@ _TRANSFERS = ("send", "expect")
 _COUNTS = ("wait", "descriptors")
 _SIMULATED_SETTINGS = ("seed", "kernel", "vary", "fault")
 
-# Steps that say what a simulated kernel does, and who has records there beside the clients.
+# Steps for a simulated kernel alone, and who has records there beside the clients.
 _SHORTS = ("short-receive", "short-send")
-_SIMULATED_STEPS = (*_SHORTS, "report")
+_SIMULATED_STEPS = (*_SHORTS, "report", "crowd")
 _REPORTED = ("listener", "stop")
 
 # The settings with a number: the field, and the range.
@@ -160,6 +161,7 @@ class _Parser:
         self._scenario = Scenario()
         self._literal_bytes = 0
         self._clients: dict[int, _ClientState] = {}
+        self._crowd = 0
         self._frozen = self._stopped = False
 
     def parse(self) -> Scenario:
@@ -334,6 +336,8 @@ class _Parser:
             self._closes(step)
         elif step.kind in _COUNTS:
             step.count = self._next_number(0, COUNT_MAX)
+        elif step.kind == "crowd":
+            step.count = self._next_number(1, CROWD_MAX)
         elif step.kind in _SHORTS:
             step.count = self._next_number(1, COUNT_MAX)
         elif step.kind == "connect":
@@ -420,6 +424,12 @@ class _Parser:
             if self._stopped:
                 return "the server is told to stop only once"
             self._stopped = True
+        elif step.kind == "crowd":
+            if self._stopped:
+                return "nobody connects after the stop"
+            if step.count > CROWD_MAX - self._crowd:
+                return "a crowd has at most 600 clients"
+            self._crowd += step.count
         return None
 
     def _take_of_client(self, step: Step) -> str | None:
@@ -512,7 +522,7 @@ def _step_line(step: Step) -> bytes:
         words.append(b"window %d" % step.count)
     if step.literal is not None:
         words.append(_literal_text(step.literal))
-    elif step.kind in (*_TRANSFERS, *_SHORTS, *_COUNTS):
+    elif step.kind in (*_TRANSFERS, *_SHORTS, *_COUNTS, "crowd"):
         words.append(b"%d" % step.count)
     words += [close.encode() for close in step.closes]
     return b" ".join(words)

@@ -68,6 +68,7 @@ class _RunClient:
         self.one_too_many = False  # for the server's descriptors, when it connected or later
         self.taken_at_stop = 0
         self.moved = time.monotonic()
+        self.idle_longest = 0.0  # between two moves
 
     @property
     def end(self) -> CloseKind | None:
@@ -107,6 +108,17 @@ class _RunClient:
             return "short-answer" if self.got else "no-answer"
         return "still-open"
 
+    def idle(self) -> float:
+        """The longest time without a byte in either direction.
+
+        Not only the last: it may read its end long after the server closed the connection.
+        """
+        return max(self.idle_longest, time.monotonic() - self.moved)
+
+    def moves(self) -> None:
+        self.idle_longest = self.idle()
+        self.moved = time.monotonic()
+
     def add(self, data: bytes) -> None:
         self.sent += data
         self.owed += answer(data)
@@ -128,6 +140,8 @@ class _RunClient:
             with contextlib.suppress(OSError):  # reset meanwhile: reading reports it
                 self.connection.shutdown()
             self.fin_sent = True
+        if self.handed > before:
+            self.moves()
         return self.handed > before
 
 
@@ -160,9 +174,10 @@ class _Run:
         self._clients: dict[int, _RunClient] = {}
         self._timeout = server.timeout
         self._stopping = False
+        self._stopped_at = 0.0
         self._is_frozen, self._in_backlog = False, 0
-        # Some clients may be left in the backlog.
-        self._limited = scenario.max_connections > 0 or scenario.uses("descriptors")
+        # So many clients are served at a time; others may wait in the backlog.
+        self._places = scenario.max_connections or math.inf
         self._cleanup = contextlib.ExitStack()
         self._frozen = self._cleanup.enter_context(contextlib.ExitStack())
 
@@ -284,11 +299,17 @@ class _Run:
             quiet = quiet + 1 if now == before and not moved else 0
             before = now
         for client in () if self._stopping else self._clients.values():
-            if self._limited and client.got == 0:
+            if client.got == 0 and self._may_wait(client):
                 continue
             self._wait_until(lambda each=client: not each.waits)
             if client.waits:
                 self._fail(client, client.code, f"waits for {client.waits}")
+
+    def _may_wait(self, client: _RunClient) -> bool:
+        """Whether the clients that are there and connected before it take all places."""
+        places = min(self._places, self._room)
+        before = [each for each in self._clients.values() if not each.end and not each.gone]
+        return client in before[places:] if places < len(before) else False
 
     def _activity(self):
         """What changes while the server does anything; nothing once it is gone."""
@@ -325,6 +346,7 @@ class _Run:
 
     def _run_stop(self, _: Step) -> None:
         self._stopping = True
+        self._stopped_at = time.monotonic()
         for client in self._clients.values():
             client.may_end = True
             if not client.gone:
@@ -352,7 +374,8 @@ class _Run:
         status = self._server.wait_for_exit(drain_s + self._timeout)
         if status is None:
             raise Failure("server-stuck", "after the stop signal the server does not end")
-        if status not in (0, _STATUS_SHORT):
+        early = time.monotonic() - self._stopped_at < drain_s - _EARLY_S
+        if status not in (0, *([] if early else [_STATUS_SHORT])):
             message = f"after the stop signal the server {self._server.ending()}"
             raise Failure("exit-status", message)
         for client in self._clients.values():
@@ -394,7 +417,7 @@ class _Run:
         if client.end:
             self._judge_end(client)
         if data:
-            client.moved = time.monotonic()
+            client.moves()
         return bool(data) or client.end is not None
 
     # The oracle.
@@ -415,6 +438,7 @@ class _Run:
 
     def _judge_end(self, client: _RunClient) -> None:
         timeout = self._scenario.idle_timeout
+        expired = 0 < timeout <= client.idle() + _EARLY_S
         if client.end is CloseKind.TIMED_OUT:
             self._fail(client, "timed-out", "the connection timed out")
         if self._stopping or client.shed:
@@ -422,14 +446,15 @@ class _Run:
         if not client.fin_sent and client.got == 0 and self._scenario.uses("descriptors"):
             raise NotRequired("a server that lets new connections wait instead of closing them")
         if not client.fin_sent:
-            idle = time.monotonic() - client.moved
-            if timeout == 0 or idle < timeout - _EARLY_S:
+            if not expired:
                 self._fail(client, "closed-early", f"unexpected {client.end.value}")
             return
-        if timeout == 0 and client.got < len(client.owed):
+        if expired:
+            return
+        if client.got < len(client.owed):
             counts = f"got {client.got} of {counted(len(client.owed))}, then {client.end.value}"
             self._fail(client, client.code, counts)
-        if timeout == 0 and client.end is CloseKind.RST:
+        if client.end is CloseKind.RST:
             self._fail(client, "rst-for-fin", "expected FIN, got RST")
 
     def _fail(self, client: _RunClient, code: str, message: str):
