@@ -8,7 +8,7 @@ from pathlib import Path
 from . import tree
 
 MODES = ("test", "fast", "full", "portable")
-LIMIT_S, LIMIT_FULL_S = 900, 36000
+LIMIT_S, LIMIT_FULL_S = 1800, 36000
 ROTATED = 3
 
 

@@ -5,7 +5,7 @@
 #include "core/upper.h"
 
 /* A pass serves all that one wait reported. Its turns, each a receive and a send, are shared among
- * them: one or two connections get TURNS_MAX, which fills pipes; many get one each, so that the pass
+ * them: one or two connections get TURNS_MAX, which fills pipes; many get one, so that the pass
  * stays short and nobody waits long. The next wait reports the rest. */
 #define TURNS_MAX 32
 #define PASS_TURNS 64

@@ -21,7 +21,7 @@ USED = {
     "LOG": 4,
     "STOP": 6,
     "START": 2,
-    "REF": 15,
+    "REF": 17,
 }
 
 

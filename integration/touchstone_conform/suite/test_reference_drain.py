@@ -131,6 +131,31 @@ def test_a_second_signal(server, first, second):
     expect_duration(0, seconds, server.scaled(0.5))
 
 
+@pytest.mark.requirement("REF-16")
+def test_a_hangup_drains(server):
+    """SIGHUP drains: the client gets its answer and FIN, and the status is 0."""
+    with server.connect() as client:
+        client.ping()
+        server.signal(signal.SIGHUP)
+        client.expect_end()
+    server.expect_exit(LOSSLESS, 1)
+    server.wait_for_log(r"^stop connections=1$")
+
+
+@pytest.mark.requirement("REF-16")
+def test_an_ignored_hangup_stays_ignored(start_server):
+    """A server that was started with SIGHUP ignored, as by nohup, serves on."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        server = start_server()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    with server.connect() as client:
+        client.ping()
+        server.signal(signal.SIGHUP)
+        client.ping()
+
+
 @pytest.mark.requirement("REF-10")
 def test_waiting_costs_nothing(server):
     """A drain that waits for clients, stalled ones among them, costs no CPU time."""

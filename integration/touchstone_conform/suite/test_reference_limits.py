@@ -68,6 +68,19 @@ class TestMaxConnections:
             strace.expect_no_call(trace)
         self.ping_the_old()
 
+    @pytest.mark.requirement("REF-17")
+    def test_waiting_is_logged_and_its_end(self):
+        """One line says that new connections wait, and why; one that they no longer have to."""
+        log = self.server.wait_for_log(r"(?s)^(.*\nwait reason=connections$)")[1]
+        expect("\naccept\n" not in log, "log-line", "the end of the waiting is logged too early")
+        for client in [*self.waiting, *self.old]:
+            client.shutdown()
+        for client in [*self.old, *self.waiting]:
+            client.expect_end(b"PING" if client in self.waiting else b"")
+        with self.server.connect() as client:
+            client.ping()
+        self.server.wait_for_log(r"^accept$")
+
     def test_served_as_one_leaves(self):
         """Each client that leaves makes room for the one that has waited longest, at once."""
         for waiting in self.waiting:
