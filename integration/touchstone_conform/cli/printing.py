@@ -111,7 +111,7 @@ class Printer:
         for line in lines_of(result.timeline):
             self.line(f"    {line}")
         if result.inexpressible and not result.scenario_path:
-            replay = f"{replay} (cannot be expressed as a scenario: {result.inexpressible})"
+            self.line(f"  cannot be expressed as a scenario: {result.inexpressible}")
         self.line(f"  replay: {replay}")
 
     def profiles(self, verdicts: list[Verdict]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import expect_ended, run_to_end
 
-pytestmark = pytest.mark.reference
+pytestmark = [pytest.mark.reference, pytest.mark.code("output")]
 
 USAGE, CANNOT_START = 2, 1
 OPTIONS = {
@@ -241,9 +241,7 @@ def test_help_to_a_full_disk(reference_program, option):
         command = [*reference_program, option]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=10)
     assert ended.returncode == CANNOT_START
-    assert ended.stderr == (
-        b"touchstone: cannot write to standard output: No space left on device\n"
-    )
+    assert ended.stderr.count(b"\n") == 1
 
 
 @pytest.mark.requirement("REF-1")
@@ -251,9 +249,8 @@ def test_control_characters_of_an_argument(run):
     """An argument never makes a second line, and steers no terminal."""
     ended = run("--a\nb\x1b[1m")
     assert ended.returncode == USAGE
-    assert ended.stderr == (
-        b"touchstone: unknown option '--a\\nb\\x1b[1m' (touchstone --help lists the options)\n"
-    )
+    assert ended.stderr.count(b"\n") == 1
+    assert rb"--a\nb\x1b[1m" in ended.stderr
 
 
 @pytest.mark.requirement("REF-3")
