@@ -175,3 +175,14 @@ class Process:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 prlimit(self.pid, kind, before)
+
+
+@contextlib.contextmanager
+def hangup(handler):
+    """What is started inside begins with this disposition of SIGHUP. Under nohup ours, which would
+    be inherited, is to ignore it."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -10,6 +10,7 @@ import pytest
 
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.client import WRONG_END, CloseKind
+from touchstone_conform.harness.process import hangup
 from touchstone_conform.harness.samples import sample
 
 pytestmark = pytest.mark.reference
@@ -132,8 +133,10 @@ def test_a_second_signal(server, first, second):
 
 
 @pytest.mark.requirement("REF-16")
-def test_a_hangup_drains(server):
+def test_a_hangup_drains(start_server):
     """SIGHUP drains: the client gets its answer and FIN, and the status is 0."""
+    with hangup(signal.SIG_DFL):
+        server = start_server()
     with server.connect() as client:
         client.ping()
         server.signal(signal.SIGHUP)
@@ -145,11 +148,8 @@ def test_a_hangup_drains(server):
 @pytest.mark.requirement("REF-16")
 def test_an_ignored_hangup_stays_ignored(start_server):
     """A server that was started with SIGHUP ignored, as by nohup, serves on."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
+    with hangup(signal.SIG_IGN):
         server = start_server()
-    finally:
-        signal.signal(signal.SIGHUP, before)
     with server.connect() as client:
         client.ping()
         server.signal(signal.SIGHUP)
