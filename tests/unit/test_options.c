@@ -40,7 +40,10 @@ static void expect_parts(const char *complaint, const char *const parts[]) {
     const char *at = complaint;
     for (size_t i = 0; parts[i] != NULL; i++) {
         const char *found = strstr(at, parts[i]);
-        if (found == NULL) fail_msg("expected '%s' in '%s'", parts[i], complaint);
+        if (found == NULL) {
+            fail_msg("expected '%s' in '%s'", parts[i], complaint);
+            return;
+        }
         at = found + strlen(parts[i]);
     }
     assert_null(strchr(complaint, '\n'));
