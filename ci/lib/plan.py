@@ -36,7 +36,7 @@ class Step:
 
 SELF_TESTS = "ci/test self-test"
 RULES = Step("rules", "ci/lint rules")
-UNITS = Step("units, gcc", "ci/test units dev gcc", 2)
+UNITS = Step("units, gcc", "ci/test units dev gcc")
 
 # Each time. The longest begin first, so that the end is not one step alone.
 CHECKS = [

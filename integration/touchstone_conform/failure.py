@@ -7,7 +7,7 @@ from __future__ import annotations
 
 CODES = {
     # What a client received.
-    "no-answer": "no byte of the answer came in time",
+    "no-answer": "no byte of the answer came in time, or before the connection ended",
     "short-answer": "only the first part of the answer came",
     "wrong-byte": "a byte differs from the one that is due",
     "unasked-data": "more bytes came than are due",

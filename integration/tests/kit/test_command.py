@@ -194,7 +194,8 @@ def test_no_file_is_created_if_nothing_is_judged(conform, tmp_path):
 
 
 def test_a_reference_that_ends(conform):
-    status, output = conform("--reference", f"{sys.executable} -c 0 {{port}}", "--", *CONFORMING)
+    reference = shlex.join([sys.executable, "-c", "0", "{port}"])
+    status, output = conform("--reference", reference, "--", *CONFORMING)
     assert "--reference: " in output and "status 0" in output
     assert status == NOT_STARTED
 
@@ -454,7 +455,7 @@ def test_flakes_are_counted(conform, tmp_path):
 
 
 def test_a_failure_is_compared_with_the_reference(conform):
-    reference = " ".join(CONFORMING)
+    reference = shlex.join(CONFORMING)
     arguments = ["-k", "CLOSE-2", "--reference"]
     status, output = conform(*arguments, reference, "--", *broken("fin-answered-with-reset"))
     assert "test_bare_fin (the reference passes)" in output

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -129,7 +130,8 @@ def run_action(folder, command, options):
 @pytest.mark.parametrize("defect, status", [("", 0), (" --defect banner", 1)])
 def test_the_action_judges(tmp_path, defect, status):
     (tmp_path / "touchstone").symlink_to(sys.prefix)
-    command = f"{sys.executable} {INTEGRATION}/broken/server.py --port {{port}}{defect}"
+    server = shlex.join([sys.executable, str(INTEGRATION / "broken" / "server.py")])
+    command = f"{server} --port {{port}}{defect}"
     assert run_action(tmp_path, command, "--smoke -k ECHO-6").returncode == status
     assert (tmp_path / "touchstone-report" / "report.json").exists()
 
