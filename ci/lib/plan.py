@@ -14,11 +14,10 @@ ROTATED = 3
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One command. `cores`: how many it takes; a step that takes both runs alone."""
+    """One command, which runs beside another one."""
 
     name: str
     command: str
-    cores: int = 1
     full: str | None = None  # its long form
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import threading
 import time
+import xml.etree.ElementTree as ElementTree
 
 from . import command, junit, plan, tree
 
@@ -28,39 +30,27 @@ class Result:
 
 
 class Suite:
-    """Runs steps on the cores; whoever fits next begins."""
+    """Runs as many steps at a time as there are cores."""
 
     def __init__(self, steps, limit_s, resume):
         self.steps = steps
         self.limit_s = limit_s
         self.resume = resume
         self.allowed = junit.read_allowed()
-        self.free = CORES
-        self.changed = threading.Condition()
+        self.lock = threading.Lock()
         self.results: list[Result] = []
         self.running: dict[str, subprocess.Popen] = {}
         self.known = _passed_before() if resume else {}
 
     def run(self) -> bool:
-        waiting = list(self.steps)
-        threads = []
-        try:
-            while waiting:
-                with self.changed:
-                    step = next((each for each in waiting if each.cores <= self.free), None)
-                    if step is None:
-                        self.changed.wait()
-                        continue
-                    waiting.remove(step)
-                    self.free -= step.cores
-                thread = threading.Thread(target=self._run_step, args=(step,))
-                thread.start()
-                threads.append(thread)
-            for thread in threads:
-                thread.join()
-        except KeyboardInterrupt:
-            self._end_all()
-            raise
+        with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+            try:
+                for done in [pool.submit(self._run_step, step) for step in self.steps]:
+                    done.result()
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                self._end_all()
+                raise
         self._sum_up()
         return not any(each.failed for each in self.results)
 
@@ -72,14 +62,12 @@ class Suite:
             status = self._execute(step)
         summary = self._summary(step, status)
         result = Result(step, summary, time.monotonic() - begin, bool(summary.failed))
-        with self.changed:
+        with self.lock:
             self.results.append(result)
             self._show(result)
             if self.resume and not result.failed:
                 self.known[step.name] = True
                 _write_passed(self.known)
-            self.free += step.cores
-            self.changed.notify()
 
     def _execute(self, step) -> int:
         step.log.parent.mkdir(parents=True, exist_ok=True)
@@ -89,7 +77,7 @@ class Suite:
                 stderr=subprocess.STDOUT, start_new_session=True,
                 env={**os.environ, "JUNIT": str(step.junit)},
             )
-            with self.changed:
+            with self.lock:
                 self.running[step.name] = process
             try:
                 return process.wait(self.limit_s)
@@ -98,14 +86,18 @@ class Suite:
                 log.write(f"\nnot finished after {self.limit_s} s\n".encode())
                 return -signal.SIGTERM
             finally:
-                with self.changed:
+                with self.lock:
                     del self.running[step.name]
 
     def _summary(self, step, status) -> junit.Summary:
         """A step without results of its own is one test; one that failed has a failure."""
         found = junit.Summary()
         if step.junit.exists():
-            found = junit.summary(step.junit, self.allowed)
+            try:
+                found = junit.summary(step.junit, self.allowed)
+            except ElementTree.ParseError as error:
+                found.failed = 1
+                found.lines.append(f"{tree.shown(step.junit)} is not JUnit: {error}")
         elif status == 0:
             found.passed = 1
         if status != 0 and not found.failed:
@@ -139,7 +131,7 @@ class Suite:
         print("{} passed, {} failed, {} skipped".format(*sums), flush=True)
 
     def _end_all(self):
-        with self.changed:
+        with self.lock:
             for process in self.running.values():
                 _end(process)
 

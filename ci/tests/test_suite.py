@@ -1,6 +1,8 @@
 """ci/test itself: steps side by side, failures, time limits, and going on where it was."""
 
+import os
 import sys
+import time
 
 import pytest
 from lib import plan, suite, tree
@@ -38,7 +40,7 @@ def test_a_step_that_does_not_end_is_ended_and_fails():
     assert not passed and results["slow"].seconds < 30
 
 
-def test_two_steps_run_side_by_side_and_a_wide_one_alone(tmp_path):
+def test_two_steps_run_side_by_side(tmp_path):
     wait = (
         "import pathlib, sys, time; here = pathlib.Path(sys.argv[1]);"
         " (here / sys.argv[2]).touch(); deadline = time.monotonic() + 30\n"
@@ -49,9 +51,29 @@ def test_two_steps_run_side_by_side_and_a_wide_one_alone(tmp_path):
     script.write_text(wait)
     first = plan.Step("first", f"{sys.executable} {script} {tmp_path} a b")
     second = plan.Step("second", f"{sys.executable} {script} {tmp_path} b a")
-    wide = plan.Step("wide", python("1"), cores=2)
-    passed, results = run(first, second, wide)
-    assert passed and list(results)[-1] == "wide"
+    assert run(first, second)[0]
+
+
+def test_results_that_cannot_be_read_are_a_failure(tmp_path):
+    code = "import os; open(os.environ[\"JUNIT\"], \"w\").write(\"<testsuite>\")"
+    passed, results = run(plan.Step("cut", python(code)))
+    assert not passed and results["cut"].failed
+
+
+def test_an_interrupt_ends_the_steps(tmp_path):
+    """Ctrl-C reaches the verb; its steps have sessions of their own, and are ended by it."""
+    mark = tmp_path / "pid"
+    code = (
+        "import os, signal, time; "
+        f"open(\"{mark}\", \"w\").write(str(os.getpid())); "
+        f"os.kill({os.getpid()}, signal.SIGINT); time.sleep(60)"
+    )
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(plan.Step("long", python(code)))
+    assert time.monotonic() - begin < 30
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path):

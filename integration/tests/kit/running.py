@@ -14,7 +14,8 @@ ROOT = INTEGRATION.parent
 SERVER = INTEGRATION / "broken" / "server.py"
 SHORT_TIMEOUT_S = 1.5  # many tests of a broken server wait until their timeout
 
-sys.path[:0] = [str(INTEGRATION), str(INTEGRATION / "broken")]  # for judge and kill_matrix
+# For judge, kill_matrix, and what plants defects.
+sys.path[:0] = [str(INTEGRATION), str(INTEGRATION / "broken"), str(INTEGRATION.parent / "ci")]
 
 
 def server_command(defect=None):

@@ -4,15 +4,9 @@ What the broken servers show for any server is not repeated here: these are limi
 drain, and what only the reference guarantees.
 """
 
-import contextlib
-import os
-import shutil
-import subprocess
-
 import pytest
-from running import ROOT, expect_failures
-
-PATCHES = ROOT / "tests" / "defects" / "kit"
+from lib import build, command, defects
+from running import expect_failures
 
 # Bytes are missing; how many came, and whether the connection ended, depends on timing.
 MISSING = ("no-answer", "short-answer", "closed-early")
@@ -187,53 +181,23 @@ FAILURES = {
 
 
 @pytest.fixture(scope="session")
-def tree(tmp_path_factory):
+def copy(tmp_path_factory):
     """A copy of the sources, built once; each patch then rebuilds what it changes."""
-    copy = tmp_path_factory.mktemp("tree")
-    shutil.copy(ROOT / "CMakeLists.txt", copy)
-    shutil.copy(ROOT / "LICENSE", copy)
-    for folder in ("src", "include"):
-        shutil.copytree(ROOT / folder, copy / folder)
-    run("cmake", "-S", copy, "-B", copy / "build", "-DBUILD_TESTING=OFF")
-    build(copy)
-    return copy
-
-
-def run(*command, **settings):
-    ended = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **settings
-    )
-    assert ended.returncode == 0, ended.stdout
-
-
-def build(tree):
-    run("cmake", "--build", tree / "build", "--target", "touchstone")
-
-
-def apply_patch(tree, patch, *options):
-    # Without the ceiling git could find a repository around the copy.
-    alone = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)}
-    run("git", "apply", *options, patch, cwd=tree, env=alone)
-
-
-@contextlib.contextmanager
-def broken_by(tree, patch):
-    """The command of a server with the patch."""
-    apply_patch(tree, patch)
-    try:
-        build(tree)
-        yield [str(tree / "build" / "touchstone"), "--listen", "127.0.0.1:{port}"]
-    finally:
-        apply_patch(tree, patch, "--reverse")
+    parts = ("CMakeLists.txt", "LICENSE", "src/", "include/")
+    made = defects.Copy(tmp_path_factory.mktemp("tree"), parts)
+    command.output_of(["cmake", "-S", ".", "-B", "build", "-DBUILD_TESTING=OFF"], cwd=made.top)
+    build.make(made.top / "build", "touchstone")
+    return made
 
 
 @pytest.mark.parametrize("name", FAILURES)
-def test_patch_is_found(tree, name):
+def test_patch_is_found(copy, name):
     """Each test named for a patch fails, with the code that is given."""
-    with broken_by(tree, PATCHES / f"{name}.patch") as command:
-        expect_failures(command, FAILURES[name])
+    with copy.planted(defects.Patch(name)):
+        program = build.make(copy.top / "build", "touchstone") / "touchstone"
+        expect_failures([str(program), "--listen", "127.0.0.1:{port}"], FAILURES[name])
 
 
 def test_every_patch_is_named():
     """The table has exactly the patches that exist."""
-    assert sorted(FAILURES) == sorted(patch.stem for patch in PATCHES.glob("*.patch"))
+    assert sorted(FAILURES) == sorted(defects.patches("kit"))
