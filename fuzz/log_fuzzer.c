@@ -54,7 +54,7 @@ static uint8_t read_back(enum log_format format, const char **at) {
 static void try_escape(struct input *in) {
     char text[ROOM_MAX + 1];
     enum log_format format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT;
-    size_t room = 1 + input_number(in, ROOM_MAX - 1);
+    size_t room = 1 + input_size(in, ROOM_MAX - 1);
     const uint8_t *bytes = in->bytes + in->at;
     size_t length = in->length - in->at;
     memset(text, '?', sizeof text);
@@ -104,7 +104,7 @@ static void check_bytes(const struct sink *sink, const char *line) {
     size_t shown = 0, counted = 0;
     CHECK(at != NULL);
     if (omitted != NULL && omitted < at)
-        counted = strtoull(strpbrk(omitted, "0123456789"), NULL, 10);
+        counted = strtoul(strpbrk(omitted, "0123456789"), NULL, 10);
     at = strchr(strchr(at, sink->format == LOG_JSON ? ':' : '='), '"') + 1;
     for (; *at != '"'; shown++) {
         CHECK(shown < sink->length);
@@ -200,7 +200,7 @@ static void try_lines(struct input *in) {
     static const struct kernel_ops ops = {.log_write = log_write};
     struct sink sink = {.in = in, .format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT};
     struct log log = {.kernel = {&ops, &sink}, .level = LOG_CHUNKS, .format = sink.format};
-    size_t length = input_number(in, in->length - in->at);
+    size_t length = input_size(in, in->length - in->at);
     const uint8_t *bytes = in->bytes + in->length - length;
     for (int i = 0; i < CALLS_MAX && !input_ended(in); i++)
         call(&log, &sink, bytes, length);
