@@ -102,7 +102,7 @@ static const char *failure_of(const struct run_result results[2]) {
 static void keep_failure(const struct soak_options *options, struct run_result results[2],
                          uint64_t runs) {
     FILE *file = fopen(options->out, "w");
-    printf("FAILED, %s\n", failure_of(results));
+    printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
     shrink(&scenario);
     run_both(&scenario, RUN_ORACLE, results);
     printf("shrunk, %s\n", failure_of(results));
