@@ -152,7 +152,7 @@ class Planted:
             done = command.run([program, *arguments], cwd=self.copy.top, timeout=LIMIT_S)
         except subprocess.TimeoutExpired:
             return "hang", 0
-        failed = re.search(r"^FAILED in run (\d+)", done.stdout, re.MULTILINE)
+        failed = re.search(r"FAILED in run (\d+)", done.stdout)
         if failed:
             return "soak", int(failed[1])
         return ("nothing" if done.returncode == 0 else "crash"), 0

@@ -631,6 +631,10 @@ static void connection_with_unreported_input_is_not_idle(void **state) {
     assert_int_equal(fake.receives, 1);
     assert_int_equal(fake.closes, 1);
     assert_non_null(strstr(fake.lines, "reason=idle"));
+    fake.now_ms += 301;
+    step(TOKEN_LISTENER); /* now the other one is, and the slot before it is free */
+    assert_int_equal(fake.receives, 1);
+    assert_int_equal(fake.closes, 1);
     admit();
     fake.waited.value = 1;
     fake.now_ms += 401;

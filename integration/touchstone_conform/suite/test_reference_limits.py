@@ -269,7 +269,7 @@ def test_no_address_space(reference_program, bare_server):
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "1000"]
     ended = run_to_end(under("-v", 50_000, *program), bare_server.scaled(5))
     message = (
-        "touchstone: cannot reserve 65 MiB of address space for 1000 connections of 65536 bytes "
+        "touchstone: cannot reserve 63 MiB of address space for 1000 connections of 65536 bytes "
         "(a lower --max-connections or --buffer needs less)\n"
     )
     expect_ended(ended, CANNOT_START, message)
