@@ -1,5 +1,5 @@
-"""Builds for systems and machines that are not here, with the compiler and the libraries of zig, and
-runs with qemu-user what is for Linux."""
+"""Builds for systems and machines that are not here, with the compiler and the libraries of zig;
+what is for Linux is run with qemu-user."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from . import command, simulate, tree
 
 PLACE = tree.BUILD / "cross"
 KIT = tree.TOP / ".venv" / "bin" / "touchstone-conform"
-# Where ci/deps unpacks libraries of Debian's other architectures: cmocka, and the C library, without
-# which an emulator starts nothing.
+# Where ci/deps unpacks libraries of Debian's other architectures: cmocka, and the C library,
+# without which an emulator starts nothing.
 LIBRARIES = PLACE / "debian"
 
 
@@ -41,17 +41,17 @@ class Target:
         return [self.emulator, "-L", self.root] if self.emulator else []
 
 
-# By the target as zig calls it; 2.36 is the C library of Debian 12.
+# By the target as zig calls it; 2.36 is the C library of Debian 12. In a sample of two one is run.
 TARGETS = {
     "aarch64-macos": Target("Darwin", "Mach-O 64-bit arm64 executable"),
-    "x86_64-macos": Target("Darwin", "Mach-O 64-bit x86_64 executable"),
-    "x86_64-freebsd": Target("FreeBSD", "ELF 64-bit LSB executable, x86-64.*, for FreeBSD"),
-    "aarch64-freebsd": Target("FreeBSD", "ELF 64-bit LSB executable, ARM aarch64.*, for FreeBSD"),
-    "x86_64-netbsd.11.0": Target("NetBSD", "ELF 64-bit LSB executable, x86-64.*, for NetBSD"),
     "x86-linux-gnu.2.36": Target("Linux", "ELF 32-bit LSB .*80386", "qemu-i386", "i386"),
+    "x86_64-freebsd": Target("FreeBSD", "ELF 64-bit LSB executable, x86-64.*, for FreeBSD"),
     "aarch64-linux-gnu.2.36": Target("Linux", "ELF 64-bit LSB .*aarch64", "qemu-aarch64", "arm64"),
+    "x86_64-netbsd.11.0": Target("NetBSD", "ELF 64-bit LSB executable, x86-64.*, for NetBSD"),
     "s390x-linux-gnu.2.36": Target("Linux", "ELF 64-bit MSB .*S/390", "qemu-s390x", "s390x"),
+    "x86_64-macos": Target("Darwin", "Mach-O 64-bit x86_64 executable"),
     "x86_64-linux-musl": Target("Linux", "ELF 64-bit LSB executable, x86-64.*statically linked"),
+    "aarch64-freebsd": Target("FreeBSD", "ELF 64-bit LSB executable, ARM aarch64.*, for FreeBSD"),
 }
 
 # Without the runtimes that zig would first compile for each target: nothing here needs them.
@@ -70,8 +70,8 @@ JUDGED = ("--smoke", "--profile", "process", "--time-scale", "10")
 
 
 def check(name) -> bool:
-    """True if the server is built for this target and, as far as that is possible, does there what it
-    must; prints a line."""
+    """True if the server is built for this target and, where it can be run, does what it must;
+    prints a line."""
     target, folder = TARGETS[name], PLACE / name
     if target.libraries and not target.root.exists():
         command.say(f"{name}: skipped: the libraries of {target.libraries} are not available")
@@ -79,7 +79,8 @@ def check(name) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     complaint = configure(name, target, folder) or build(name, target, folder)
     complaint = complaint or (run if target.runs else compile_fidelity)(name, folder)
-    command.say(complaint or f"{name}: {kind_of(folder)}{', run' if target.runs else ''}")
+    done = "built, and run" if target.runs else "built"
+    command.say(complaint or f"{name}: {done}: {kind_of(folder)}")
     return not complaint
 
 

@@ -1,6 +1,7 @@
 # Runs the generator, and fails unless it writes exactly the files in tests/vectors.
 #
-#   cmake "-DGENERATOR=[EMULATOR;...]FILE" -DSOURCE=DIR -DSCRATCH=DIR [-DSPOIL=NAME] -P compare.cmake
+#   cmake "-DGENERATOR=[EMULATOR;...]FILE" -DSOURCE=DIR -DSCRATCH=DIR [-DSPOIL=NAME]
+#     -P compare.cmake
 #
 # SPOIL changes one of the generated files: the comparison must then fail and name it.
 file(REMOVE_RECURSE "${SCRATCH}")
