@@ -13,15 +13,16 @@ import select
 import shlex
 import subprocess
 import sys
+import traceback
 
 import pytest
 
 from touchstone_conform import spec, transform
-from touchstone_conform.failure import Failure, first_cause
+from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.server import NOT_OURS, Found, Server
-from touchstone_conform.harness.skips import NotRequired, SkipReason
+from touchstone_conform.harness.skips import NotRequired, SkipReason, limit_of
 from touchstone_conform.scenario.retelling import scenario_of
 from touchstone_conform.timeline import lines_of
 
@@ -191,7 +192,10 @@ def pytest_runtest_call(item):
 def _skipping(item):
     try:
         return (yield)
-    except SkipReason as reason:
+    except (SkipReason, OSError) as error:
+        reason = error if isinstance(error, SkipReason) else limit_of(error)
+        if not reason:
+            raise
         if item.config.getoption("--require-all") and not isinstance(reason, NotRequired):
             message = f"requires {reason} (skips are disabled)"
             raise Failure("unexpected-skip", message) from None
@@ -230,8 +234,8 @@ def purpose_of(item) -> str:
 def _with_errors(message, servers):
     """The message and what the servers wrote to stderr; after a crash, stop() adds it."""
     for server in servers:
-        if not server.crashed() and server.last_errors() not in message:
-            message += server.last_errors()
+        if not server.crashed() and server.shown_errors() not in message:
+            message += server.shown_errors()
     return message
 
 
@@ -240,15 +244,25 @@ def _outcome_of(item, error):
     if hasattr(error, "exceptions"):  # a group: several fixtures failed at their end
         codes, messages = zip(*(_outcome_of(item, each) for each in error.exceptions))
         return first_cause(codes), "\n".join(messages)
-    text = str(error).partition("\nassert ")[0]  # pytest appends the expression to a message
     if isinstance(error, Failure):
-        return error.code, text
-    if isinstance(error, AssertionError):
-        mark = item.get_closest_marker("code")
-        return (mark.args[0] if mark else "kit-error"), text or "assertion failed"
+        return error.code, str(error)
+    mark = item.get_closest_marker("code")
+    if isinstance(error, AssertionError) and mark:
+        return mark.args[0], _without_expression(str(error)) or purpose_of(item)
     if isinstance(error, pytest.fail.Exception):  # a test that exceeds pytest's time limit
-        return "kit-error", text
-    return "kit-error", f"{type(error).__name__}: {text}"
+        return KIT_ERROR, str(error)
+    return KIT_ERROR, f"{type(error).__name__}: {error}{_place_of(error)}"
+
+
+def _without_expression(text):
+    """pytest appends the expression to a message, or gives it alone: it tells nobody anything."""
+    return "" if text.startswith("assert ") else text.partition("\nassert ")[0]
+
+
+def _place_of(error):
+    """Where the kit went wrong, for who mends it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 # What tests are given.

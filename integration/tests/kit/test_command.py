@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from running import INTEGRATION
 from touchstone_conform import spec
-from touchstone_conform.cli import command, printing
+from touchstone_conform.cli import command, expected, printing
 from touchstone_conform.harness import listeners
 from touchstone_conform.harness.server import Server
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result, judge
@@ -516,6 +516,13 @@ def test_known_failures(conform, known):
     status, output = judge_known(conform, known, "farewell")
     assert "as expected" in output
     assert status == CONFORMS
+
+
+def test_the_form_of_a_list(known):
+    """Blanks and tabs around both, indented comments, and what some editors begin a file with."""
+    text = "\ufeffCLOSE-2\tunasked-data\n\t# why\n  # why\n \t\n  CLOSE-2 \t wrong-byte \t\r\n"
+    known.write_bytes(text.encode("utf-8"))
+    assert expected.read(known, {"CLOSE-2"}) == {"CLOSE-2": ["unasked-data", "wrong-byte"]}
 
 
 def test_an_unlisted_failure(conform, known):

@@ -19,6 +19,9 @@ Exit status:
   2  bad usage
   3  the server could not be started or reached
   4  nothing was judged
+  5  the kit itself failed, and no failure of the server was found: a test ended in kit-error, or a
+     result could not be written
+  130  interrupted (Ctrl-C or SIGTERM): the verdict is on the tests that were done
 """
 
 

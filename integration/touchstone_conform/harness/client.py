@@ -17,6 +17,7 @@ import time
 
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.skips import SkipReason, limit_of
 from touchstone_conform.transform import answer
 
 _CHUNK = 1 << 16
@@ -354,6 +355,8 @@ def _connect(address, timeout, receive_buffer, send_buffer, new_socket):
         connection.connect(address)
     except OSError as error:
         connection.close()
+        if limit_of(error):
+            raise SkipReason(limit_of(error)) from error
         where = f"{address[0]} port {address[1]}"
         raise Failure("cannot-connect", f"cannot connect to {where}: {error}") from error
     connection.setblocking(False)

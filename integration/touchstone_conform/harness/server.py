@@ -17,14 +17,15 @@ from touchstone_conform.harness import listeners
 from touchstone_conform.harness.client import Client
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.process import Process
-from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.skips import SkipReason, limit_of
 from touchstone_conform.harness.waiting import Deadline, wait_until
 
 _START_S = 10
 _QUIET_S = 0.05
 _BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _QUEUE_NOISE_S = 0.01
-_LAST_LINES = 8
+_LINES_SHOWN = 8  # the first and the last
+_LINE_LENGTH = 400
 _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
 _SANITIZER_REPORT = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Memory|Thread)Sanitizer|: runtime error: "
@@ -84,7 +85,7 @@ class Found(Reachable):
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
 
-    def last_errors(self) -> str:
+    def shown_errors(self) -> str:
         return ""  # unknown
 
     def crashed(self) -> bool:
@@ -156,6 +157,11 @@ class Server(Reachable):
                     start_new_session=True,
                 )
             except OSError as error:
+                if isinstance(error, BlockingIOError):  # of fork
+                    reason = "more processes than the kit is allowed (ulimit -u)"
+                    raise SkipReason(reason) from error
+                if limit_of(error):
+                    raise SkipReason(limit_of(error)) from error
                 raise NotStarted(f"cannot run {self.arguments[0]}: {error.strerror}") from error
 
     def _wait_until_listening(self) -> None:
@@ -166,12 +172,12 @@ class Server(Reachable):
         if not listens:  # a dying process closes its sockets a moment before it is gone
             wait_until(lambda: self._child.poll() is not None, self.scaled(1))
         if self._child.poll() is not None:
-            raise NotStarted(f"the server {self.ending()} before it listened{self._last_output()}")
+            raise NotStarted(f"the server {self.ending()} before it listened{self._shown_output()}")
         if not listens:
             message = f"the server does not listen on port {self.port}"
             if self._connects():  # in a container, for example
                 message += "; another process does: to judge that one, use --address"
-            raise NotStarted(message + self._last_output())
+            raise NotStarted(message + self._shown_output())
 
     def _listens(self) -> bool:
         """According to the kernel, or else to its log, or else by connecting."""
@@ -225,7 +231,7 @@ class Server(Reachable):
     def wait_for_log(self, pattern: str) -> re.Match:
         """The first match of `pattern` in the log, once it is there."""
         found = wait_until(lambda: re.search(pattern, self.log(), re.MULTILINE), self.scaled(5))
-        expect(found, "log-line", f"no log line matches {pattern!r}{self._last_output()}")
+        expect(found, "log-line", f"no log line matches {pattern!r}{self._shown_output()}")
         return found
 
     # The end of the server.
@@ -254,7 +260,7 @@ class Server(Reachable):
             left = self._seconds_in_queue() - queued - granted
             granted += left
         message = f"the server does not end within {limit:g} s"
-        raise Failure("server-stuck", message + self._last_output())
+        raise Failure("server-stuck", message + self._shown_output())
 
     def _seconds_in_queue(self) -> float:
         with contextlib.suppress(OSError, SkipReason):
@@ -265,7 +271,7 @@ class Server(Reachable):
         """The server ends by itself, with this status."""
         found = self.wait_for_end(seconds)
         message = f"expected exit status {status}, but the server {self.ending()}"
-        expect(found == status, "exit-status", message + self.last_errors())
+        expect(found == status, "exit-status", message + self.shown_errors())
 
     def terminate(self) -> None:
         """Send the stop signal (SIGTERM)."""
@@ -293,11 +299,11 @@ class Server(Reachable):
         if not listens:  # a dying process closes its sockets a moment before it is gone
             wait_until(lambda: self._child.poll() is not None, self.scaled(1))
         if self._child.poll() is not None:
-            message = f"the server {self.ending()} while it must serve{self._last_output()}"
+            message = f"the server {self.ending()} while it must serve{self._shown_output()}"
             raise Failure("server-died", message)
         self._check_sanitizer()
         if not listens:
-            message = f"the server does not listen any more{self._last_output()}"
+            message = f"the server does not listen any more{self._shown_output()}"
             raise Failure("not-listening", message)
 
     def _check_sanitizer(self) -> None:
@@ -311,16 +317,16 @@ class Server(Reachable):
             return f"was killed by {_signal_name(-status)}"
         return f"exited with status {status}"
 
-    def _last_output(self) -> str:
-        return self.last_errors() + _last_lines("stdout", self.log()) or " (it wrote nothing)"
+    def _shown_output(self) -> str:
+        return self.shown_errors() + _shown_lines("stdout", self.log()) or " (it wrote nothing)"
 
-    def last_errors(self) -> str:
-        """The end of what it wrote to stderr, a line for each; empty if it wrote nothing there."""
-        return _last_lines("stderr", self.errors())
+    def shown_errors(self) -> str:
+        """The first and last of what it wrote to stderr; empty if it wrote nothing there."""
+        return _shown_lines("stderr", self.errors())
 
     def evidence(self) -> str:
-        """The command and the last lines of both outputs, for a failed test."""
-        return f"{' '.join(self.arguments)}{self._last_output()}"
+        """The command, and the first and last lines of both outputs, for a failed test."""
+        return f"{' '.join(self.arguments)}{self._shown_output()}"
 
     def stop(self) -> None:
         """Check that the server is well, unless it was to end; end it and what it started."""
@@ -352,8 +358,13 @@ class Server(Reachable):
             os.killpg(self._child.pid, number)
 
 
-def _last_lines(name: str, text: str) -> str:
-    return "".join(f"\n    {name}: {line}" for line in text.splitlines()[-_LAST_LINES:])
+def _shown_lines(name: str, text: str) -> str:
+    """The first lines, where some runtimes put the message, and the last, where others do."""
+    lines = [each[:_LINE_LENGTH] + "…" * (len(each) > _LINE_LENGTH) for each in text.splitlines()]
+    left_out = len(lines) - 2 * _LINES_SHOWN
+    if left_out > 1:
+        lines[_LINES_SHOWN:-_LINES_SHOWN] = [f"… {left_out} lines …"]
+    return "".join(f"\n    {name}: {line}" for line in lines)
 
 
 def _signal_name(number: int) -> str:

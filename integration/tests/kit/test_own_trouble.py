@@ -1,0 +1,233 @@
+"""The kit's own trouble is never told as the server's, and nothing that it starts stays behind.
+
+Here are limits, streams and files that fail, interrupts, and servers that write, start or leave
+behind what they like.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from running import server_command
+from touchstone_conform.cli import command
+from touchstone_conform.harness.waiting import wait_until
+from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+
+CONFORMS, DOES_NOT, USAGE, NOT_STARTED, NOT_JUDGED, KIT_FAILED = range(6)
+INTERRUPTED = 130
+CONFORMING = server_command()
+
+
+def arguments_of(*arguments):
+    return [sys.executable, "-m", "touchstone_conform", *map(str, arguments)]
+
+
+def kit(*arguments, **surroundings):
+    """The ended command: its status and both outputs."""
+    environment = {**os.environ, **surroundings.pop("environment", {})}
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **surroundings}
+    return subprocess.run(arguments_of(*arguments), env=environment, timeout=300, **given)
+
+
+def script(text):
+    return [sys.executable, "-c", text, "{port}"]
+
+
+# Limits and streams.
+
+
+def test_a_limit_of_descriptors():
+    """Tests that need more are skipped, and say so."""
+    few = 256
+    ended = kit(
+        *("-k", "FAIR-1", "FAIR-6", "--", *CONFORMING),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (few, few)),
+    )
+    assert b"1 of 5 tests skipped: requires more descriptors" in ended.stdout
+    assert ended.returncode == CONFORMS
+
+
+def test_a_closed_stdout(tmp_path):
+    """As with no reader: the report and the status come, and nobody else gets descriptor 1."""
+    ended = kit(
+        *("-k", "CLOSE-2", "--report", tmp_path, "--", *CONFORMING),
+        stdout=None,
+        preexec_fn=lambda: os.close(1),
+    )
+    assert json.loads((tmp_path / "report.json").read_text())["conforms"] is True
+    assert (ended.stderr, ended.returncode) == (b"", CONFORMS)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="requires /dev/full")
+@pytest.mark.parametrize("defect, status", [(None, KIT_FAILED), ("farewell", DOES_NOT)])
+def test_a_full_disk(tmp_path, defect, status):
+    """What can be written is; a failure of the server stays one."""
+    outputs = ["--junit", "/dev/full", "--report", tmp_path]
+    with open("/dev/full", "wb") as full:
+        ended = kit("-k", "CLOSE-2", *outputs, "--", *server_command(defect), stdout=full)
+    assert json.loads((tmp_path / "report.json").read_text())["conforms"] is (defect is None)
+    complaints = ended.stderr.decode().splitlines()
+    assert "standard output" in complaints[0] and "--junit: [Errno 28]" in complaints[1]
+    assert (len(complaints), ended.returncode) == (2, status)
+
+
+def test_an_ascii_locale():
+    ascii = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = kit(
+        *("-k", "CLOSE-2", "--", *CONFORMING),
+        environment={**ascii, "PYTHONIOENCODING": "ascii"},
+    )
+    assert rb"\u2026" in ended.stdout and ended.stdout.isascii()
+    assert (ended.stderr, ended.returncode) == (b"", CONFORMS)
+
+
+def test_without_assertions():
+    """Refused: nothing would be checked."""
+    ended = kit("-k", "CLOSE-2", "--", *CONFORMING, environment={"PYTHONOPTIMIZE": "2"})
+    assert b"PYTHONOPTIMIZE" in ended.stderr and ended.stderr.count(b"\n") == 1
+    assert ended.returncode == KIT_FAILED
+
+
+# A fault of the kit.
+
+
+@pytest.mark.parametrize(
+    "outcome, status", [(PASSED, KIT_FAILED), (SKIPPED, KIT_FAILED), (FAILED, DOES_NOT)]
+)
+def test_a_kit_error(monkeypatch, capfd, tmp_path, outcome, status):
+    """It is no failure of the server, and no success either."""
+    results = [
+        Result("test_x.py::test_of_kit", ["CLOSE-2"], SKIPPED, code="kit-error", message="oh"),
+        Result("test_x.py::test_other", ["CLOSE-2"], outcome, code="slow"),
+    ]
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", lambda *_: results)
+    junit = tmp_path / "junit.xml"
+    assert command.main(["-k", "CLOSE-2", "--junit", str(junit), "--", *CONFORMING]) == status
+    assert "KIT   test_x.py::test_of_kit\n    oh\n" in capfd.readouterr().out
+    (suite,) = ElementTree.parse(junit).getroot()
+    assert suite.get("errors") == "1"
+    assert suite.find("testcase/error").get("type") == "kit-error"
+
+
+def test_a_defect_of_the_kit(monkeypatch, capfd):
+    """Whatever it raises is not told as a verdict."""
+
+    def run(*_):
+        raise LookupError("a defect")
+
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", run)
+    assert command.main(["-k", "CLOSE-2", "--", *CONFORMING]) == KIT_FAILED
+    assert "the kit itself failed: a defect\n" in capfd.readouterr().err
+
+
+# Interrupts.
+
+# Notes each start, and becomes the server.
+NOTING = """
+import os, pathlib, sys
+with open(sys.argv[1], "a") as starts:
+    starts.write(f"{os.getpid()}\\n")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def is_there(pid):
+    """Whether a process runs; not one that has ended, for which nobody waits."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, 0)
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.parametrize(
+    "number, of_group", [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+)
+def test_an_interrupt(tmp_path, number, of_group):
+    """As of a terminal, and of a program: the verdict so far, and no server is left."""
+    starts, junit = tmp_path / "starts", tmp_path / "junit.xml"
+    starts.touch()
+    server = [sys.executable, "-c", NOTING, starts, *CONFORMING[1:]]
+    outputs = ["--report", tmp_path, "--junit", junit]
+    running = subprocess.Popen(
+        arguments_of("--jobs", 1, *outputs, "--", *server),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        assert wait_until(lambda: starts.read_text().count("\n") >= 5, 60)
+        (os.killpg if of_group else os.kill)(running.pid, number)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert b"interrupted: this is the verdict on" in output
+    data = json.loads((tmp_path / "report.json").read_text())
+    assert (data["complete"], data["conforms"]) == (False, False)
+    assert int(ElementTree.parse(junit).getroot()[0].get("tests")) >= 1
+    assert running.returncode == INTERRUPTED
+    assert not any(is_there(int(pid)) for pid in starts.read_text().split())
+
+
+def test_earlier_results_do_not_stay(tmp_path):
+    """Where no server starts there are none: those of an earlier run would be taken for them."""
+    junit = tmp_path / "junit.xml"
+    outputs = ["--report", tmp_path, "--junit", junit]
+    assert kit("-k", "CLOSE-2", *outputs, "--", *server_command("farewell")).returncode == DOES_NOT
+    assert junit.exists() and list((tmp_path / "scenarios").iterdir())
+    assert kit(*outputs, "--", *script("0")).returncode == NOT_STARTED
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+
+
+# What a server writes.
+
+# A title of the terminal, a mark that turns the direction of what follows, and a byte of no text.
+ODD = "\x1b]0;owned\x07\u202e"
+WRITES = f"""
+import sys
+sys.stderr.buffer.write({ODD!r}.encode() + b"\\xff\\n")
+sys.exit(3)
+"""
+
+
+def test_odd_bytes_of_a_server_that_does_not_start():
+    ended = kit("--", *script(WRITES))
+    assert ended.returncode == NOT_STARTED
+    assert rb"stderr: \x1b]0;owned\x07\u202e\xff" in ended.stderr
+    assert not {*ended.stderr.decode()} & {*ODD[:1], *ODD[-2:]}
+
+
+DIES_WITH_ODD_BYTES = f"""
+import os, sys, threading
+def late():
+    import time
+    time.sleep(0.3)
+    for line in ["the cause", *map(str, range(30)), "the end"]:
+        print({ODD!r}, line, file=sys.stderr, flush=True)
+    os._exit(3)
+threading.Thread(target=late).start()
+import socket
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    listener.accept()[0].recv(1)
+"""
+
+
+def test_odd_bytes_in_reports(tmp_path):
+    """Escaped in each; and of a long error its first lines are shown and its last."""
+    junit = tmp_path / "junit.xml"
+    outputs = ["--report", tmp_path, "--junit", junit]
+    ended = kit("-k", "ECHO-1", *outputs, "--", *script(DIES_WITH_ODD_BYTES))
+    assert ended.returncode == DOES_NOT
+    texts = [ended.stdout.decode(), junit.read_text(encoding="utf-8")]
+    texts.append((tmp_path / "index.html").read_text(encoding="utf-8"))
+    for text in texts:
+        assert "\\x1b]0;owned\\x07\\u202e the cause" in text and "the end" in text
+        assert "… 16 lines …" in text
+        assert not {*text} & {*ODD[:1], *ODD[-2:]}
