@@ -36,6 +36,7 @@ CODES = {
     "server-stuck": "the process does not end in time",
     "exit-status": "the process ended with another status than required",
     "log-line": "the log does not contain what it must, or contains what it must not",
+    "log-flood": "the process writes to stdout or stderr without bound",
     "output": "the process wrote something else to stdout or stderr than required",
     # The test itself.
     "unexpected-skip": "the test cannot run on this machine, and --require-all permits no skip",
@@ -44,7 +45,7 @@ CODES = {
 
 
 # A server that died explains what its clients saw.
-CAUSES = ("server-died", "not-listening")
+CAUSES = ("log-flood", "server-died", "not-listening")
 
 
 def first_cause(codes) -> str:

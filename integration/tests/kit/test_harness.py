@@ -18,7 +18,7 @@ import types
 import pytest
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import Failure
-from touchstone_conform.harness import listeners
+from touchstone_conform.harness import listeners, owned
 from touchstone_conform.harness.client import Client, CloseKind
 from touchstone_conform.harness.duplicates import backlog, duplicated_socket
 from touchstone_conform.harness.exchange import Exchange
@@ -416,7 +416,7 @@ def test_a_family_whose_members_end():
     shell = "for i in $(seq 200); do true & done; wait; sleep 60"
     with subprocess.Popen(["sh", "-c", shell]) as parent:
         for _ in range(200):
-            assert listeners.family(parent.pid)[0] == parent.pid
+            assert owned.family(parent.pid)[0] == parent.pid
         parent.kill()
 
 

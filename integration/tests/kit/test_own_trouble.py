@@ -15,8 +15,12 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from running import server_command
+from running import run_tests, server_command
 from touchstone_conform.cli import command
+from touchstone_conform.failure import Failure
+from touchstone_conform.harness import listeners
+from touchstone_conform.harness.owned import children
+from touchstone_conform.harness.server import Server
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
 
@@ -231,3 +235,180 @@ def test_odd_bytes_in_reports(tmp_path):
         assert "\\x1b]0;owned\\x07\\u202e the cause" in text and "the end" in text
         assert "… 16 lines …" in text
         assert not {*text} & {*ODD[:1], *ODD[-2:]}
+
+
+# Servers that do not stop writing.
+
+SENDS_FOR_EVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    connection, _ = listener.accept()
+    try:
+        while True:
+            connection.send(b"x" * 65536)
+    except OSError:
+        pass
+"""
+LOGS_FOR_EVER = """
+import os, socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+listener.accept()[0].recv(1)
+while True:
+    os.write(int(sys.argv[2]), b"y" * 65536)
+"""
+DRIBBLES = """
+import socket, sys, time
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+connection, _ = listener.accept()
+while True:
+    connection.send(b"x")
+    time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Starts servers, and ends them."""
+    with contextlib.ExitStack() as ending:
+
+        def start(command, **settings):
+            server = Server(command, tmp_path, **settings)
+            ending.callback(server.end)
+            return server
+
+        yield start
+
+
+def test_a_server_that_sends_for_ever(started):
+    """No more is taken from it than its client sent, and a bound."""
+    with started(script(SENDS_FOR_EVER)).connect() as client:
+        with pytest.raises(Failure) as failed:
+            client.read_to_end()
+    assert failed.value.code == "unasked-data"
+
+
+def test_a_server_that_sends_a_byte_now_and_then(started):
+    """Progress is no answer: the whole of it is due in ten times the timeout."""
+    with started(script(DRIBBLES), timeout=0.1).connect() as client:
+        client.send(bytes(100_000))
+        with pytest.raises(Failure) as failed:
+            client.receive(100_000)
+    assert failed.value.code == "slow"
+
+
+@pytest.mark.parametrize("output", [1, 2])
+def test_a_server_that_logs_for_ever(tmp_path, started, output):
+    """It is ended, its disk space is given back, and this is its failure whatever a client saw."""
+    server = started([*script(LOGS_FOR_EVER), str(output)])
+    with server.connect() as client:
+        client.send(b"x")
+        assert wait_until(server.is_gone, 30)
+    with pytest.raises(Failure) as failed:
+        server.stop()
+    assert failed.value.code == "log-flood"
+    assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= 2 << 20
+    tests = ["test_framing.py"]
+    results = run_tests([*script(LOGS_FOR_EVER), str(output)], tests, "--client-timeout", "1.5")
+    assert "log-flood" in {each.code for each in results.values()}
+
+
+# What a server leaves behind.
+
+needs_proc = pytest.mark.skipif(not listeners.can_look_up(), reason="requires /proc")
+
+# Runs the rest of its command as a daemon: no child of its parent, in a session of its own.
+DAEMON = """
+import os, sys
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+DETACHED = [sys.executable, "-c", DAEMON, *CONFORMING[1:]]
+
+
+@needs_proc
+def test_a_server_that_detaches(started):
+    """The daemon is judged, its end is seen, and it is told that it is one."""
+    server = started(DETACHED)
+    with server.connect() as client:
+        client.ping()
+    assert server.pid != server._child.pid
+    assert f"process {server.pid}, which it left behind" in server.evidence()
+    server.check_alive()
+    server.signal(signal.SIGKILL)
+    server.expect_exit(-signal.SIGKILL, 5)
+
+
+@needs_proc
+def test_a_server_that_detaches_is_judged(tmp_path):
+    """Also where several are started one after the other on one port; none is left."""
+    starts = tmp_path / "starts"
+    noting = [sys.executable, "-c", DAEMON, "-c", NOTING, starts, *CONFORMING[1:]]
+    ended = kit("-k", "START-1", "STOP-1", "COST-1", "--", *noting)
+    assert ended.returncode == CONFORMS, ended.stdout
+    assert not any(is_there(int(pid)) for pid in starts.read_text().split())
+
+
+@needs_proc
+def test_two_servers_that_detach(started):
+    """The end of one is not that of the other."""
+    first, second = started(DETACHED), started(DETACHED)
+    first.end()
+    assert not is_there(first.pid)
+    with second.connect() as client:
+        client.ping()
+
+
+@needs_proc
+def test_a_helper_that_is_left_behind(started, tmp_path):
+    """What a server started is gone with it, though it is in no group of the server's."""
+    note = tmp_path / "helper"
+    helper = (
+        "import os, subprocess, sys\n"
+        "waits = [sys.executable, '-c', 'import time; time.sleep(600)']\n"
+        "helper = subprocess.Popen(waits, start_new_session=True)\n"
+        f"open({str(note)!r}, 'w').write(str(helper.pid))\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    )
+    server = started([sys.executable, "-c", helper, *CONFORMING[1:]])
+    assert is_there(int(note.read_text()))
+    server.stop()
+    assert not is_there(int(note.read_text()))
+
+
+@needs_proc
+def test_a_worker_that_is_killed(tmp_path):
+    """Even then the daemon that it started is ended, and no verdict is given."""
+    starts = tmp_path / "starts"
+    starts.touch()
+    noting = [sys.executable, "-c", DAEMON, "-c", NOTING, starts, *CONFORMING[1:]]
+    with subprocess.Popen(
+        arguments_of("--jobs", 1, "--", *noting),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as running:
+        assert wait_until(lambda: starts.read_text().count("\n") >= 3, 60)
+        (worker,) = [each for each in children(running.pid) if os.getsid(each) == os.getsid(0)]
+        os.kill(worker, signal.SIGKILL)
+        output, _ = running.communicate(timeout=60)
+    assert running.returncode == KIT_FAILED, output
+    assert not any(is_there(int(pid)) for pid in starts.read_text().split())
+
+
+def test_no_signal_to_a_number_after_its_end(started, monkeypatch):
+    """By then it may be another process's."""
+    server = started(CONFORMING)
+    server._child.kill()
+    assert wait_until(server.is_gone, 10)
+    numbers = []
+    for name in ("kill", "killpg"):
+        monkeypatch.setattr(os, name, lambda number, _: numbers.append(number))
+    with pytest.raises(Failure) as failed:
+        server.signal(signal.SIGTERM)
+    assert failed.value.code == "server-died"
+    server.end()
+    assert numbers == []

@@ -10,6 +10,8 @@ import pathlib
 import pytest
 
 from touchstone_conform.failure import CAUSES, KIT_ERROR
+from touchstone_conform.harness.owned import become_reaper
+from touchstone_conform.harness.server import end_what_is_left
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
 from touchstone_conform.timeline import visible
 
@@ -43,8 +45,12 @@ def run(arguments: list[str], jobs: int, selection=(), progress=None) -> list[Re
     plugins = [option for each in _PLUGINS for option in ("-p", each)]
     workers = ["-n", str(jobs), "--max-worker-restart", "0"]
     output = io.StringIO()
-    with _environment(environment), contextlib.redirect_stdout(output):
-        status = pytest.main([*fixed, *plugins, *workers, *arguments, *paths], [collector])
+    become_reaper()
+    try:
+        with _environment(environment), contextlib.redirect_stdout(output):
+            status = pytest.main([*fixed, *plugins, *workers, *arguments, *paths], [collector])
+    finally:
+        end_what_is_left()  # by a worker that was killed
     results = sorted(collector.results.values(), key=_tests_first)
     if collector.interrupted:
         raise Interrupted(results)

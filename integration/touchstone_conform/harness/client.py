@@ -1,7 +1,8 @@
 """One client over a real socket: what it sends, what it must see, and how its connection ended.
 
 Bytes are judged before the close kind, so that a late RST never hides a lost byte. Every wait is
-bounded by `timeout` seconds without progress.
+bounded by `timeout` seconds without progress, and by ten times as long in all. What is received is
+bounded by what was sent.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.skips import SkipReason, limit_of
+from touchstone_conform.harness.waiting import Deadline
 from touchstone_conform.transform import answer
 
 _CHUNK = 1 << 16
@@ -25,6 +27,10 @@ _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHOWN = 24
+# More than the answer to all that it sent: a server that sends for ever must not fill our memory.
+_UNASKED_MAX = 1 << 20
+# How much longer a whole answer may take than its timeout, however often a byte of it comes.
+_DRIBBLE_FACTOR = 10
 
 
 class CloseKind(enum.Enum):
@@ -76,6 +82,7 @@ class Client:
         self._reset_was_reported = False
         self._reads = True
         self._left = False
+        self._sent = self._received = 0  # bytes, in all
         self._note("connect", count=receive_buffer or 0)
         self._socket = _connect(address, timeout, receive_buffer, send_buffer, new_socket)
 
@@ -98,8 +105,9 @@ class Client:
     def send(self, data: bytes) -> None:
         """Send all of `data` without reading; for what fits the kernel's buffers."""
         sent = 0
+        latest = self._latest()
         while sent < len(data):
-            if not self._ready(_WRITE, self.timeout):
+            if latest.passed() or not self._ready(_WRITE, self.timeout):
                 self.fail("not-read", f"the server read {sent} of {len(data)} bytes")
             sent += self._send_some(data[sent:])
             if self.end:
@@ -185,9 +193,19 @@ class Client:
         """The next `count` bytes; fewer if the connection ended or nothing came for `timeout`."""
         self._await("expect", count)
         received = bytearray()
+        latest = self._latest()
         while len(received) < count and not self.end and self._ready(_READ, self.timeout):
             received += self._receive_some(count - len(received))
+            self._judge_pace(latest, len(received))
         return bytes(received)
+
+    def _latest(self) -> Deadline:
+        return Deadline(_DRIBBLE_FACTOR * self.timeout)
+
+    def _judge_pace(self, latest: Deadline, received: int) -> None:
+        if latest.passed() and not self.end:
+            limit = _DRIBBLE_FACTOR * self.timeout
+            self.fail("slow", f"{counted(received)} came in {limit:g} s, and not the rest")
 
     def receive_what_came(self) -> bytes:
         """All that has come by now, perhaps nothing; `end` is set if that was the end."""
@@ -215,6 +233,7 @@ class Client:
         due = answer(before + data)
         received = bytearray()
         sent = 0
+        latest = self._latest()
         finished = not shutdown
         while not self.end and (sent < len(data) or not finished or len(received) < len(due)):
             if sent == len(data) and not finished:
@@ -227,6 +246,7 @@ class Client:
                 received += self._receive_some(_CHUNK)
             if ready & _WRITE and not self.end:
                 sent += self._send_some(data[sent : sent + _CHUNK])
+            self._judge_pace(latest, len(received))
         if shutdown:
             self.expect_end(due, already=bytes(received))
         else:
@@ -246,10 +266,12 @@ class Client:
         self._may_end = True
         self._await("expect end")
         received = bytearray()
+        latest = self._latest()
         while not self.end:
             if not self._ready(_READ, self.timeout):
                 return bytes(received), CloseKind.STILL_OPEN
             received += self._receive_some(_CHUNK)
+            self._judge_pace(latest, len(received))
         return bytes(received), self.end
 
     def expect_quiet(self, seconds: float) -> None:
@@ -307,6 +329,7 @@ class Client:
         except OSError as error:
             self._ended(error)
             return 0
+        self._sent += count
         self._note("urgent" if flags else "send", data[:count])
         return count
 
@@ -326,6 +349,10 @@ class Client:
                 self._note("receive FIN")
         else:
             self._note("receive", data)
+            self._received += len(data)
+            if self._received > self._sent + _UNASKED_MAX:
+                sent, received = counted(self._sent), counted(self._received)
+                self.fail("unasked-data", f"{received} came, and more would; it sent {sent}")
         return data
 
     def _ended(self, error: OSError) -> None:

@@ -8,6 +8,8 @@ import pathlib
 import random
 import socket
 
+from touchstone_conform.harness.owned import family
+
 # Below the range the kernel hands out to connecting clients, so that no client takes the port
 # between our look and the server's bind.
 _FIRST_PORT, _LAST_PORT = 10000, 32000
@@ -45,17 +47,16 @@ def can_look_up() -> bool:
     return os.path.exists("/proc/net/tcp")
 
 
-def listening_process(root: int, port: int) -> int | None:
-    """The process among `root` and its descendants that listens on `port`, if one does.
+def listening_process(roots: list[int], port: int) -> int | None:
+    """The process among `roots` and their descendants that listens on `port`, if one does.
 
     A command line may start the server through a wrapper; the process that listens is judged.
     """
-    inodes = _listening_inodes(root, port)
-    if not inodes:
-        return None
-    for pid in family(root):
-        if inodes & _socket_inodes(pid):
-            return pid
+    for root in roots:
+        inodes = _listening_inodes(root, port)
+        for pid in family(root) if inodes else ():
+            if inodes & _socket_inodes(pid):
+                return pid
     return None
 
 
@@ -72,17 +73,6 @@ def _listening_inodes(root: int, port: int) -> set[str]:
             if field[3] == _LISTEN and int(field[1].rsplit(":", 1)[1], 16) == port:
                 inodes.add(field[9])
     return inodes
-
-
-def family(root: int) -> list[int]:
-    """A process and its descendants, without those that end meanwhile."""
-    found = [root]
-    for pid in found:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                children = pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text()
-                found += [int(child) for child in children.split()]
-    return found
 
 
 def _socket_inodes(pid: int) -> set[str]:

@@ -152,7 +152,7 @@ class _DescriptorLimit:
         numbers = sorted(process.descriptors())
         if numbers != list(range(len(numbers))):
             raise NotRequired("descriptors without gaps, to limit this server's clients")
-        self._pid = process.pid
+        self._process, self._pid = process, process.pid
         self._base = len(numbers)
         self._before = prlimit(self._pid, resource.RLIMIT_NOFILE)
 
@@ -161,8 +161,9 @@ class _DescriptorLimit:
         prlimit(self._pid, resource.RLIMIT_NOFILE, (soft, self._before[1]))
 
     def lift(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
+        if not self._process.has_ended():
+            with contextlib.suppress(ProcessLookupError):
+                prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
 
 
 class _Run:
