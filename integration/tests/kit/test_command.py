@@ -488,7 +488,7 @@ def test_the_reference_runs_with_the_same_seed(conform, monkeypatch):
     seeds = []
 
     def run(arguments, *_):
-        seeds.append(arguments[arguments.index("--seed") + 1])
+        seeds.append(arguments[arguments.index("--touchstone-seed") + 1])
         return [Result("test_it", ["CLOSE-2"], FAILED)]
 
     monkeypatch.setattr("touchstone_conform.cli.judging.run", run)

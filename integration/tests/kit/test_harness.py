@@ -234,8 +234,9 @@ def test_a_failure_among_many_clients():
 
 def pytest_says(*arguments):
     """The status and output of pytest in a process of its own."""
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "touchstone_conform.plugin"]
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments],
+        [sys.executable, "-m", "pytest", *plugins, *arguments],
         cwd=SERVER.parent.parent,
         capture_output=True,
         text=True,
@@ -247,21 +248,22 @@ def test_without_a_server():
     """Nothing fails; one reason is given."""
     status, output = pytest_says("-q", "-rs", f"{SUITE}/test_close.py")
     assert status == 0
-    assert "--server-cmd" in output
+    assert "--touchstone-server-cmd" in output
     assert "passed" not in output
 
 
 def test_a_command_without_port():
-    status, output = pytest_says("--server-cmd", "./server")
+    status, output = pytest_says("--touchstone-server-cmd", "./server")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert "--server-cmd" in output
+    assert "--touchstone-server-cmd" in output
 
 
 def test_a_missing_tool_is_named(monkeypatch):
     """A test that requires a tool is skipped, with the name of the tool."""
     monkeypatch.setenv("PATH", "/nonexistent")
     command = shlex.join(CONFORMING)
-    status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
+    server = ["--touchstone-server-cmd", command]
+    status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", *server)
     assert status == 0
     assert "requires strace" in output
 

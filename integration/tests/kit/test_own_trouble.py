@@ -10,6 +10,7 @@ import os
 import pathlib
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -21,7 +22,9 @@ from touchstone_conform.failure import Failure
 from touchstone_conform.harness import listeners
 from touchstone_conform.harness.owned import children
 from touchstone_conform.harness.server import Server
+from touchstone_conform.harness.skips import limit_of
 from touchstone_conform.harness.waiting import wait_until
+from touchstone_conform.plugin import listen_option
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
 
 CONFORMS, DOES_NOT, USAGE, NOT_STARTED, NOT_JUDGED, KIT_FAILED = range(6)
@@ -308,8 +311,8 @@ def test_a_server_that_logs_for_ever(tmp_path, started, output):
         server.stop()
     assert failed.value.code == "log-flood"
     assert sum(each.stat().st_size for each in tmp_path.iterdir()) <= 2 << 20
-    tests = ["test_framing.py"]
-    results = run_tests([*script(LOGS_FOR_EVER), str(output)], tests, "--client-timeout", "1.5")
+    tests, short = ["test_framing.py"], ["--touchstone-client-timeout", "1.5"]
+    results = run_tests([*script(LOGS_FOR_EVER), str(output)], tests, *short)
     assert "log-flood" in {each.code for each in results.values()}
 
 
@@ -412,3 +415,157 @@ def test_no_signal_to_a_number_after_its_end(started, monkeypatch):
     assert failed.value.code == "server-died"
     server.end()
     assert numbers == []
+
+
+# Where the kit is started, and beside whom.
+
+
+def test_the_directory_of_the_start(tmp_path):
+    """No file there takes the place of a module; that of --transform is found, and the server is
+    started there."""
+    for name in ("token", "queue", "types", "selectors", "json", "string", "conftest"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    (tmp_path / "mine.py").write_text("def mapped(data): return data.upper()\n")
+    elsewhere = tmp_path / "elsewhere" / "server.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text(
+        "import os, sys\n"
+        "os.stat('mine.py')\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+    )
+    program = pathlib.Path(sys.executable).parent / "touchstone-conform"
+    server = [sys.executable, elsewhere, *CONFORMING[1:]]
+    ended = subprocess.run(
+        [program, "--transform", "mine:mapped", "-k", "ECHO-1", "FAIR-2", "--", *server],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=300,
+    )
+    assert ended.returncode == CONFORMS, ended.stdout + ended.stderr
+
+
+OF_ANOTHER_PROJECT = """
+import pytest
+
+def pytest_addoption(parser):
+    for name in ("--seed", "--smoke", "--transform", "--judge", "--examples"):
+        parser.addoption(name)
+
+@pytest.fixture
+def server():
+    return 1
+"""
+
+
+def test_another_project(tmp_path):
+    """Its options, markers and fixtures are its own, though the kit is installed beside it."""
+    (tmp_path / "conftest.py").write_text(OF_ANOTHER_PROJECT)
+    (tmp_path / "test_it.py").write_text("def test_it(server): assert server == 1\n")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--seed", "1"]
+    ended = subprocess.run([*command, "--markers"], cwd=tmp_path, capture_output=True, timeout=60)
+    assert (ended.returncode, b"SPEC.md" in ended.stdout) == (0, False)
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert ended.returncode == 0, ended.stdout
+
+
+# Hints.
+
+
+@pytest.fixture
+def hint(capfd):
+    """What is said of a server that is not judged."""
+
+    def say(*arguments):
+        assert command.main([*arguments]) == NOT_STARTED
+        return capfd.readouterr().err
+
+    return say
+
+
+ON_IPV6 = """
+import socket, sys
+listener = socket.create_server(("::1", int(sys.argv[1])), family=socket.AF_INET6)
+while True:
+    connection, _ = listener.accept()
+    while data := connection.recv(65536):
+        connection.sendall(data.upper())
+    connection.close()
+"""
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError):
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="requires IPv6 on the loopback")
+
+
+@needs_proc
+@needs_ipv6
+def test_a_server_that_listens_elsewhere(hint):
+    """On another address of the port, or on another port: it is said where."""
+    said = hint("--", *script(ON_IPV6))
+    assert "[::1]:" in said and "--host" in said
+    port = str(listeners.free_port("::1"))
+    command = [*script(ON_IPV6)[:-1], port]
+    assert f"[::1]:{port}" in hint("--time-scale", "0.2", "--port", "9", "--", *command)
+
+
+@needs_ipv6
+def test_a_server_on_ipv6_alone():
+    ended = kit("--host", "::1", "-k", "ECHO-6", "--", *script(ON_IPV6))
+    assert ended.returncode == CONFORMS, ended.stdout + ended.stderr
+
+
+def test_a_slow_start(hint):
+    sleeps = "import time; time.sleep(60)"
+    said = hint("--time-scale", "0.05", "--", *script(sleeps))
+    assert "within 0.5 s" in said and "--time-scale" in said
+
+
+@needs_proc
+def test_descriptors_that_may_not_be_seen(started, monkeypatch):
+    """As of a program with capabilities: it is judged by what its clients see; the rest skips."""
+    listed = os.listdir
+
+    def refusing(path="."):
+        if str(path).endswith("/fd"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(listeners.os, "listdir", refusing)
+    server = started(CONFORMING)
+    with server.connect() as client:
+        client.ping()
+    with pytest.raises(PermissionError) as refused:
+        server.process.descriptors()
+    assert "permission to read /proc/" in limit_of(refused.value)
+
+
+def test_bytes_that_come_back_unmapped():
+    echoes = ON_IPV6.replace("::1", "127.0.0.1").replace("AF_INET6", "AF_INET")
+    echoes = echoes.replace(".upper()", "")
+    results = run_tests(script(echoes), ["test_mapping.py::test_every_byte"])
+    (result,) = results.values()
+    assert "--transform identity" in result.message
+
+
+@pytest.mark.parametrize(
+    "arguments, index",
+    [
+        (["./touchstone", "--listen", "127.0.0.1:{port}"], 1),
+        (["env", "./touchstone", "--listen=[::1]:{port}"], 2),
+        (["./touchstone", "-l*:4444"], 1),
+        (["./touchstone", "-q", "-l", "{host}:{port}"], 2),
+        (["./server", "-log", "{port}"], None),
+        (["./server", "--listeners", "4", "{port}"], None),
+        (["./server", "-l", "{port}"], None),
+        (["./server", "-level=3", "--port", "{port}"], None),
+    ],
+)
+def test_who_is_the_reference(arguments, index):
+    """A word that begins with -l makes nobody the reference."""
+    assert listen_option(arguments) == index

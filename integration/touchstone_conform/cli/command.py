@@ -158,10 +158,10 @@ def _try_out(options) -> str:
     if options.address is not None:
         trouble = _trouble_at_address(options)
     else:
-        trouble = _trouble_at_start(options, options.command, options.port)
+        trouble = _trouble_at_start(options, options.command, options.host, options.port)
     if trouble or options.reference is None:
         return trouble
-    trouble = _trouble_at_start(options, shlex.split(options.reference), None)
+    trouble = _trouble_at_start(options, shlex.split(options.reference), "127.0.0.1", None)
     return trouble and f"--reference: {trouble}"
 
 
@@ -176,10 +176,11 @@ def _trouble_at_address(options) -> str:
     return ""
 
 
-def _trouble_at_start(options, command, port) -> str:
+def _trouble_at_start(options, command, host, port) -> str:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            server = Server(command, pathlib.Path(folder), port=port, time_scale=options.time_scale)
+            settings = {"host": host, "time_scale": options.time_scale}
+            server = Server(command, pathlib.Path(folder), port=port, **settings)
         except NotStarted as error:
             return str(error)
         try:
@@ -187,7 +188,10 @@ def _trouble_at_start(options, command, port) -> str:
         except Failure as error:
             if server.wait_for_exit(server.scaled(1)) is not None:
                 return f"the server {server.ending()} after it listened{server.shown_errors()}"
-            return f"the server listens on another address: {error}{server.shown_errors()}"
+            where = ", ".join(server.listening_addresses())
+            hint = f" ({where}; --host says which address is meant)" if where else ""
+            errors = server.shown_errors()
+            return f"the server listens on another address{hint}: {error}{errors}"
         finally:
             server.end()
     return ""

@@ -23,7 +23,7 @@ CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED, KIT_FAILED = range(6
 INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
-_HOW = ("transform", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
+_HOW = ("transform", "host", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
 
 
 class Judgement:
@@ -91,11 +91,12 @@ class Judgement:
     def _round(self, number: int) -> list[Result]:
         options = self._options
         if options.address is not None:
-            server = ["--server-address", "{}:{}".format(*options.found)]
+            server = ["--touchstone-server-address", "{}:{}".format(*options.found)]
         else:
-            server = ["--server-cmd", shlex.join(options.command)]
+            server = ["--touchstone-server-cmd", shlex.join(options.command)]
+            server += ["--touchstone-host", options.host]
         if options.port is not None:
-            server += ["--server-port", str(options.port)]
+            server += ["--touchstone-server-port", str(options.port)]
         selection = (_REPLAY,) if options.replay else ()
         arguments = [*server, *self._arguments(number)]
         results = judging.run(arguments, options.jobs, selection, self._printer.progress)
@@ -111,16 +112,22 @@ class Judgement:
     def _arguments(self, number: int) -> list[str]:
         """The options of pytest for a round, for any server."""
         options = self._options
-        arguments = ["--time-scale", str(options.time_scale), "--transform", options.transform]
-        arguments += ["--examples", str(options.examples), "--seed", str(options.seed + number - 1)]
-        arguments += ["--client-timeout", str(options.client_timeout)]
-        arguments += ["--require-all"] * options.require_all
+        values = {
+            "time-scale": options.time_scale,
+            "transform": options.transform,
+            "examples": options.examples,
+            "seed": options.seed + number - 1,
+            "client-timeout": options.client_timeout,
+        }
+        pairs = [(f"--touchstone-{name}", str(value)) for name, value in values.items()]
+        arguments = [text for pair in pairs for text in pair]
+        arguments += ["--touchstone-require-all"] * options.require_all
         if options.replay:
             return arguments + [
-                f"--scenarios={pathlib.Path(each).resolve()}" for each in options.replay
+                f"--touchstone-scenarios={pathlib.Path(each).resolve()}" for each in options.replay
             ]
         ids = [each.id for each in options.judged if each.id not in options.skips]
-        arguments += ["--judge", ",".join(ids)] + ["--smoke"] * options.smoke
+        arguments += ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
         profile = "wire" if options.address is not None else options.profile
         profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
         return [*arguments, "-m", " or ".join(profiles)]
@@ -139,7 +146,7 @@ class Judgement:
         """Compare with the reference server: is the fault the server's or the kit's?"""
         if self._options.reference is None or not failures:
             return
-        server = ["--server-cmd", self._options.reference]
+        server = ["--touchstone-server-cmd", self._options.reference]
         selection = list(dict.fromkeys(each.name for each in failures))
         arguments = [*server, *self._arguments(number)]
         results = judging.run(arguments, self._options.jobs, selection)

@@ -44,11 +44,14 @@ def run(arguments: list[str], jobs: int, selection=(), progress=None) -> list[Re
     fixed = ["-c", str(SUITE / "pytest.ini"), "-p", "no:cacheprovider", "--tb=short", "-q"]
     plugins = [option for each in _PLUGINS for option in ("-p", each)]
     workers = ["-n", str(jobs), "--max-worker-restart", "0"]
+    # A worker looks for modules where it is started, until it has the path of this process.
+    directory = ["--touchstone-directory", os.getcwd()]
     output = io.StringIO()
     become_reaper()
     try:
-        with _environment(environment), contextlib.redirect_stdout(output):
-            status = pytest.main([*fixed, *plugins, *workers, *arguments, *paths], [collector])
+        with _environment(environment), _started_in(SUITE), contextlib.redirect_stdout(output):
+            options = [*fixed, *plugins, *workers, *directory, *arguments]
+            status = pytest.main([*options, *paths], [collector])
     finally:
         end_what_is_left()  # by a worker that was killed
     results = sorted(collector.results.values(), key=_tests_first)
@@ -77,6 +80,16 @@ def _environment(changes):
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _started_in(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 class _Collector:

@@ -293,7 +293,9 @@ class Client:
         ended = f", then {self.end.value}" if self.end else ""
         code = self._code_of(expected, received, first)
         message = f"got {len(received)} of {counted(len(expected))}{ended}"
-        if code == "wrong-byte":
+        if code == "wrong-byte" and len(received) == len(expected) and answer(received) == expected:
+            message += "; the bytes came back unmapped: a plain echo needs --transform identity"
+        elif code == "wrong-byte":
             message += f"; {difference(first, expected[first:], received[first:])}"
         elif code == "unasked-data":
             message = f"unexpected data after {counted(first)}: {shown(received[first:])}{ended}"

@@ -203,10 +203,23 @@ class Server(Reachable):
         if self._is_over():
             raise NotStarted(f"the server {self.ending()} before it listened{self._shown_output()}")
         if not listens:
-            message = f"the server does not listen on port {self.port}"
-            if self._connects():  # in a container, for example
-                message += "; another process does: to judge that one, use --address"
-            raise NotStarted(message + self._shown_output())
+            raise NotStarted(self._why_not_listening() + self._shown_output())
+
+    def _why_not_listening(self) -> str:
+        message = f"the server does not listen on port {self.port}"
+        hidden, where = listeners.unreadable(self._roots()), self.listening_addresses()
+        if hidden is not None:  # setcap, or another user
+            return f"{message}, or process {hidden} hides it: its descriptors may not be seen"
+        if where:
+            return f"{message}, but on {', '.join(where)}"
+        if self._connects():  # in a container, for example
+            return f"{message}; another process does: to judge that one, use --address"
+        limit = _START_S * self.time_scale
+        return f"{message} within {limit:g} s (--time-scale F multiplies this limit)"
+
+    def listening_addresses(self) -> list[str]:
+        """Where its processes listen, as far as the kernel tells."""
+        return listeners.listening_addresses(self._roots())
 
     def _listens(self) -> bool:
         """According to the kernel, or else to its log, or else by connecting."""
@@ -217,7 +230,10 @@ class Server(Reachable):
 
     def _still_listens(self, logged=()) -> bool:
         if listeners.can_look_up():
-            return self._listening_pid() is not None
+            if self._listening_pid() is not None:
+                return True
+            # One with capabilities, or of another user, does not show us its descriptors.
+            return listeners.unreadable(self._roots()) is not None and self._connects()
         return self.port in logged or self._connects()
 
     def _connects(self) -> bool:

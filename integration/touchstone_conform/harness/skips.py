@@ -24,5 +24,8 @@ class NotRequired(SkipReason):
 
 def limit_of(error: BaseException) -> str:
     """The limit of the kit's side that an error of its own system call met; empty if none."""
-    known = isinstance(error, OSError) and not isinstance(error, TimeoutError)
-    return _LIMITS.get(error.errno, "") if known else ""
+    if not isinstance(error, OSError) or isinstance(error, TimeoutError):
+        return ""
+    if isinstance(error, PermissionError) and str(error.filename or "").startswith("/proc/"):
+        return f"permission to read {error.filename} (setcap, or another user)"
+    return _LIMITS.get(error.errno, "")
