@@ -23,7 +23,7 @@ from touchstone_conform.harness.client import Client, CloseKind
 from touchstone_conform.harness.duplicates import backlog, duplicated_socket
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.process import Process
-from touchstone_conform.harness.samples import ALL_BYTES
+from touchstone_conform.harness.samples import ALL_BYTES, sample
 from touchstone_conform.harness.server import NotStarted, Server
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
@@ -168,6 +168,29 @@ def test_wrong_bytes_are_reported_before_a_wrong_end(pair):
     other.close()
     with fails_with("wrong-byte", "4 of 5 .*RST.* 3"):
         client.expect_end(b"LAST!")
+
+
+@pytest.mark.parametrize(
+    "pieces, found",
+    [
+        ([0, 1, 3, 4], "100 bytes lost at offset 300"),
+        ([0, 1, 2, 2, 3, 4], "100 bytes from offset 300 came doubled"),
+        ([0, 1, 3, 2, 4], "from offset 300: reordered"),
+    ],
+)
+def test_what_came_is_looked_up(pair, pieces, found):
+    """Counted from the start of the stream, not of what is judged."""
+    client, other = pair
+    data = sample(600)
+    client.send(data)
+    other.recv(600)
+    other.sendall(data[:100])
+    client.expect(data[:100])
+    parts = [data[i : i + 100] for i in range(100, 600, 100)]
+    other.sendall(b"".join(parts[each] for each in pieces))
+    other.shutdown(socket.SHUT_WR)
+    with fails_with("wrong-byte", f"first difference at offset [34]00: .*; {found}"):
+        client.expect_end(data[100:])
 
 
 def test_wrong_end(pair):

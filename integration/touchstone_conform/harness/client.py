@@ -27,6 +27,7 @@ _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHOWN = 24
+_PROBE = 8  # so many bytes in a row are looked for elsewhere in the stream
 # More than the answer to all that it sent: a server that sends for ever must not fill our memory.
 _UNASKED_MAX = 1 << 20
 # How much longer a whole answer may take than its timeout, however often a byte of it comes.
@@ -296,7 +297,8 @@ class Client:
         if code == "wrong-byte" and len(received) == len(expected) and answer(received) == expected:
             message += "; the bytes came back unmapped: a plain echo needs --transform identity"
         elif code == "wrong-byte":
-            message += f"; {difference(first, expected[first:], received[first:])}"
+            begin = max(0, self._received - len(received))  # offsets are of the whole stream
+            message += f"; {difference(begin, expected, received, first)}"
         elif code == "unasked-data":
             message = f"unexpected data after {counted(first)}: {shown(received[first:])}{ended}"
         self.fail(code, message)
@@ -398,9 +400,25 @@ def first_difference(expected, received) -> int:
     return next((i for i in range(shared) if expected[i] != received[i]), shared)
 
 
-def difference(offset: int, expected, received) -> str:
-    """A message on bytes that differ from `offset` on."""
-    return f"first difference at offset {offset}: expected {shown(expected)}, got {shown(received)}"
+def difference(begin: int, expected, received, first: int) -> str:
+    """A message on bytes that differ from the index `first` on; `begin` is the offset of index 0."""
+    offset = begin + first
+    found = f"expected {shown(expected[first:])}, got {shown(received[first:])}"
+    cause = _cause(begin, bytes(expected), bytes(received), first)
+    return f"first difference at offset {offset}: {found}{cause}"
+
+
+def _cause(begin, expected, received, first) -> str:
+    """What came instead, looked up in what was expected; empty if it is not there for sure."""
+    came, due = received[first : first + _PROBE], expected[first : first + _PROBE]
+    if len(came) < _PROBE or expected.count(came) != 1:
+        return ""
+    place, offset = expected.find(came), begin + first
+    if place < first:
+        return f"; {counted(first - place)} from offset {begin + place} came doubled"
+    if received.find(due, first) >= 0:
+        return f"; from offset {offset}: reordered"
+    return f"; {counted(place - first)} lost at offset {offset}"
 
 
 def counted(bytes_: int) -> str:

@@ -431,7 +431,7 @@ class _Run:
             if first == len(expected):
                 message = f"unexpected data after {counted(offset)}: {shown(data[first:])}"
                 self._fail(client, "unasked-data", message)
-            message = difference(offset, expected[first:], data[first:])
+            message = difference(0, client.owed, client.owed[: client.got] + data, offset)
             self._fail(client, "wrong-byte", message)
         if client.got + len(data) > client.handed:
             more = f"got more than the {counted(client.handed)} that were sent"
