@@ -401,7 +401,7 @@ def first_difference(expected, received) -> int:
 
 
 def difference(begin: int, expected, received, first: int) -> str:
-    """A message on bytes that differ from the index `first` on; `begin` is the offset of index 0."""
+    """A message on bytes that differ from index `first` on; `begin` is the offset of index 0."""
     offset = begin + first
     found = f"expected {shown(expected[first:])}, got {shown(received[first:])}"
     cause = _cause(begin, bytes(expected), bytes(received), first)
