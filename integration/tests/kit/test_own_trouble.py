@@ -174,7 +174,7 @@ def test_an_interrupt(tmp_path, number, of_group):
         output, _ = running.communicate(timeout=60)
     finally:
         running.kill()
-    assert b"interrupted: this is the verdict on" in output
+    assert b"interrupted: " in output
     data = json.loads((tmp_path / "report.json").read_text())
     assert (data["complete"], data["conforms"]) == (False, False)
     assert int(ElementTree.parse(junit).getroot()[0].get("tests")) >= 1
