@@ -20,6 +20,7 @@ from running import run_tests, server_command
 from touchstone_conform.cli import command
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness import listeners
+from touchstone_conform.harness.duplicates import duplicated_listener
 from touchstone_conform.harness.owned import children
 from touchstone_conform.harness.server import Server
 from touchstone_conform.harness.skips import limit_of
@@ -543,6 +544,29 @@ def test_descriptors_that_may_not_be_seen(started, monkeypatch):
     with pytest.raises(PermissionError) as refused:
         server.process.descriptors()
     assert "permission to read /proc/" in limit_of(refused.value)
+
+
+CLOSES_ITS_LISTENER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+connection, _ = listener.accept()
+connection.recv(1)
+listener.close()
+connection.send(b"x")
+connection.recv(1)
+"""
+
+
+@needs_proc
+def test_a_listener_that_is_gone(started):
+    """What is looked for in the server and is not there is the server's failure."""
+    server = started(script(CLOSES_ITS_LISTENER))
+    with server.connect() as client:
+        client.send(b"x")
+        client.expect(b"x")
+        with pytest.raises(Failure) as failed, duplicated_listener(server.process):
+            pass
+    assert failed.value.code == "not-listening"
 
 
 def test_bytes_that_come_back_unmapped():
