@@ -61,7 +61,7 @@ class Starts:
 
 @pytest.fixture(scope="module")
 def starts(reference_program, tmp_path_factory, request):
-    time_scale = request.config.getoption("--time-scale")
+    time_scale = request.config.getoption("--touchstone-time-scale")
     return Starts(reference_program, tmp_path_factory.mktemp("starts"), time_scale)
 
 
