@@ -1,15 +1,20 @@
-"""What the rounds amount to: medians, ratios paired by round, and the goals."""
+"""What the rounds amount to: medians, ratios paired by round, their confidence, and the goals."""
 
 import dataclasses
+import math
 import statistics
 
 from . import points
 from .servers import FLOOR, OURS
 
 
+OUTCOMES = "met", "missed", "not distinguishable"
+
+
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """The median of some values, their quartiles and the least of them."""
+    """The median of some values, the interval in which it lies with a confidence of 95 %, and the
+    least value."""
 
     median: float
     low: float
@@ -18,11 +23,11 @@ class Spread:
 
     @classmethod
     def of(cls, values):
-        values = list(values)
-        low, median, high = (
-            statistics.quantiles(values, n=4, method="inclusive") if values[1:] else 3 * values
-        )
-        return cls(median, low, high, min(values))
+        """The interval is found by ranks, whatever the distribution: with fewer than eight values
+        it is all of them."""
+        values = sorted(values)
+        beyond = max(0, math.floor((len(values) - 1.96 * math.sqrt(len(values))) / 2) - 1)
+        return cls(statistics.median(values), values[beyond], values[-1 - beyond], values[0])
 
     def __format__(self, form):
         return f"{self.median:{form}} ({self.low:{form}} to {self.high:{form}})"
@@ -40,12 +45,18 @@ def ratio(costs, point, name, other, other_point=None):
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """One goal, what was measured, and whether that is enough."""
+    """One goal, what was measured, and whether that is enough; sure unless the measure is too
+    coarse to tell."""
 
     what: str
     measured: str
     goal: str
     met: bool
+    sure: bool = True
+
+    @property
+    def outcome(self) -> str:
+        return OUTCOMES[1 - self.met if self.sure else 2]
 
 
 def verdicts(results):
@@ -62,10 +73,9 @@ def ratio_verdicts(costs):
     for goal in points.GOALS:
         if goal.point in costs and goal.other in costs[goal.point]:
             found = ratio(costs, goal.point, OURS, goal.other)
-            noise = f" (noise ± {goal.noise:.2f})" if goal.noise else ""
             yield Verdict(
-                f"{titles[goal.point]}: to {goal.other}", f"{found:.3f}",
-                f"≤ {goal.ratio:.2f}{noise}", found.median <= goal.ratio + goal.noise,
+                f"{titles[goal.point]}: to {goal.other}", f"{found:.3f}", f"≤ {goal.ratio:.2f}",
+                met=found.low <= goal.ratio, sure=not found.low <= goal.ratio < found.high,
             )
 
 
@@ -152,7 +162,7 @@ def tables(results):
     yield ""
     yield f"{'goal':64} {'measured':>24}  aimed at"
     for each in verdicts(results):
-        yield f"{each.what:64} {each.measured:>24}  {each.goal}{'' if each.met else '   MISSED'}"
+        yield f"{each.what:64} {each.measured:>24}  {each.goal:8} {each.outcome}"
 
 
 def row(title, cells):

@@ -1,5 +1,5 @@
-"""Measures: every server in every round, in an order that rotates, so that what the machine does
-besides is shared by all."""
+"""Measures: every server in every round, in an order that is balanced, so that what the machine
+does besides is shared by all."""
 
 import contextlib
 import json
@@ -16,6 +16,7 @@ from .load import Load
 
 # Of latencies; p99 is of many answers already.
 FEW_ROUNDS = 3
+LATENCY_S = 1
 
 
 class Bench:
@@ -25,19 +26,11 @@ class Bench:
         self.server_core, self.load_core = machine.cores()
         self.idle_clients, self.stalled_clients = points.IDLE, points.STALLED
         self.floods = points.FLOODS
-        self.few_rounds = min(rounds, FEW_ROUNDS)
+        self.few_rounds, self.latency_s = min(rounds, FEW_ROUNDS), max(seconds, LATENCY_S)
         os.sched_setaffinity(0, {self.load_core})
 
     def names(self, only=()):
         return [name for name in self.commands if not only or name in only or name in self.extras]
-
-    def turns(self, only=(), rounds=None):
-        """(round, server), the first in a round being another each time."""
-        names = self.names(only)
-        for number in range(rounds or self.rounds):
-            first = number % len(names)
-            for name in names[first:] + names[:first]:
-                yield number, name
 
     @contextlib.contextmanager
     def server(self, name):
@@ -50,25 +43,33 @@ class Bench:
     # ---- Cost
 
     def costs(self, chosen):
-        """{point: {server: [{"us": CPU time a unit, "rate": units a second}, ...]}}: each round
-        goes through all points."""
-        found = {point.name: {name: [] for name in self.names(point.only)} for point in chosen}
-        for number in range(self.rounds):
-            for point in chosen:
-                for _, name in (turn for turn in self.turns(point.only) if turn[0] == number):
-                    found[point.name][name].append(self.cost(point, name))
-                last = (f"{name} {rows[-1]['us']:.2f}" for name, rows in found[point.name].items())
-                command.progress(f"round {number + 1} of {self.rounds}  {point.title:44} "
-                                 + "  ".join(last))
+        """{point: {server: [{"us": CPU time a unit, "rate": units a second}, ...]}}, by rounds.
+
+        What is compared is up and connected at the same time, and measured in turns of `seconds`:
+        so it meets the same disturbances. Points of one group are compared with each other, too.
+        """
+        found = {}
+        for group in dict.fromkeys(point.group for point in chosen):
+            together = [point for point in chosen if point.group == group]
+            found.update(self.cost_together(together))
         return found
 
-    def cost(self, point, name):
-        with self.server(name) as server:
-            with self.load(server, point.workload, **point.options) as load:
-                before = server.cpu_seconds()
-                done = load.run()
-                used = server.cpu_seconds() - before
-        return {"us": 1e6 * used / done["units"], "rate": done["units"] / done["seconds"]}
+    def cost_together(self, group):
+        found = {point.name: {name: [] for name in self.names(point.only)} for point in group}
+        with contextlib.ExitStack() as up:
+            pairs = {}
+            for point in group:
+                for name in found[point.name]:
+                    server = up.enter_context(self.server(name))
+                    load = self.load(server, point.workload, **point.options)
+                    pairs[point.name, name] = server, up.enter_context(load)
+            for point, name in turns(list(pairs), self.rounds):
+                found[point][name].append(cost(*pairs[point, name]))
+        for point in group:
+            medians_of = (f"{name} {medians(rows)['us']:.2f}"
+                          for name, rows in found[point.name].items())
+            command.progress(f"{point.title:44} " + "  ".join(medians_of))
+        return found
 
     # ---- System calls, apart: to count them takes longer than to make them
 
@@ -97,7 +98,7 @@ class Bench:
         """{server: {"rest": private dirty bytes with one client that has echoed, "each": resident
         bytes a further one}}"""
         found = {}
-        for _, name in self.turns(rounds=1):
+        for name in self.names():
             with self.server(name) as server, self.load(server, "ping", connections=0, idle=1):
                 rest = server.memory_bytes("Private_Dirty")
                 before = server.memory_bytes("Rss")
@@ -130,11 +131,11 @@ class Bench:
         """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "growth": bytes of
         memory for the clients that disturb it}}"""
         found = {name: [] for name in self.names(only)}
-        for _, name in self.turns(only, self.few_rounds):
+        for name in turns(self.names(only), self.few_rounds):
             with self.server(name) as server:
                 alone = self.latency(server)
                 before = server.memory_bytes("Rss")
-                longer = 3 * self.seconds + 1
+                longer = 3 * self.latency_s + 1
                 with self.load(
                     server, workload, longer, behind=True, connections=connections
                 ) as others:
@@ -152,7 +153,7 @@ class Bench:
         return {name: medians(rows) for name, rows in found.items()}
 
     def latency(self, server):
-        with self.load(server, "ping", connections=1) as load:
+        with self.load(server, "ping", self.latency_s, connections=1) as load:
             done = load.run()
             return {name: done[name] for name in ("p50_us", "p99_us")}
 
@@ -172,6 +173,22 @@ class Bench:
                 found[program] = json.loads(done.stdout)
                 command.progress(f"{program}: {found[program]}")
         return found
+
+
+def turns(names, rounds):
+    """Each name once in a round; another one is the first, and every second round goes back the way
+    the one before it came."""
+    for number in range(rounds):
+        first = number // 2 % len(names)
+        order = names[first:] + names[:first]
+        yield from order if number % 2 == 0 else reversed(order)
+
+
+def cost(server, load):
+    before = server.cpu_seconds()
+    done = load.run()
+    used = server.cpu_seconds() - before
+    return {"us": 1e6 * used / done["units"], "rate": done["units"] / done["seconds"]}
 
 
 def medians(rows):

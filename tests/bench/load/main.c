@@ -334,13 +334,12 @@ int main(int count, char *arguments[]) {
     run_for(command.ms * 1000000u / WARM_PART);
     puts("ready");
     fflush(stdout);
-    if (fgets(line, sizeof line, stdin) == NULL) return EXIT_SUCCESS;
-    latency_reset();
-    messages = bytes = 0;
-    uint64_t from = now_ns();
-    run_for(command.ms * 1000000u);
-    report(now_ns() - from);
     while (fgets(line, sizeof line, stdin) != NULL) {
+        latency_reset();
+        messages = bytes = 0;
+        uint64_t from = now_ns();
+        run_for(command.ms * 1000000u);
+        report(now_ns() - from);
     }
     return EXIT_SUCCESS;
 }
