@@ -60,6 +60,7 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
     if (listener != SIM_LISTENER || !sim->listening)
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
+    if (result.fault == FAULT_WOULD_BLOCK) sim->listener_edges++;
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
     if (result.fault != FAULT_NONE)
         sim->pass.waiting = 0; /* to try again at once is not asked for */
@@ -111,6 +112,7 @@ static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, u
         count = link->urgent - link->taken;
     count = vary_part_of(sim, VARY_SHORT, count);
     count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
+    if (count < length && count < tcp_unread(link)) link->edges[EDGE_READ]++; /* data likewise */
     stream_fill(sim->stream, client, link->taken, bytes, (size_t)count);
     link->taken += count;
     sim->moved += count;
@@ -128,6 +130,7 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
     if (++sim->received[descriptor] > TURN_MAX)
         oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
+    if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_READ]++; /* as after a short read */
     if (result.fault == FAULT_NONE)
         result = read_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_RECEIVE, descriptor, length, result);
@@ -145,9 +148,11 @@ static struct result write_bytes(struct sim_kernel *sim, struct sim_link *link, 
     if (link->reset_arrived || link->server_shut) return fault_result(FAULT_PIPE, 32);
     /* BSD takes a part only if there is room for SO_SNDLOWAT bytes (sosend_generic). */
     bool little = sim->system != SIM_LINUX && room < length && room < tcp_low_water(sim);
+    link->full |= room < length;
     if ((room == 0 && length > 0) || little) return fault_result(FAULT_WOULD_BLOCK, 11);
     uint64_t count = vary_part_of(sim, VARY_SHORT, room < length ? room : length);
     count = shortened(sim, client, STEP_SHORT_SEND, count);
+    if (count < length && count < room) link->edges[EDGE_WRITE]++; /* room that came just after */
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
     link->written += count;
     sim->moved += count;
@@ -161,6 +166,7 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     if (length == 0) oracle_fail(sim->oracle, "send of 0 bytes");
     struct result result = fault_inject(sim, CALL_SEND, descriptor);
+    if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_WRITE]++;
     if (result.fault == FAULT_NONE)
         result = write_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_SEND, descriptor, length, result);
