@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
+#include "scenario/reference.h"
 #include "scenario/shrink.h"
 #include "scenario/soak.h"
 #include "scenario/sweep.h"
@@ -42,8 +42,13 @@ static struct {
     bool has_seed, has_faults, trace, hash, oracle_only;
     uint32_t faults;
     const char *name, *out;
-} command = {
-    .pollers = {true, true}, .seeds = 1, .seed = 1, .sample = 1, .out = "failing.scenario"};
+    const struct run_target *target;
+} command = {.target = &reference_target,
+             .pollers = {true, true},
+             .seeds = 1,
+             .seed = 1,
+             .sample = 1,
+             .out = "failing.scenario"};
 
 static struct scenario scenario;
 static struct sim_event trace_events[TRACE_EVENTS_MAX];
@@ -58,8 +63,9 @@ static bool both_pollers(void) { return command.pollers[0] && command.pollers[1]
 
 static bool run_once(const char *path, enum sim_poller poller, struct run_result *result) {
     struct sim_trace trace = {.events = trace_events, .max = TRACE_EVENTS_MAX};
-    run_scenario(&scenario, poller, command.oracle_only ? RUN_ORACLE : RUN_EXPECTATIONS,
-                 command.trace ? &trace : NULL, result);
+    command.target->run(command.target->self, &scenario, poller,
+                        command.oracle_only ? RUN_ORACLE : RUN_EXPECTATIONS,
+                        command.trace ? &trace : NULL, result);
     if (command.trace && (command.seeds > 1 || command.file_count > 1 || both_pollers()))
         printf("%s, seed %u, %s:\n", path, scenario.seed, poller == SIM_EPOLL ? "epoll" : "kqueue");
     if (command.trace) timeline_print(&trace, scenario.client_count);
@@ -110,12 +116,17 @@ static int run_command(void) {
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;
 }
 
-static int sweep_command(void) { return sweep(command.files, command.file_count, command.sample); }
+static int sweep_command(void) {
+    return sweep(command.target, command.files, command.file_count, command.sample);
+}
 
 static int soak_command(void) {
     if (command.events == 0) quit("soak", "needs --events N, at least 1");
-    const struct soak_options options = {
-        .events = command.events, .seed = command.seed, .name = command.name, .out = command.out};
+    const struct soak_options options = {.target = command.target,
+                                         .events = command.events,
+                                         .seed = command.seed,
+                                         .name = command.name,
+                                         .out = command.out};
     return soak(&options);
 }
 
@@ -136,9 +147,9 @@ static int shrink_command(void) {
     struct run_result results[2];
     file_load(&scenario, command.files[0]);
     vary(command.seed);
-    if (run_both(&scenario, RUN_ORACLE, results))
+    if (run_all(command.target, &scenario, RUN_ORACLE, results))
         quit(command.files[0], "does not fail (the expectations of its own steps are not judged)");
-    shrink(&scenario);
+    shrink(command.target, &scenario);
     file_print(&scenario, stdout);
     return EXIT_SUCCESS;
 }

@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
 #include "scenario/shrink.h"
 
 static struct scenario scenario;
@@ -103,8 +102,8 @@ static void keep_failure(const struct soak_options *options, struct run_result r
                          uint64_t runs) {
     FILE *file = fopen(options->out, "w");
     printf("FAILED, %s\n", failure_of(results));
-    shrink(&scenario);
-    run_both(&scenario, RUN_ORACLE, results);
+    shrink(options->target, &scenario);
+    run_all(options->target, &scenario, RUN_ORACLE, results);
     printf("shrunk, %s\n", failure_of(results));
     file_print(&scenario, stdout);
     if (file == NULL) quit(options->out, "cannot be written");
@@ -127,12 +126,13 @@ int soak(const struct soak_options *options) {
     while (events < options->events) {
         struct run_result results[2];
         random_scenario(&dice);
-        if (!run_both(&scenario, RUN_ORACLE, results)) {
+        if (options->target->foreign) run_make_foreign(&scenario);
+        if (!run_all(options->target, &scenario, RUN_ORACLE, results)) {
             keep_failure(options, results, runs);
             return STATUS_FAILED;
         }
         events += results[0].events + results[1].events;
-        runs += 2;
+        runs += options->target->pollers;
         if (events >= next) {
             fprintf(stderr, "\r%" PRIu64 " M events, %" PRIu64 " runs", events / 1000000, runs);
             next = events + 50000000;

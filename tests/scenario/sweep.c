@@ -5,18 +5,18 @@
 #include <stdlib.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
 
 /* Runs with a crowd are long, and their calls are alike. */
 #define CROWD_CALLS_MAX 3
 
 static struct scenario scenario;
+static const struct run_target *target;
 static uint64_t injected[CALL_KINDS][ERROR_KINDS];
 
 static bool inject(const char *path, enum sim_poller poller, struct sim_fault fault) {
     struct run_result result;
     scenario.faults[scenario.fault_count++] = fault;
-    run_scenario(&scenario, poller, RUN_ORACLE, NULL, &result);
+    target->run(target->self, &scenario, poller, RUN_ORACLE, NULL, &result);
     scenario.fault_count--;
     injected[fault.call][fault.error]++;
     if (result.failed)
@@ -43,9 +43,10 @@ static bool sweep_file(const char *path, uint64_t sample) {
     file_load(&scenario, path);
     if (scenario.fault_count == SCENARIO_FAULTS_MAX) return true;
     uint32_t most = scenario_crowd(&scenario) > 0 ? CROWD_CALLS_MAX : UINT32_MAX;
-    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+    if (target->foreign && !run_is_for_foreign(&scenario)) return true;
+    for (uint32_t poller = 0; poller < target->pollers; poller++) {
         struct run_result plain;
-        run_scenario(&scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
+        target->run(target->self, &scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
         for (int call = 0; call < CALL_KINDS; call++)
             good &= sweep_call(path, (enum sim_poller)poller, (enum sim_call)call,
                                plain.calls[call] < most ? plain.calls[call] : most, sample);
@@ -53,7 +54,9 @@ static bool sweep_file(const char *path, uint64_t sample) {
     return good;
 }
 
-int sweep(const char *const files[], size_t file_count, uint64_t sample) {
+int sweep(const struct run_target *on, const char *const files[], size_t file_count,
+          uint64_t sample) {
+    target = on;
     uint64_t total = 0;
     bool good = true;
     for (size_t i = 0; i < file_count; i++)

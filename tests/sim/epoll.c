@@ -73,7 +73,10 @@ struct result sim_epoll_control(void *self, int32_t queue, int32_t descriptor,
         oracle_fail(sim->oracle, "epoll_ctl of descriptor %d, which is not open", descriptor);
         return fault_result(FAULT_OTHER, 9);
     }
-    struct result result = queue_inject(sim, descriptor, change.operation == EPOLL_DELETE);
+    /* Linux fails no change of a registration; the reference is to bear it all the same. */
+    struct result result = fault_result(FAULT_NONE, 0);
+    if (!sim->foreign || change.operation == EPOLL_ADD)
+        result = queue_inject(sim, descriptor, change.operation == EPOLL_DELETE);
     if (result.fault == FAULT_NONE) result = change_watch(sim, descriptor, change, token);
     trace_hash(sim, token);
     return trace_call(sim, CALL_CONTROL, descriptor, change.events + 16u * change.operation,

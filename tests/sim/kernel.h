@@ -101,6 +101,7 @@ struct sim_kernel {
     const struct stream *stream;
     enum sim_poller poller;
     enum sim_system system;
+    bool foreign; /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
     uint64_t random;
     uint32_t vary;
     uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
