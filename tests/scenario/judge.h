@@ -15,7 +15,7 @@ struct run {
     enum server_status status;
     enum run_judge judge;
     bool frozen;
-    int64_t wait_ms; /* of another server's wait that found nothing; -1: for ever */
+    int64_t wait_ms;     /* of another server's wait that found nothing; -1: for ever */
     int32_t exit_status; /* of another server that has stopped */
     uint64_t expected[SCENARIO_CLIENTS_MAX];
     uint32_t drain_timeout_ms;

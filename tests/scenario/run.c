@@ -276,10 +276,16 @@ bool run_is_for_foreign(const struct scenario *scenario) {
            scenario->idle_timeout_s == 0 && scenario->drain_timeout_s == 0;
 }
 
+bool run_may_fail_foreign(enum sim_call call, enum sim_error error) {
+    if (call == CALL_CONTROL) return error == ERROR_NOMEM || error == ERROR_NOSPC;
+    return call != CALL_LOG && scenario_may_fail(call, error);
+}
+
 void run_make_foreign(struct scenario *scenario) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < scenario->fault_count; i++)
-        if (scenario->faults[i].call != CALL_LOG) scenario->faults[kept++] = scenario->faults[i];
+        if (run_may_fail_foreign(scenario->faults[i].call, scenario->faults[i].error))
+            scenario->faults[kept++] = scenario->faults[i];
     scenario->fault_count = kept;
     scenario->buffer_bytes = scenario->connections_max = 0;
     scenario->idle_timeout_s = scenario->drain_timeout_s = 0;

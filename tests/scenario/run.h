@@ -45,6 +45,10 @@ struct run_target {
 /* True if a scenario says nothing that holds for the reference alone: its options, its log. */
 bool run_is_for_foreign(const struct scenario *scenario);
 
+/* As scenario_may_fail, for a server other than the reference: Linux fails no registration of a
+ * socket but for lack of memory or of watches. */
+bool run_may_fail_foreign(enum sim_call call, enum sim_error error);
+
 /* Takes out of a scenario what holds for the reference alone, among it hints that lie: others may
  * believe them. */
 void run_make_foreign(struct scenario *scenario);

@@ -2,7 +2,7 @@
 
 #include "scenario/run.h"
 
-/* Makes a failing scenario smaller while it still fails on one of the target's pollers: fewer steps and
+/* Makes a failing scenario smaller while it still fails on one of the pollers: fewer steps and
  * faults, smaller counts, less variation; and no seed, if one step can state the kernel's choice.
  *
  * requires  it fails

@@ -48,6 +48,8 @@ static struct result log_write(void *self, const char *line, size_t length) {
 static void act_on_server(struct sim_kernel *sim, const struct step *step) {
     if (step->kind == STEP_DESCRIPTORS) {
         sim->open_max = step->count < sim->slot_count ? step->count : sim->slot_count;
+        /* One that another server keeps in reserve is a place when it closes it. */
+        if (sim->foreign && sim->open_max < sim->open) sim->open_max = sim->open;
     } else if (step->kind == STEP_CROWD) {
         for (uint32_t i = 0; i < step->count; i++)
             tcp_connect(sim, SCENARIO_CLIENTS_MAX + sim->crowd++, 0);

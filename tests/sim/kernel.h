@@ -117,6 +117,7 @@ struct sim_kernel {
     bool full;                           /* the last wait had room for no further record */
     uint32_t listener_edges;             /* wake-ups of who waits to accept */
     uint32_t open, open_max;             /* clients' descriptors */
+    bool short_of_descriptors;           /* accept failed for it, and has not emptied the backlog */
     uint32_t turns[WHO_KINDS];           /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */

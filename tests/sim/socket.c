@@ -66,6 +66,11 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
     if (result.fault != FAULT_NONE)
         sim->pass.waiting = 0; /* to try again at once is not asked for */
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
+    if (result.fault == FAULT_DESCRIPTORS || result.fault == FAULT_WOULD_BLOCK)
+        sim->short_of_descriptors = result.fault == FAULT_DESCRIPTORS;
+    /* SPEC.md, FAULT-3: without descriptors another server may close whom it accepts next. */
+    if (sim->foreign && sim->short_of_descriptors && result.fault == FAULT_NONE)
+        sim->oracle->clients[sim_client_of(sim, (int32_t)result.value)].excused = true;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     if (!taken && result.fault != FAULT_INTERRUPTED && tcp_backlog(sim) > 0)
         sim->oracle->turned_away = true;
@@ -111,8 +116,12 @@ static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, u
     /* A read stops before the urgent byte; the next one begins with it. */
     if (link->urgent > link->taken && link->urgent < link->taken + count)
         count = link->urgent - link->taken;
-    count = vary_part_of(sim, VARY_SHORT, count);
-    count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
+    /* A short read means that the rest had not arrived: after the FIN there is none. The reference
+     * is to bear it all the same; others may conclude from it that they have read all. */
+    if (!sim->foreign || !tcp_at_end(link)) {
+        count = vary_part_of(sim, VARY_SHORT, count);
+        count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
+    }
     if (count < length && count < tcp_unread(link)) link->edges[EDGE_READ]++; /* data likewise */
     stream_fill(sim->stream, client, link->taken, bytes, (size_t)count);
     link->taken += count;
@@ -207,7 +216,10 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     if (watch->registered && !sim->foreign)
         oracle_fail(sim->oracle, "close of descriptor %d, which epoll still watches", descriptor);
     bool reset = tcp_unread(link) > 0 && !link->reset_arrived && sim->system == SIM_LINUX;
-    if (!link->server_shut || reset) oracle_ended(sim->oracle, client, reset, sim->now_ms);
+    /* What matters of another server is what its client sees, and this one has seen FIN. */
+    bool seen = sim->foreign && link->fin_seen;
+    if (!link->server_shut || (reset && !seen))
+        oracle_ended(sim->oracle, client, reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;

@@ -1,0 +1,262 @@
+#include "under/command.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "scenario/file.h"
+#include "under/channel.h"
+
+/* The server has so long to start, and so much CPU time, or time, for one scenario. */
+#define START_MS 30000
+#define HANG_CPU_MS 5000
+#define HANG_MS 60000
+#define LOOK_MS 5
+
+#define REPEATS 3
+#define REASONS_MAX 32
+
+/* How one run ended. */
+enum verdict { VERDICT_JUDGED, VERDICT_UNSUPPORTED, VERDICT_ENDED, VERDICT_HANGS };
+
+/* What was not judged. */
+struct reason {
+    char text[200];
+    uint64_t runs;
+};
+
+static struct {
+    char command[4096], library[4096], memory[64];
+    struct channel *channel;
+    pid_t pid;  /* 0: it does not run */
+    int status; /* as of waitpid, once it does not run */
+    struct reason reasons[REASONS_MAX];
+    size_t reason_count;
+} under;
+
+static uint64_t milliseconds(clockid_t clock) {
+    struct timespec now = {.tv_sec = 0};
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The server's process */
+
+static bool runs(void) {
+    if (under.pid != 0 && waitpid(under.pid, &under.status, WNOHANG) == under.pid) under.pid = 0;
+    return under.pid != 0;
+}
+
+static void end(void) {
+    if (!runs()) return;
+    kill(-under.pid, SIGKILL); /* its process group, which it leads */
+    while (waitpid(under.pid, &under.status, 0) < 0 && errno == EINTR)
+        continue;
+    under.pid = 0;
+}
+
+static _Noreturn void become_server(void) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
+    personality(ADDR_NO_RANDOMIZE); /* what depends on addresses repeats */
+    setenv("LD_PRELOAD", under.library, 1);
+    setenv(CHANNEL_VARIABLE, under.memory, 1);
+    if (freopen("/dev/null", "r", stdin) == NULL || freopen("/dev/null", "w", stdout) == NULL)
+        _exit(127);
+    execl("/bin/sh", "sh", "-c", under.command, (char *)NULL);
+    _exit(127);
+}
+
+/* Waits until the library has had its turn; false if the server has ended, or has used up what it
+ * has. */
+static bool await_turn(uint64_t limit_ms, clockid_t cpu_clock) {
+    const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
+    struct channel *channel = under.channel;
+    uint64_t begin_ms = 0, begin_cpu_ms = 0;
+    for (;;) {
+        uint32_t turn = channel->turn;
+        if (turn == TURN_COMMAND) return true;
+        if (syscall(SYS_futex, &channel->turn, FUTEX_WAIT, turn, &look, NULL, 0) == 0) continue;
+        if (errno != ETIMEDOUT) continue;
+        if (!runs()) return channel->turn == TURN_COMMAND;
+        if (begin_ms == 0) {
+            begin_ms = milliseconds(CLOCK_MONOTONIC);
+            begin_cpu_ms = milliseconds(cpu_clock);
+        }
+        bool late = milliseconds(CLOCK_MONOTONIC) - begin_ms > limit_ms;
+        bool busy =
+            cpu_clock != CLOCK_MONOTONIC && milliseconds(cpu_clock) - begin_cpu_ms > HANG_CPU_MS;
+        if (late || busy) return false;
+    }
+}
+
+static void start_server(void) {
+    under.channel->turn = TURN_NOBODY;
+    under.channel->loaded = 0;
+    under.channel->unsupported[0] = '\0';
+    fflush(NULL);
+    under.pid = fork();
+    if (under.pid < 0) quit("fork", strerror(errno));
+    if (under.pid == 0) become_server();
+    setpgid(under.pid, under.pid);
+    bool ready = await_turn(START_MS, CLOCK_MONOTONIC);
+    if (ready && under.channel->unsupported[0] == '\0') return;
+    bool started = runs();
+    end();
+    if (under.channel->unsupported[0] != '\0')
+        quit(under.command, under.channel->unsupported); /* while it started */
+    if (under.channel->loaded == 0)
+        quit(under.command, "the library was not loaded (a static program?)");
+    quit(under.command, started ? "does not wait for clients on its port within 30 s"
+                                : "ended before it waited for clients");
+}
+
+/* Runs */
+
+static enum verdict play_once(const struct scenario *scenario, enum run_judge judge, bool traced) {
+    struct channel *channel = under.channel;
+    if (!runs()) start_server();
+    clockid_t clock;
+    if (clock_getcpuclockid(channel->pid, &clock) != 0) clock = CLOCK_MONOTONIC;
+    channel->scenario = *scenario;
+    channel->judge = judge;
+    channel->traced = traced;
+    channel->ended = false;
+    memset(&channel->result, 0, sizeof channel->result);
+    channel->turn = TURN_LIBRARY;
+    syscall(SYS_futex, &channel->turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+    bool judged = await_turn(HANG_MS, clock);
+    bool hangs = !judged && runs();
+    if (!judged || channel->ended || channel->unsupported[0] != '\0') end();
+    if (channel->unsupported[0] != '\0') return VERDICT_UNSUPPORTED;
+    return judged ? VERDICT_JUDGED : hangs ? VERDICT_HANGS : VERDICT_ENDED;
+}
+
+static void play(const struct scenario *scenario, enum run_judge judge, bool traced,
+                 enum verdict *verdict, struct run_result *result) {
+    *verdict = play_once(scenario, judge, traced);
+    *result = under.channel->result;
+    if (*verdict == VERDICT_JUDGED) return;
+    result->failed = *verdict != VERDICT_UNSUPPORTED;
+    char *text = result->failure;
+    size_t room = sizeof result->failure;
+    if (*verdict == VERDICT_HANGS)
+        snprintf(text, room, "the server used %d ms of CPU time, or %d ms, without a wait",
+                 HANG_CPU_MS, HANG_MS);
+    else if (WIFSIGNALED(under.status))
+        snprintf(text, room, "the server was ended by signal %d", WTERMSIG(under.status));
+    else
+        snprintf(text, room, "the server's process ended with status %d",
+                 WEXITSTATUS(under.status));
+}
+
+/* Notes a run that is not judged. */
+static void leave_out(const char *kind, const char *text, struct run_result *result) {
+    char line[sizeof under.reasons[0].text];
+    size_t i = 0;
+    snprintf(line, sizeof line, "%s: %s", kind, text);
+    while (i < under.reason_count && strcmp(under.reasons[i].text, line) != 0)
+        i++;
+    if (i == under.reason_count && i < REASONS_MAX)
+        memcpy(under.reasons[under.reason_count++].text, line, sizeof line);
+    if (i < REASONS_MAX) under.reasons[i].runs++;
+    result->failed = false;
+    result->cut = true;
+}
+
+/* A failure is one if it repeats, each time in a fresh process. */
+static void repeat(const struct scenario *scenario, enum run_judge judge, bool traced,
+                   struct run_result *result) {
+    char first[sizeof result->failure];
+    enum verdict verdict;
+    memcpy(first, result->failure, sizeof first);
+    for (int i = 0; i < REPEATS && result->failed; i++) {
+        end();
+        play(scenario, judge, traced, &verdict, result);
+    }
+    if (!result->failed) leave_out("unstable", first, result);
+}
+
+static void run(void *self, const struct scenario *asked, enum sim_poller poller,
+                enum run_judge judge, struct sim_trace *trace, struct run_result *result) {
+    static struct scenario scenario;
+    enum verdict verdict;
+    scenario = *asked;
+    run_make_foreign(&scenario);
+    play(&scenario, judge, trace != NULL, &verdict, result);
+    if (verdict == VERDICT_UNSUPPORTED)
+        leave_out("unsupported", under.channel->unsupported, result);
+    else if (result->failed)
+        repeat(&scenario, judge, trace != NULL, result);
+    if (trace == NULL) return;
+    trace->count =
+        under.channel->trace_count < trace->max ? under.channel->trace_count : trace->max;
+    memcpy(trace->events, under.channel->trace, trace->count * sizeof trace->events[0]);
+}
+
+static const struct run_target target = {.run = run, .pollers = 1, .foreign = true};
+
+/* The start */
+
+static uint16_t free_port(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+        quit("a free port", strerror(errno));
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+/* The command with its port filled in. */
+static void fill_in(const char *command, uint16_t port) {
+    const char *place = strstr(command, "{port}");
+    int before = place == NULL ? (int)strlen(command) : (int)(place - command);
+    int length = place == NULL ? snprintf(under.command, sizeof under.command, "exec %s", command)
+                               : snprintf(under.command, sizeof under.command, "exec %.*s%u%s",
+                                          before, command, port, place + strlen("{port}"));
+    if (length >= (int)sizeof under.command) quit("--under", "the command is too long");
+    under.channel->port = place == NULL ? 0 : port;
+}
+
+/* The library lies beside this program. */
+static void find_library(void) {
+    ssize_t length = readlink("/proc/self/exe", under.library, sizeof under.library - 32);
+    char *slash = length < 0 ? NULL : memrchr(under.library, '/', (size_t)length);
+    if (slash == NULL) quit("/proc/self/exe", "cannot be read");
+    strcpy(slash + 1, "libtouchstone_under.so");
+    if (access(under.library, R_OK) < 0) quit(under.library, strerror(errno));
+}
+
+const struct run_target *under_start(const char *command) {
+    find_library();
+    int fd = memfd_create("touchstone-under", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, sizeof *under.channel) < 0) quit("memfd", strerror(errno));
+    under.channel = mmap(NULL, sizeof *under.channel, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (under.channel == MAP_FAILED) quit("mmap", strerror(errno));
+    snprintf(under.memory, sizeof under.memory, "/proc/%d/fd/%d", (int)getpid(), fd);
+    fill_in(command, free_port());
+    start_server();
+    return &target;
+}
+
+int under_finish(int status) {
+    end();
+    for (size_t i = 0; i < under.reason_count; i++)
+        printf("not judged: %" PRIu64 " runs, %s\n", under.reasons[i].runs, under.reasons[i].text);
+    return status == EXIT_SUCCESS && under.reason_count > 0 ? STATUS_NOT_JUDGED : status;
+}

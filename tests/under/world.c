@@ -1,0 +1,261 @@
+#include "under/world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "scenario/judge.h"
+#include "sim/epoll.h"
+#include "sim/socket.h"
+#include "under/channel.h"
+#include "under/real.h"
+#include "under/stacks.h"
+#include "under/trap.h"
+
+/* So many calls without a wait are a loop that does not end. */
+#define CALLS_MAX 100000
+
+struct descriptor world_descriptors[DESCRIPTORS_MAX];
+
+/* Before the first run the server registers its listener. */
+static struct sim_kernel nobody;
+static struct oracle nobodys_oracle;
+static struct stream nobodys_stream;
+static struct scenario nobodys_scenario;
+struct sim_kernel *world_sim = &nobody;
+
+static struct run *run; /* null before the first one */
+static struct channel *channel;
+static bool listens, exits;
+static _Thread_local bool mine __attribute__((tls_model("initial-exec")));
+static _Atomic bool stirred;
+static uint32_t calls; /* since the last wait */
+static bool stop_is_due;
+static uint64_t clock_base_ms; /* of all runs before this one */
+/* Between two runs: */
+static struct sim_watch listener_watch;
+static uint64_t clock_last_ms;
+
+bool world_exists(void) { return channel != NULL; }
+bool world_is_mine(void) { return mine; }
+void world_stirred(void) { stirred = true; }
+bool world_is_stirred(void) { return stirred; }
+void world_is_calm(void) { stirred = false; }
+
+static void wake(void) {
+    channel->turn = TURN_COMMAND;
+    REAL(SYS_futex, &channel->turn, FUTEX_WAKE, 1);
+}
+
+void world_unsupported(const char *call) {
+    if (channel->unsupported[0] == '\0')
+        snprintf(channel->unsupported, sizeof channel->unsupported, "%s", call);
+    wake();
+    REAL(SYS_exit_group, 1);
+    abort();
+}
+
+static bool is_limited(void) { return mine && world_sim->open_max < world_sim->slot_count; }
+
+bool world_opens_real(void) {
+    if (!is_limited()) return true;
+    if (world_sim->open >= world_sim->open_max) {
+        errno = EMFILE;
+        return false;
+    }
+    world_sim->open_max--;
+    return true;
+}
+
+void world_closes_real(void) {
+    if (is_limited()) world_sim->open_max++;
+}
+
+/* The server does not run any more; the player ends the process. */
+static void freeze(enum server_status status) {
+    run->status = status;
+    for (;;)
+        stacks_to_player();
+}
+
+void world_called(const char *call) {
+    if (run == NULL) return;
+    if (!mine) {
+        char text[64];
+        snprintf(text, sizeof text, "%s by a second thread", call);
+        world_unsupported(text);
+    }
+    if (++calls < CALLS_MAX) return;
+    oracle_fail(&run->oracle, "%u calls without a wait", calls);
+    freeze(SERVER_FAILED);
+}
+
+ssize_t world_result(struct result result) {
+    if (result.fault == FAULT_NONE) return (ssize_t)result.value;
+    errno = result.raw;
+    return -1;
+}
+
+/* The start: the library is loaded, and a listener listens. */
+
+static void on_exit_handler(int status, void *unused) {
+    (void)unused;
+    world_exits(status);
+}
+
+__attribute__((constructor)) static void load(void) {
+    const char *path = getenv(CHANNEL_VARIABLE);
+    if (path == NULL) return;
+    int fd = (int)REAL(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return;
+    void *memory = mmap(NULL, sizeof *channel, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    REAL(SYS_close, fd);
+    if (memory == MAP_FAILED) return;
+    channel = memory;
+    channel->loaded++;
+    on_exit(on_exit_handler, NULL);
+}
+
+static uint16_t port_of(int fd) {
+    struct sockaddr_in6 address;
+    socklen_t length = sizeof address;
+    if (REAL(SYS_getsockname, fd, &address, &length) < 0) return 0;
+    bool inet = address.sin6_family == AF_INET || address.sin6_family == AF_INET6;
+    return inet ? ntohs(address.sin6_port) : 0; /* in both it is at the same place */
+}
+
+bool world_listens(int fd) {
+    uint16_t port = channel == NULL ? 0 : port_of(fd);
+    if (listens || port == 0 || fd >= DESCRIPTORS_MAX) return false;
+    if (channel->port != 0 && port != channel->port) return false;
+    listens = true;
+    stream_init(&nobodys_stream, &nobodys_scenario);
+    oracle_init(&nobodys_oracle, &nobodys_stream, 0, 0);
+    sim_init(&nobody, &nobodys_oracle, &nobodys_scenario, SIM_EPOLL, NULL);
+    nobody.foreign = true;
+    int urgent = 0;
+    socklen_t length = sizeof urgent;
+    REAL(SYS_getsockopt, fd, SOL_SOCKET, SO_OOBINLINE, &urgent, &length);
+    world_descriptors[fd] = (struct descriptor){
+        .kind = DESCRIPTOR_LISTENER,
+        .nonblocking = (REAL(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK) != 0,
+        .urgent_in_line = urgent != 0,
+        .sim = SIM_LISTENER,
+    };
+    return true;
+}
+
+/* The player: scenario after scenario, each from where the server waits. */
+
+uint64_t world_clock_ms(void) { return clock_base_ms + world_sim->now_ms; }
+
+static void leave_run(void) {
+    clock_last_ms = world_clock_ms();
+    listener_watch = world_sim->watches[SIM_LISTENER];
+    listener_watch.edges -= world_sim->listener_edges;
+}
+
+static bool start(struct run *of, const struct scenario *scenario) {
+    (void)scenario;
+    run = of;
+    world_sim = &of->sim;
+    clock_base_ms = clock_last_ms + 1 - of->sim.now_ms;
+    of->sim.watches[SIM_LISTENER] = listener_watch;
+    return true;
+}
+
+static void step(struct run *of) {
+    of->wait_ms = -1;
+    stacks_to_server();
+}
+
+static void stop(struct run *of) {
+    of->sim.stop_told_ms = of->sim.now_ms;
+    stop_is_due = true;
+}
+
+static const struct run_server foreign = {
+    .start = start, .step = step, .stop = stop, .foreign = true};
+
+static void play(void) {
+    for (;;) {
+        wake();
+        while (channel->turn != TURN_LIBRARY)
+            REAL(SYS_futex, &channel->turn, FUTEX_WAIT, TURN_COMMAND, NULL);
+        struct sim_trace trace = {.events = channel->trace, .max = CHANNEL_TRACE_MAX};
+        leave_run();
+        run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
+                   channel->traced ? &trace : NULL, &channel->result);
+        channel->trace_count = trace.count;
+        channel->ended = run->status != SERVER_RUNNING || channel->result.failed;
+        if (!channel->ended) continue;
+        wake();
+        REAL(SYS_exit_group, 0);
+    }
+}
+
+static void begin(void) {
+    mine = true;
+    channel->pid = (int32_t)REAL(SYS_getpid);
+    trap_start();
+    stacks_start(play);
+}
+
+/* Waits */
+
+/* The signal that stops the server, as a wait lets it in. True if a handler has run. */
+static bool take_stop(const sigset_t *blocked) {
+    struct sigaction action;
+    sigset_t kept, pending;
+    stop_is_due = false;
+    stirred = true;
+    sigaction(SIGTERM, NULL, &action);
+    if (action.sa_handler == SIG_DFL) world_exits(128 + SIGTERM);
+    if (blocked != NULL) pthread_sigmask(SIG_SETMASK, blocked, &kept);
+    REAL(SYS_kill, REAL(SYS_getpid), SIGTERM);
+    sigpending(&pending);
+    if (blocked != NULL) pthread_sigmask(SIG_SETMASK, &kept, NULL);
+    return action.sa_handler != SIG_IGN && sigismember(&pending, SIGTERM) == 0;
+}
+
+int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_ms,
+               const sigset_t *blocked) {
+    if (!mine && run != NULL) world_unsupported("a wait of a second thread");
+    if (!mine) begin();
+    uint64_t end_ms = world_clock_ms() + (uint64_t)timeout_ms;
+    int64_t left_ms = timeout_ms;
+    for (;;) {
+        calls = 0;
+        stacks_to_player(); /* the end of a step */
+        if (stop_is_due && take_stop(blocked)) {
+            errno = EINTR;
+            return -1;
+        }
+        uint64_t now_ms = world_clock_ms();
+        if (timeout_ms >= 0) left_ms = now_ms < end_ms ? (int64_t)(end_ms - now_ms) : 0;
+        int32_t asked_ms = left_ms > INT32_MAX ? INT32_MAX : (int32_t)left_ms;
+        struct result result = queue_wait(world_sim, gather, records, max, asked_ms);
+        if (!world_sim->idle) return (int)world_result(result);
+        run->wait_ms = timeout_ms < 0 ? -1 : (int64_t)(end_ms - world_clock_ms());
+    }
+}
+
+void world_exits(int status) {
+    if (run == NULL || !mine || exits) return;
+    exits = true;
+    if (!run->oracle.stopping)
+        oracle_fail(&run->oracle, "the server exited with status %d", status);
+    for (int32_t i = SIM_CLIENT_FIRST; i < (int32_t)world_sim->top; i++)
+        if (sim_client_of(world_sim, i) >= 0) sim_close(world_sim, i);
+    if (world_sim->listening) sim_close(world_sim, SIM_LISTENER);
+    run->exit_status = status;
+    freeze(status == 0 ? SERVER_STOPPED : SERVER_STOPPED_SHORT);
+}
