@@ -250,7 +250,7 @@ int main(int argc, char *argv[]) {
         if (command.file_count > verbs[i].files_max) quit(argv[1], "too many files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
         if (command.seeds == 0) quit("--seeds", "needs at least 1");
-        if (command.under != NULL) command.target = under_start(command.under);
+        if (command.under != NULL) command.target = under_start(command.under, command.trace);
         int status = verbs[i].run();
         if (command.under != NULL) status = under_finish(status);
         if (fflush(stdout) != 0 || ferror(stdout)) quit("stdout", "cannot be written");

@@ -21,6 +21,7 @@ struct channel {
     _Atomic uint32_t loaded; /* how many processes have the library */
     _Atomic int32_t pid;     /* of the one that serves */
     uint16_t port;           /* whose listener is simulated; 0: the first one */
+    _Atomic uint64_t waits;  /* of the server: it does not hang */
     char unsupported[128];   /* a call that is not modelled: its run is not judged */
 
     struct scenario scenario;

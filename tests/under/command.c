@@ -1,6 +1,7 @@
 #include "under/command.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
@@ -20,9 +21,9 @@
 #include "scenario/file.h"
 #include "under/channel.h"
 
-/* The server has so long to start, and so much CPU time, or time, for one scenario. */
+/* The server has so long to start, and so much CPU time, or time, from one wait to the next. */
 #define START_MS 30000
-#define HANG_CPU_MS 5000
+#define HANG_CPU_MS 1000
 #define HANG_MS 60000
 #define LOOK_MS 5
 
@@ -41,8 +42,9 @@ struct reason {
 static struct {
     char command[4096], library[4096], memory[64];
     struct channel *channel;
-    pid_t pid;  /* 0: it does not run */
-    int status; /* as of waitpid, once it does not run */
+    bool shows_errors; /* what the server prints on stderr */
+    pid_t pid;         /* 0: it does not run */
+    int status;        /* as of waitpid, once it does not run */
     struct reason reasons[REASONS_MAX];
     size_t reason_count;
 } under;
@@ -65,6 +67,9 @@ static void end(void) {
     kill(-under.pid, SIGKILL); /* its process group, which it leads */
     while (waitpid(under.pid, &under.status, 0) < 0 && errno == EINTR)
         continue;
+    /* What a shell between us and the server leaves behind is ours, too: its port must be free. */
+    while (waitpid(-under.pid, NULL, 0) > 0 || errno == EINTR)
+        continue;
     under.pid = 0;
 }
 
@@ -74,8 +79,10 @@ static _Noreturn void become_server(void) {
     personality(ADDR_NO_RANDOMIZE); /* what depends on addresses repeats */
     setenv("LD_PRELOAD", under.library, 1);
     setenv(CHANNEL_VARIABLE, under.memory, 1);
-    if (freopen("/dev/null", "r", stdin) == NULL || freopen("/dev/null", "w", stdout) == NULL)
-        _exit(127);
+    int null = open("/dev/null", O_RDWR);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fd != STDERR_FILENO || !under.shows_errors) dup2(null, fd);
+    if (null > STDERR_FILENO) close(null);
     execl("/bin/sh", "sh", "-c", under.command, (char *)NULL);
     _exit(127);
 }
@@ -85,14 +92,15 @@ static _Noreturn void become_server(void) {
 static bool await_turn(uint64_t limit_ms, clockid_t cpu_clock) {
     const struct timespec look = {.tv_nsec = LOOK_MS * 1000000L};
     struct channel *channel = under.channel;
-    uint64_t begin_ms = 0, begin_cpu_ms = 0;
+    uint64_t begin_ms = 0, begin_cpu_ms = 0, waits = 0;
     for (;;) {
         uint32_t turn = channel->turn;
         if (turn == TURN_COMMAND) return true;
         if (syscall(SYS_futex, &channel->turn, FUTEX_WAIT, turn, &look, NULL, 0) == 0) continue;
         if (errno != ETIMEDOUT) continue;
         if (!runs()) return channel->turn == TURN_COMMAND;
-        if (begin_ms == 0) {
+        if (begin_ms == 0 || waits != channel->waits) {
+            waits = channel->waits;
             begin_ms = milliseconds(CLOCK_MONOTONIC);
             begin_cpu_ms = milliseconds(cpu_clock);
         }
@@ -154,7 +162,7 @@ static void play(const struct scenario *scenario, enum run_judge judge, bool tra
     char *text = result->failure;
     size_t room = sizeof result->failure;
     if (*verdict == VERDICT_HANGS)
-        snprintf(text, room, "the server used %d ms of CPU time, or %d ms, without a wait",
+        snprintf(text, room, "the server hangs: %d ms of CPU time, or %d ms, without a wait",
                  HANG_CPU_MS, HANG_MS);
     else if (WIFSIGNALED(under.status))
         snprintf(text, room, "the server was ended by signal %d", WTERMSIG(under.status));
@@ -226,9 +234,12 @@ static uint16_t free_port(void) {
 static void fill_in(const char *command, uint16_t port) {
     const char *place = strstr(command, "{port}");
     int before = place == NULL ? (int)strlen(command) : (int)(place - command);
-    int length = place == NULL ? snprintf(under.command, sizeof under.command, "exec %s", command)
-                               : snprintf(under.command, sizeof under.command, "exec %.*s%u%s",
-                                          before, command, port, place + strlen("{port}"));
+    /* A simple command takes the place of the shell. */
+    const char *exec = strpbrk(command, ";&|()<>=`$\n") == NULL ? "exec " : "";
+    int length = place == NULL
+                     ? snprintf(under.command, sizeof under.command, "%s%s", exec, command)
+                     : snprintf(under.command, sizeof under.command, "%s%.*s%u%s", exec, before,
+                                command, port, place + strlen("{port}"));
     if (length >= (int)sizeof under.command) quit("--under", "the command is too long");
     under.channel->port = place == NULL ? 0 : port;
 }
@@ -242,8 +253,10 @@ static void find_library(void) {
     if (access(under.library, R_OK) < 0) quit(under.library, strerror(errno));
 }
 
-const struct run_target *under_start(const char *command) {
+const struct run_target *under_start(const char *command, bool shows_errors) {
+    under.shows_errors = shows_errors;
     find_library();
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     int fd = memfd_create("touchstone-under", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, sizeof *under.channel) < 0) quit("memfd", strerror(errno));
     under.channel = mmap(NULL, sizeof *under.channel, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

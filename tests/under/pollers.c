@@ -47,19 +47,26 @@ int epoll_ctl(int on, int operation, int fd, struct epoll_event *event) {
                                                change, event == NULL ? 0 : event->data.u64));
 }
 
-/* What is real is asked for if it may have changed, or if the wait would otherwise find nothing. */
+/* Records of real descriptors. */
+static uint32_t gather_real(struct sim_kernel *sim, struct epoll_record *records, size_t max) {
+    struct epoll_event events[64];
+    world_is_calm();
+    long found = REAL(SYS_epoll_pwait, queue, events, max < 64 ? max : 64, 0, NULL, 8);
+    for (long i = 0; i < found; i++)
+        records[i] = (struct epoll_record){.events = events[i].events, .token = events[i].data.u64};
+    if (found > 0) world_stirred();                        /* until nothing more is found */
+    if (found > 0 && world_has_threads()) sim->progress++; /* another one's */
+    return found < 0 ? 0 : (uint32_t)found;
+}
+
+/* What is real comes first if it may have changed, so that no crowd keeps it waiting; else it is
+ * asked for if there would be no record. */
 static uint32_t gather_epoll(struct sim_kernel *sim, void *target, size_t max) {
     struct epoll_record *records = target;
-    struct epoll_event events[64];
-    uint32_t found = epoll_gather(sim, records, max);
-    if (found == max || (found > 0 && !world_is_stirred())) return found;
-    size_t room = max - found < 64 ? max - found : 64;
-    world_is_calm();
-    long more = REAL(SYS_epoll_pwait, queue, events, room, 0, NULL, 8);
-    for (long i = 0; i < more; i++)
-        records[found++] =
-            (struct epoll_record){.events = events[i].events, .token = events[i].data.u64};
-    if (more > 0) world_stirred(); /* until nothing more is found */
+    bool asked = world_is_stirred();
+    uint32_t found = asked ? gather_real(sim, records, max) : 0;
+    if (found < max) found += epoll_gather(sim, records + found, max - found);
+    if (found == 0 && !asked) found = gather_real(sim, records, max);
     return found;
 }
 
@@ -121,7 +128,7 @@ static bool has_simulated(const struct pollfd *polled, nfds_t count) {
 
 static int wait_poll(struct pollfd *polled, nfds_t count, int64_t timeout_ms,
                      const sigset_t *blocked) {
-    if (has_simulated(polled, count))
+    if (has_simulated(polled, count) || (world_is_mine() && timeout_ms != 0))
         return world_wait(gather_poll, polled, count, timeout_ms, blocked);
     int limited = timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
     return (int)REAL(SYS_poll, polled, count, limited);

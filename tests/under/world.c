@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,7 @@ struct sim_kernel *world_sim = &nobody;
 
 static struct run *run; /* null before the first one */
 static struct channel *channel;
-static bool listens, exits;
+static bool listens, exits, threads;
 static _Thread_local bool mine __attribute__((tls_model("initial-exec")));
 static _Atomic bool stirred;
 static uint32_t calls; /* since the last wait */
@@ -46,6 +48,7 @@ static uint64_t clock_last_ms;
 
 bool world_exists(void) { return channel != NULL; }
 bool world_is_mine(void) { return mine; }
+bool world_has_threads(void) { return threads; }
 void world_stirred(void) { stirred = true; }
 bool world_is_stirred(void) { return stirred; }
 void world_is_calm(void) { stirred = false; }
@@ -153,6 +156,14 @@ bool world_listens(int fd) {
     return true;
 }
 
+int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attributes,
+                   void *(*entry)(void *), void *restrict argument) {
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    *(void **)&create = real_function("pthread_create");
+    threads = true;
+    return create(thread, attributes, entry, argument);
+}
+
 /* The player: scenario after scenario, each from where the server waits. */
 
 uint64_t world_clock_ms(void) { return clock_base_ms + world_sim->now_ms; }
@@ -214,16 +225,16 @@ static void begin(void) {
 /* The signal that stops the server, as a wait lets it in. True if a handler has run. */
 static bool take_stop(const sigset_t *blocked) {
     struct sigaction action;
-    sigset_t kept, pending;
+    sigset_t mask;
     stop_is_due = false;
     stirred = true;
     sigaction(SIGTERM, NULL, &action);
-    if (action.sa_handler == SIG_DFL) world_exits(128 + SIGTERM);
-    if (blocked != NULL) pthread_sigmask(SIG_SETMASK, blocked, &kept);
+    pthread_sigmask(SIG_SETMASK, blocked, &mask);
+    bool waits = sigismember(blocked == NULL ? &mask : blocked, SIGTERM) != 0; /* signalfd */
+    if (action.sa_handler == SIG_DFL && !waits) world_exits(128 + SIGTERM);
     REAL(SYS_kill, REAL(SYS_getpid), SIGTERM);
-    sigpending(&pending);
-    if (blocked != NULL) pthread_sigmask(SIG_SETMASK, &kept, NULL);
-    return action.sa_handler != SIG_IGN && sigismember(&pending, SIGTERM) == 0;
+    pthread_sigmask(SIG_SETMASK, &mask, NULL);
+    return action.sa_handler != SIG_IGN && !waits;
 }
 
 int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_ms,
@@ -234,6 +245,7 @@ int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_
     int64_t left_ms = timeout_ms;
     for (;;) {
         calls = 0;
+        channel->waits++;
         stacks_to_player(); /* the end of a step */
         if (stop_is_due && take_stop(blocked)) {
             errno = EINTR;

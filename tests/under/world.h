@@ -52,6 +52,9 @@ bool world_listens(int fd);
 bool world_opens_real(void);
 void world_closes_real(void);
 
+/* True once the process has started another thread. */
+bool world_has_threads(void);
+
 /* A real call may have made a real descriptor ready. */
 void world_stirred(void);
 bool world_is_stirred(void);
