@@ -37,6 +37,10 @@ struct run_target {
     /* `trace` may be null. */
     void (*run)(void *self, const struct scenario *scenario, enum sim_poller poller,
                 enum run_judge judge, struct sim_trace *trace, struct run_result *result);
+    /* Runs a scenario with the seeds from its own on until one fails, at most `count`: how many did
+     * not. Null: it is no faster than one by one. */
+    uint64_t (*run_seeds)(void *self, const struct scenario *scenario, enum run_judge judge,
+                          uint64_t count);
     uint32_t pollers; /* 1: epoll alone */
     /* Not the reference: its options and log cannot be set, and hints that lie are not for it. */
     bool foreign;

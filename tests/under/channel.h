@@ -27,9 +27,11 @@ struct channel {
     struct scenario scenario;
     enum run_judge judge;
     bool traced;
+    uint64_t seeds; /* so many from the scenario's own on, until one is not judged good */
 
     struct run_result result;
-    bool ended; /* the server's process is over with this run */
+    uint64_t passed; /* of the seeds: those before the one that has the result */
+    bool ended;      /* the server's process is over with this run */
     size_t trace_count;
     struct sim_event trace[CHANNEL_TRACE_MAX];
 };

@@ -134,7 +134,8 @@ static void start_server(void) {
 
 /* Runs */
 
-static enum verdict play_once(const struct scenario *scenario, enum run_judge judge, bool traced) {
+static enum verdict play_once(const struct scenario *scenario, enum run_judge judge, bool traced,
+                              uint64_t seeds) {
     struct channel *channel = under.channel;
     if (!runs()) start_server();
     clockid_t clock;
@@ -142,6 +143,8 @@ static enum verdict play_once(const struct scenario *scenario, enum run_judge ju
     channel->scenario = *scenario;
     channel->judge = judge;
     channel->traced = traced;
+    channel->seeds = seeds;
+    channel->passed = 0;
     channel->ended = false;
     memset(&channel->result, 0, sizeof channel->result);
     channel->turn = TURN_LIBRARY;
@@ -155,7 +158,7 @@ static enum verdict play_once(const struct scenario *scenario, enum run_judge ju
 
 static void play(const struct scenario *scenario, enum run_judge judge, bool traced,
                  enum verdict *verdict, struct run_result *result) {
-    *verdict = play_once(scenario, judge, traced);
+    *verdict = play_once(scenario, judge, traced, 1);
     *result = under.channel->result;
     if (*verdict == VERDICT_JUDGED) return;
     result->failed = *verdict != VERDICT_UNSUPPORTED;
@@ -215,7 +218,24 @@ static void run(void *self, const struct scenario *asked, enum sim_poller poller
     memcpy(trace->events, under.channel->trace, trace->count * sizeof trace->events[0]);
 }
 
-static const struct run_target target = {.run = run, .pollers = 1, .foreign = true};
+static uint64_t run_seeds(void *self, const struct scenario *asked, enum run_judge judge,
+                          uint64_t count) {
+    static struct scenario scenario;
+    uint64_t passed = 0;
+    scenario = *asked;
+    run_make_foreign(&scenario);
+    while (passed < count) {
+        scenario.seed = asked->seed + (uint32_t)passed;
+        enum verdict verdict = play_once(&scenario, judge, false, count - passed);
+        passed += under.channel->passed;
+        if (verdict != VERDICT_JUDGED || under.channel->result.failed) break;
+        if (under.channel->ended) passed++; /* by a stop, and good */
+    }
+    return passed;
+}
+
+static const struct run_target target = {
+    .run = run, .run_seeds = run_seeds, .pollers = 1, .foreign = true};
 
 /* The start */
 

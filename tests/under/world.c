@@ -196,17 +196,25 @@ static void stop(struct run *of) {
 static const struct run_server foreign = {
     .start = start, .step = step, .stop = stop, .foreign = true};
 
+/* True if another run can follow in this process. */
+static bool play_one(void) {
+    struct sim_trace trace = {.events = channel->trace, .max = CHANNEL_TRACE_MAX};
+    leave_run();
+    run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
+               channel->traced ? &trace : NULL, &channel->result);
+    channel->trace_count = trace.count;
+    channel->ended = run->status != SERVER_RUNNING || channel->result.failed;
+    return !channel->ended;
+}
+
 static void play(void) {
     for (;;) {
         wake();
         while (channel->turn != TURN_LIBRARY)
             REAL(SYS_futex, &channel->turn, FUTEX_WAIT, TURN_COMMAND, NULL);
-        struct sim_trace trace = {.events = channel->trace, .max = CHANNEL_TRACE_MAX};
-        leave_run();
-        run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
-                   channel->traced ? &trace : NULL, &channel->result);
-        channel->trace_count = trace.count;
-        channel->ended = run->status != SERVER_RUNNING || channel->result.failed;
+        channel->passed = 0;
+        while (play_one() && ++channel->passed < channel->seeds)
+            channel->scenario.seed++;
         if (!channel->ended) continue;
         wake();
         REAL(SYS_exit_group, 0);
