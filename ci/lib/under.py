@@ -44,6 +44,9 @@ def servers(folder) -> list[Server]:
         Server("reference", f"{touchstone} --quiet --listen 127.0.0.1:{{port}}"),
         Server("libuv", f"{libuv} {{port}}", known="fault control",
                build=["cc", "-O2", "-o", libuv, PORTS / "libuv" / "server.c", "-luv"]),
+        Server("rust", f"{BUILT}/rust/release/port-rust {{port}}",
+               build=["cargo", "build", "--release", "--locked", "--manifest-path",
+                      PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
         Server("python", f"env PYTHONHASHSEED=0 {sys.executable} {python} {{port}}",
                known="fault (control|close)", slow=True),
     ]
@@ -88,7 +91,7 @@ def _right(scenario, server) -> list[str]:
     """No alarm, whatever varies and fails; and the same traces twice."""
     if server.build:
         BUILT.mkdir(parents=True, exist_ok=True)
-        if command.run(server.build).returncode != 0:
+        if not shutil.which(server.build[0]) or command.run(server.build).returncode != 0:
             command.say(f"{server.name}: skipped, it cannot be built here")
             return []
     files = simulate.relative(simulate.scenario_files())

@@ -32,6 +32,7 @@ struct channel {
     struct run_result result;
     uint64_t passed; /* of the seeds: those before the one that has the result */
     bool ended;      /* the server's process is over with this run */
-    size_t trace_count;
-    struct sim_event trace[CHANNEL_TRACE_MAX];
+    /* It grows while a run goes on, and so has what came before a crash. */
+    struct sim_trace trace;
+    struct sim_event events[CHANNEL_TRACE_MAX];
 };

@@ -10,24 +10,47 @@
 
 #define CLOCKS 12
 
-/* The real time of each clock when the simulated time was first asked for, and that time. */
+/* What the monotonic clocks say when the process first asks: their rounding, as of a timer that is
+ * kept as a float, repeats. */
+#define FIRST_S 1000000
+
+/* The time of each clock when the simulated time was first asked for, and that time. */
 static struct timespec begins[CLOCKS];
 static uint64_t first_ms;
 
-static bool is_simulated(clockid_t clock) {
-    bool counts_cpu = clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
-    return world_is_mine() && clock >= 0 && clock < CLOCKS && !counts_cpu;
+static bool counts_cpu(clockid_t clock) {
+    return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+}
+
+static bool is_monotonic(clockid_t clock) {
+    return clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_RAW ||
+           clock == CLOCK_MONOTONIC_COARSE || clock == CLOCK_BOOTTIME;
+}
+
+static int real_clock(clockid_t clock, struct timespec *now) {
+    static struct timespec first;
+    if (REAL(SYS_clock_gettime, clock, now) < 0) return -1;
+    if (!is_monotonic(clock) || !world_exists()) return 0;
+    if (first.tv_sec == 0) REAL(SYS_clock_gettime, CLOCK_MONOTONIC_RAW, &first);
+    now->tv_sec += FIRST_S - first.tv_sec;
+    return 0;
+}
+
+/* All clocks stop, at a whole second. */
+static void stop_clocks(void) {
+    for (clockid_t each = 0; each < CLOCKS; each++) {
+        real_clock(each, &begins[each]);
+        begins[each] = (struct timespec){.tv_sec = begins[each].tv_sec + 1};
+    }
+    first_ms = world_clock_ms();
 }
 
 int clock_gettime(clockid_t clock, struct timespec *now) {
-    if (!is_simulated(clock)) return (int)REAL(SYS_clock_gettime, clock, now);
-    for (clockid_t each = 0; first_ms == 0 && each < CLOCKS; each++)
-        REAL(SYS_clock_gettime, each, &begins[each]);
-    if (first_ms == 0) first_ms = world_clock_ms();
+    if (!world_is_mine() || clock >= CLOCKS || counts_cpu(clock)) return real_clock(clock, now);
+    if (first_ms == 0) stop_clocks();
     uint64_t passed_ms = world_clock_ms() - first_ms;
-    long ns = begins[clock].tv_nsec + (long)(passed_ms % 1000) * 1000000;
-    now->tv_sec = begins[clock].tv_sec + (time_t)(passed_ms / 1000) + ns / 1000000000;
-    now->tv_nsec = ns % 1000000000;
+    now->tv_sec = begins[clock].tv_sec + (time_t)(passed_ms / 1000);
+    now->tv_nsec = (long)(passed_ms % 1000) * 1000000;
     return 0;
 }
 

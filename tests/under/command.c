@@ -213,9 +213,9 @@ static void run(void *self, const struct scenario *asked, enum sim_poller poller
     else if (result->failed)
         repeat(&scenario, judge, trace != NULL, result);
     if (trace == NULL) return;
-    trace->count =
-        under.channel->trace_count < trace->max ? under.channel->trace_count : trace->max;
-    memcpy(trace->events, under.channel->trace, trace->count * sizeof trace->events[0]);
+    size_t count = under.channel->trace.count;
+    trace->count = count < trace->max ? count : trace->max;
+    memcpy(trace->events, under.channel->events, trace->count * sizeof trace->events[0]);
 }
 
 static uint64_t run_seeds(void *self, const struct scenario *asked, enum run_judge judge,

@@ -198,11 +198,10 @@ static const struct run_server foreign = {
 
 /* True if another run can follow in this process. */
 static bool play_one(void) {
-    struct sim_trace trace = {.events = channel->trace, .max = CHANNEL_TRACE_MAX};
+    channel->trace = (struct sim_trace){.events = channel->events, .max = CHANNEL_TRACE_MAX};
     leave_run();
     run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
-               channel->traced ? &trace : NULL, &channel->result);
-    channel->trace_count = trace.count;
+               channel->traced ? &channel->trace : NULL, &channel->result);
     channel->ended = run->status != SERVER_RUNNING || channel->result.failed;
     return !channel->ended;
 }
