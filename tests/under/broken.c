@@ -19,6 +19,7 @@
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -103,7 +104,7 @@ static struct client {
 
 static enum style style;
 static enum mistake mistake;
-static int listener, queue, stop_fd;
+static int listener, queue, stop_fd, timer_fd; /* with edges, a timer ends the waits */
 static bool stopping, paused, listening = true;
 static int64_t drain_end_ms;
 
@@ -325,12 +326,27 @@ static void serve_ready(int fd) {
         serve_and_watch(fd);
 }
 
+/* The timeout of the next wait; with edges the timer is set instead. */
+static int set_timer(void) {
+    int ms = timeout_ms();
+    struct itimerspec time = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L}};
+    if (style != EDGES || ms == 0) return ms;
+    if (ms < 0) time.it_value = (struct timespec){.tv_sec = 0};
+    timerfd_settime(timer_fd, 0, &time, NULL);
+    return -1;
+}
+
 static int pass_epoll(void) {
     struct epoll_event events[16];
-    int count = epoll_wait(queue, events, 16, timeout_ms());
-    for (int i = 0; i < count; i++)
+    uint64_t expirations;
+    int count = epoll_wait(queue, events, 16, set_timer());
+    bool timed_out = false;
+    for (int i = 0; i < count; i++) {
+        timed_out |= events[i].data.fd == timer_fd &&
+                     read(timer_fd, &expirations, sizeof expirations) == sizeof expirations;
         serve_ready(events[i].data.fd);
-    return count;
+    }
+    return timed_out ? 0 : count;
 }
 
 static int gather(struct pollfd polled[CLIENTS_MAX + 2]) {
@@ -427,6 +443,9 @@ static void start(uint16_t port) {
     struct epoll_event event = {.events = EPOLLIN, .data.fd = stop_fd};
     queue = epoll_create1(EPOLL_CLOEXEC);
     epoll_ctl(queue, EPOLL_CTL_ADD, stop_fd, &event);
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    event.data.fd = timer_fd;
+    epoll_ctl(queue, EPOLL_CTL_ADD, timer_fd, &event);
     watch(listener, EPOLL_CTL_ADD, EPOLLIN);
 }
 

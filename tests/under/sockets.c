@@ -17,6 +17,7 @@
 #include "sim/tcp.h"
 #include "under/pollers.h"
 #include "under/real.h"
+#include "under/timers.h"
 #include "under/world.h"
 
 /* Real sockets without a connection, which reserve the numbers of clients: by simulated descriptor,
@@ -263,6 +264,7 @@ int shutdown(int fd, int how) {
 int close(int fd) {
     if (!world_is_simulated(fd)) {
         pollers_forget(fd);
+        timers_forget(fd);
         world_closes_real();
         return (int)REAL(SYS_close, fd);
     }

@@ -20,10 +20,13 @@
 #include "under/channel.h"
 #include "under/real.h"
 #include "under/stacks.h"
+#include "under/timers.h"
 #include "under/trap.h"
 
 /* So many calls without a wait are a loop that does not end. */
 #define CALLS_MAX 100000
+
+#define NEVER UINT64_MAX
 
 struct descriptor world_descriptors[DESCRIPTORS_MAX];
 
@@ -244,12 +247,20 @@ static bool take_stop(const sigset_t *blocked) {
     return action.sa_handler != SIG_IGN && !waits;
 }
 
+/* How long a wait that ends at `end_ms` (UINT64_MAX: never) goes on; a timer ends it before. */
+static int32_t left_of(uint64_t end_ms, int64_t timer_ms) {
+    uint64_t now_ms = world_clock_ms();
+    uint64_t left_ms = now_ms < end_ms ? end_ms - now_ms : 0;
+    if (timer_ms >= 0 && (uint64_t)timer_ms < left_ms) left_ms = (uint64_t)timer_ms;
+    if (end_ms == NEVER && timer_ms < 0) return -1;
+    return left_ms > INT32_MAX ? INT32_MAX : (int32_t)left_ms;
+}
+
 int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_ms,
                const sigset_t *blocked) {
     if (!mine && run != NULL) world_unsupported("a wait of a second thread");
     if (!mine) begin();
-    uint64_t end_ms = world_clock_ms() + (uint64_t)timeout_ms;
-    int64_t left_ms = timeout_ms;
+    uint64_t end_ms = timeout_ms < 0 ? NEVER : world_clock_ms() + (uint64_t)timeout_ms;
     for (;;) {
         calls = 0;
         channel->waits++;
@@ -258,12 +269,13 @@ int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_
             errno = EINTR;
             return -1;
         }
-        uint64_t now_ms = world_clock_ms();
-        if (timeout_ms >= 0) left_ms = now_ms < end_ms ? (int64_t)(end_ms - now_ms) : 0;
-        int32_t asked_ms = left_ms > INT32_MAX ? INT32_MAX : (int32_t)left_ms;
-        struct result result = queue_wait(world_sim, gather, records, max, asked_ms);
-        if (!world_sim->idle) return (int)world_result(result);
-        run->wait_ms = timeout_ms < 0 ? -1 : (int64_t)(end_ms - world_clock_ms());
+        int64_t timer_ms = timers_expire();
+        struct result result =
+            queue_wait(world_sim, gather, records, max, left_of(end_ms, timer_ms));
+        bool by_timer =
+            result.fault == FAULT_NONE && result.value == 0 && world_clock_ms() < end_ms;
+        if (!world_sim->idle && !by_timer) return (int)world_result(result);
+        run->wait_ms = left_of(end_ms, timers_expire());
     }
 }
 
