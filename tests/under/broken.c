@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,8 +58,11 @@ enum mistake {
     NO_BACKLOG,
     NO_DRAIN,
     STATUS,
-    NO_WAIT,   /* computes for ever */
-    DUPLICATE, /* right, but not modelled: no verdict */
+    NO_WAIT, /* computes for ever */
+    /* Right, but not modelled: no verdict. */
+    DUPLICATE,
+    FORK,
+    THREAD,
 };
 
 static const struct {
@@ -92,6 +96,8 @@ static const struct {
     [STATUS] = {"stop-with-status-1", LEVEL},
     [NO_WAIT] = {"no-wait-after-reset", LEVEL},
     [DUPLICATE] = {"duplicated-descriptor", LEVEL},
+    [FORK] = {"forked-process", POLL},
+    [THREAD] = {"second-thread", LEVEL},
 };
 #define MISTAKES (sizeof mistakes / sizeof mistakes[0])
 
@@ -235,6 +241,21 @@ static void serve_and_watch(int fd) {
 
 /* New connections */
 
+static void *receive_nothing(void *pointer) {
+    recv(*(const int *)pointer, NULL, 0, MSG_DONTWAIT);
+    return NULL;
+}
+
+/* What is not modelled. */
+static void share(int fd) {
+    pthread_t thread;
+    if (mistake == DUPLICATE) close(dup(fd));
+    if (mistake == FORK && fork() == 0) _exit(0);
+    if (mistake != THREAD) return;
+    pthread_create(&thread, NULL, receive_nothing, &fd);
+    pthread_join(thread, NULL);
+}
+
 static void welcome(int fd) {
     int yes = 1;
     if (fd >= CLIENTS_MAX) {
@@ -246,7 +267,7 @@ static void welcome(int fd) {
     if (mistake == SLOT) clients[fd].from = kept.from, clients[fd].to = kept.to;
     if (mistake == SLOT) memcpy(clients[fd].bytes, kept.bytes, sizeof kept.bytes);
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof yes);
-    if (mistake == DUPLICATE) close(dup(fd));
+    share(fd);
     if (!is_epoll() || watch(fd, EPOLL_CTL_ADD, EPOLLIN) == 0) return;
     if (mistake == ABORT_ADD) abort();
     clients[fd].used = false;
@@ -375,7 +396,7 @@ static int pass_select(void) {
     fd_set reads, writes;
     int count = gather(polled);
     int ms = timeout_ms();
-    struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    struct timeval timeout = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000L};
     FD_ZERO(&reads);
     FD_ZERO(&writes);
     for (int i = 0; i < count; i++)

@@ -22,6 +22,7 @@ struct channel {
     _Atomic int32_t pid;     /* of the one that serves */
     uint16_t port;           /* whose listener is simulated; 0: the first one */
     _Atomic uint64_t waits;  /* of the server: it does not hang */
+    char seen[256];          /* the calls that were answered, in the order in which they came */
     char unsupported[128];   /* a call that is not modelled: its run is not judged */
 
     struct scenario scenario;

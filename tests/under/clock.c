@@ -76,7 +76,7 @@ int nanosleep(const struct timespec *asked, struct timespec *left) {
     if (!world_is_mine()) return (int)REAL(SYS_nanosleep, asked, left);
     if (left != NULL) *left = (struct timespec){.tv_sec = 0};
     int64_t ms = asked->tv_sec * 1000 + (asked->tv_nsec + 999999) / 1000000;
-    return world_wait(gather_nothing, NULL, 1, ms, NULL);
+    return world_wait("nanosleep", gather_nothing, NULL, 1, ms, NULL);
 }
 
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *asked,

@@ -80,7 +80,7 @@ static int wait_on(int on, struct epoll_event *events, int max, int64_t timeout_
         return (int)REAL(SYS_epoll_pwait, on, events, max, limited, blocked, 8);
     }
     size_t room = max > RECORDS_MAX ? RECORDS_MAX : (size_t)max;
-    int found = world_wait(gather_epoll, records, room, timeout_ms, blocked);
+    int found = world_wait("epoll_wait", gather_epoll, records, room, timeout_ms, blocked);
     for (int i = 0; i < found; i++)
         events[i] = (struct epoll_event){.events = records[i].events, .data.u64 = records[i].token};
     return found;
@@ -126,21 +126,21 @@ static bool has_simulated(const struct pollfd *polled, nfds_t count) {
     return false;
 }
 
-static int wait_poll(struct pollfd *polled, nfds_t count, int64_t timeout_ms,
+static int wait_poll(const char *call, struct pollfd *polled, nfds_t count, int64_t timeout_ms,
                      const sigset_t *blocked) {
     if (has_simulated(polled, count) || (world_is_mine() && timeout_ms != 0))
-        return world_wait(gather_poll, polled, count, timeout_ms, blocked);
+        return world_wait(call, gather_poll, polled, count, timeout_ms, blocked);
     int limited = timeout_ms > INT32_MAX ? INT32_MAX : (int)timeout_ms;
     return (int)REAL(SYS_poll, polled, count, limited);
 }
 
 int poll(struct pollfd *polled, nfds_t count, int timeout_ms) {
-    return wait_poll(polled, count, timeout_ms, NULL);
+    return wait_poll("poll", polled, count, timeout_ms, NULL);
 }
 
 int ppoll(struct pollfd *polled, nfds_t count, const struct timespec *timeout,
           const sigset_t *blocked) {
-    return wait_poll(polled, count, milliseconds(timeout), blocked);
+    return wait_poll("poll", polled, count, milliseconds(timeout), blocked);
 }
 
 int __poll_chk(struct pollfd *polled, nfds_t count, int timeout_ms, size_t room);
@@ -151,7 +151,7 @@ int __poll_chk(struct pollfd *polled, nfds_t count, int timeout_ms, size_t room)
 
 int pollers_wait_for(int fd, short events) {
     struct pollfd polled = {.fd = fd, .events = events};
-    return world_wait(gather_poll, &polled, 1, -1, NULL);
+    return world_wait("blocking sockets", gather_poll, &polled, 1, -1, NULL);
 }
 
 /* select, by way of poll */
@@ -188,7 +188,7 @@ static int wait_select(int count, fd_set *reads, fd_set *writes, fd_set *others,
                        const sigset_t *blocked) {
     static struct pollfd polled[FD_SETSIZE];
     nfds_t used = polled_of(count, reads, writes, polled);
-    int found = wait_poll(polled, used, timeout_ms, blocked);
+    int found = wait_poll("select", polled, used, timeout_ms, blocked);
     if (found < 0) return found;
     if (others != NULL) FD_ZERO(others);
     return sets_of(polled, used, reads, writes);

@@ -86,7 +86,10 @@ static long call_on_waits(long number, const long a[6], bool *known) {
         world_exits((int)a[0]);
         *known = false;
         return 0;
-    case SYS_io_uring_setup: errno = ENOSYS; return -1;
+    case SYS_io_uring_setup:
+        world_seen("io_uring_setup (ENOSYS)");
+        errno = ENOSYS;
+        return -1;
     default: *known = false; return 0;
     }
 }

@@ -39,7 +39,7 @@ struct sim_kernel *world_sim = &nobody;
 
 static struct run *run; /* null before the first one */
 static struct channel *channel;
-static bool listens, exits, threads;
+static bool listens, begun, exits, threads;
 static _Thread_local bool mine __attribute__((tls_model("initial-exec")));
 static _Atomic bool stirred;
 static uint32_t calls; /* since the last wait */
@@ -50,6 +50,7 @@ static struct sim_watch listener_watch;
 static uint64_t clock_last_ms;
 
 bool world_exists(void) { return channel != NULL; }
+bool world_runs(void) { return begun; }
 bool world_is_mine(void) { return mine; }
 bool world_has_threads(void) { return threads; }
 void world_stirred(void) { stirred = true; }
@@ -92,8 +93,23 @@ static void freeze(enum server_status status) {
         stacks_to_player();
 }
 
+void world_seen(const char *call) {
+    static const char *seen[16];
+    size_t i = 0;
+    while (i < sizeof seen / sizeof seen[0] && seen[i] != NULL && seen[i] != call)
+        i++;
+    if (i == sizeof seen / sizeof seen[0] || seen[i] == call) return;
+    seen[i] = call;
+    /* Another process of the server may have noted it. */
+    char *known = strstr(channel->seen, call);
+    size_t length = strlen(call), used = strlen(channel->seen);
+    if (known != NULL && (known[length] == ',' || known[length] == '\0')) return;
+    snprintf(channel->seen + used, sizeof channel->seen - used, used == 0 ? "%s" : ", %s", call);
+}
+
 void world_called(const char *call) {
     if (run == NULL) return;
+    world_seen(call);
     if (!mine) {
         char text[64];
         snprintf(text, sizeof text, "%s by a second thread", call);
@@ -224,7 +240,8 @@ static void play(void) {
 }
 
 static void begin(void) {
-    mine = true;
+    if (channel->pid != 0) world_unsupported("a second process that waits");
+    mine = begun = true;
     channel->pid = (int32_t)REAL(SYS_getpid);
     trap_start();
     stacks_start(play);
@@ -256,10 +273,11 @@ static int32_t left_of(uint64_t end_ms, int64_t timer_ms) {
     return left_ms > INT32_MAX ? INT32_MAX : (int32_t)left_ms;
 }
 
-int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_ms,
-               const sigset_t *blocked) {
+int world_wait(const char *call, queue_gather *gather, void *records, size_t max,
+               int64_t timeout_ms, const sigset_t *blocked) {
     if (!mine && run != NULL) world_unsupported("a wait of a second thread");
     if (!mine) begin();
+    world_seen(call);
     uint64_t end_ms = timeout_ms < 0 ? NEVER : world_clock_ms() + (uint64_t)timeout_ms;
     for (;;) {
         calls = 0;

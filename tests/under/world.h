@@ -39,11 +39,17 @@ bool world_exists(void);
 /* True for the thread that waits, once it has waited. */
 bool world_is_mine(void);
 
+/* True once some thread has waited for clients. */
+bool world_runs(void);
+
 /* Ends the process: a call is not modelled, and whatever followed would be no verdict. */
 _Noreturn void world_unsupported(const char *call);
 
 /* Before each simulated call: it is made by the thread that waits, and there are waits. */
 void world_called(const char *call);
+
+/* Notes a call that is answered otherwise than by the real kernel, for the last line of output. */
+void world_seen(const char *call);
 
 /* The descriptor begins to listen: true if it is the one that is simulated from here on. */
 bool world_listens(int fd);
@@ -60,11 +66,11 @@ void world_stirred(void);
 bool world_is_stirred(void);
 void world_is_calm(void);
 
-/* A wait of the server: for records, at most `timeout_ms` (-1: for ever), with these signals
+/* A wait of the server by `call`: for records, at most `timeout_ms` (-1: for ever), with these signals
  * blocked (null: as they are). The result is a number of records, 0 after the timeout, or -1 with
  * errno. */
-int world_wait(queue_gather *gather, void *records, size_t max, int64_t timeout_ms,
-               const sigset_t *blocked);
+int world_wait(const char *call, queue_gather *gather, void *records, size_t max,
+               int64_t timeout_ms, const sigset_t *blocked);
 
 /* The clock of the simulated kernel, which never goes back: milliseconds since some time. */
 uint64_t world_clock_ms(void);
