@@ -59,14 +59,14 @@ static uint32_t gather_real(struct sim_kernel *sim, struct epoll_record *records
     return found < 0 ? 0 : (uint32_t)found;
 }
 
-/* What is real comes first if it may have changed, so that no crowd keeps it waiting; else it is
- * asked for if there would be no record. */
+/* What is real comes first if it may have changed, so that no crowd keeps it waiting; other threads
+ * may have changed it at any time, and are asked for if there would be no record. */
 static uint32_t gather_epoll(struct sim_kernel *sim, void *target, size_t max) {
     struct epoll_record *records = target;
     bool asked = world_is_stirred();
     uint32_t found = asked ? gather_real(sim, records, max) : 0;
     if (found < max) found += epoll_gather(sim, records + found, max - found);
-    if (found == 0 && !asked) found = gather_real(sim, records, max);
+    if (found == 0 && !asked && world_has_threads()) found = gather_real(sim, records, max);
     return found;
 }
 

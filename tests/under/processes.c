@@ -1,5 +1,5 @@
-/* New processes: one of a server that waits already would share simulated descriptors with it, which
- * are not modelled. */
+/* New processes: one of a server that waits already would share simulated descriptors with it,
+ * which are not modelled. */
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>

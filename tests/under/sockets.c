@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -222,6 +223,10 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     return REAL(SYS_writev, fd, parts, count);
 }
 
+int eventfd_write(int fd, eventfd_t value) {
+    return write(fd, &value, sizeof value) == sizeof value ? 0 : -1;
+}
+
 /* The variants of a build with _FORTIFY_SOURCE. */
 ssize_t __read_chk(int fd, void *bytes, size_t length, size_t room);
 ssize_t __recv_chk(int fd, void *bytes, size_t length, size_t room, int flags);
@@ -243,19 +248,24 @@ ssize_t __recvfrom_chk(int fd, void *bytes, size_t length, size_t room, int flag
 
 ssize_t sendfile(int to, int from, off_t *offset, size_t count) {
     if (world_is_simulated(to) || world_is_simulated(from)) world_unsupported("sendfile");
+    world_stirred();
     return REAL(SYS_sendfile, to, from, offset, count);
 }
 
 ssize_t splice(int from, off64_t *from_offset, int to, off64_t *to_offset, size_t length,
                unsigned flags) {
     if (world_is_simulated(from) || world_is_simulated(to)) world_unsupported("splice");
+    world_stirred();
     return REAL(SYS_splice, from, from_offset, to, to_offset, length, flags);
 }
 
 /* The end of a connection */
 
 int shutdown(int fd, int how) {
-    if (!world_is_client(fd)) return (int)REAL(SYS_shutdown, fd, how);
+    if (!world_is_client(fd)) {
+        world_stirred();
+        return (int)REAL(SYS_shutdown, fd, how);
+    }
     world_called("shutdown");
     if (how != SHUT_WR) world_unsupported("shutdown with SHUT_RD or SHUT_RDWR");
     return (int)world_result(sim_shutdown(world_sim, of(fd)->sim));
@@ -265,6 +275,7 @@ int close(int fd) {
     if (!world_is_simulated(fd)) {
         pollers_forget(fd);
         timers_forget(fd);
+        world_stirred();
         world_closes_real();
         return (int)REAL(SYS_close, fd);
     }
@@ -419,11 +430,13 @@ int dup(int fd) {
 
 int dup2(int from, int to) {
     if (world_is_simulated(from) || world_is_simulated(to)) world_unsupported("dup2");
+    world_stirred();
     return (int)REAL(SYS_dup2, from, to);
 }
 
 int dup3(int from, int to, int flags) {
     if (world_is_simulated(from) || world_is_simulated(to)) world_unsupported("dup3");
+    world_stirred();
     return (int)REAL(SYS_dup3, from, to, flags);
 }
 

@@ -66,9 +66,9 @@ void world_stirred(void);
 bool world_is_stirred(void);
 void world_is_calm(void);
 
-/* A wait of the server by `call`: for records, at most `timeout_ms` (-1: for ever), with these signals
- * blocked (null: as they are). The result is a number of records, 0 after the timeout, or -1 with
- * errno. */
+/* A wait of the server by `call`: for records, at most `timeout_ms` (-1: for ever), with these
+ * signals blocked (null: as they are). The result is a number of records, 0 after the timeout, or
+ * -1 with errno. */
 int world_wait(const char *call, queue_gather *gather, void *records, size_t max,
                int64_t timeout_ms, const sigset_t *blocked);
 
