@@ -41,19 +41,19 @@ class Server:
 def servers(folder) -> list[Server]:
     touchstone = tree.shown(folder / "touchstone")
     libuv, node = BUILT / "libuv", shutil.which("node")
-    python = PORTS / "python" / "server.py"
+    python = tree.shown(PORTS / "python" / "server.py")
     found = [
         Server("reference", f"{touchstone} --quiet --listen 127.0.0.1:{{port}}"),
-        Server("libuv", f"{libuv} {{port}}", known="fault control",
+        Server("libuv", f"{tree.shown(libuv)} {{port}}", known="fault control",
                build=["cc", "-O2", "-o", libuv, PORTS / "libuv" / "server.c", "-luv"]),
-        Server("rust", f"{BUILT}/rust/release/port-rust {{port}}",
+        Server("rust", f"{tree.shown(BUILT)}/rust/release/port-rust {{port}}",
                build=["cargo", "build", "--release", "--locked", "--manifest-path",
                       PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
         Server("python", f"env PYTHONHASHSEED=0 {sys.executable} {python} {{port}}",
                known="fault (control|close)", slow=True),
     ]
     if node:
-        found.append(Server("node", f"{node} {PORTS / 'node' / 'server.mjs'} {{port}}",
+        found.append(Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
                             known="fault control", not_judged=True, slow=True))
     return found
 
@@ -73,7 +73,9 @@ def under(options) -> bool:
     scenario = tree.shown(folder / "tests" / "scenario")
     right, mistakes = broken(folder)
     every = servers(folder) + right
-    if options.sample:
+    if options.names:
+        every, mistakes = _named(options.names, every, mistakes)
+    elif options.sample:
         quick = [each for each in every[1:] if not each.slow]
         every = [every[0], *tree.rotated(quick, options.sample)]
         mistakes = tree.rotated(mistakes, SAMPLED)
@@ -87,6 +89,15 @@ def under(options) -> bool:
     for each in complaints:
         command.say(each)
     return not complaints
+
+
+def _named(names, every, mistakes):
+    known = [server.name for server in every] + [mistake for mistake, _ in mistakes]
+    for name in names:
+        if name not in known:
+            command.refuse("ci/simulate under", name, f"one of {', '.join(known)}")
+    return ([server for server in every if server.name in names],
+            [(mistake, start) for mistake, start in mistakes if mistake in names])
 
 
 def _right(scenario, server) -> list[str]:
@@ -106,17 +117,17 @@ def _right(scenario, server) -> list[str]:
         "swept": ["sweep", "--sample", SWEEP_SAMPLE * less, *files],
         "soak": ["soak", "--events", SOAK_EVENTS // less, "--out", simulate.FAILING],
     }
-    found = []
     for way, arguments in ways.items():
         status, lines = _run(scenario, server.start, *arguments)
         bad = [line for line in lines if "FAILED" in line and not _is_known(server, line)]
         judged = status in (NOTHING_FAILED, FAILED) or server.not_judged
         if bad or not judged:
-            found.append(f"{server.name}: {way}: {(bad or lines)[0]} [false-alarm]")
+            command.say(f"{server.name:12} alarm")
+            return [f"{server.name}: {way}: {(bad or lines)[0]} [false-alarm]"]
     if first != _run(scenario, server.start, *hashes) and not server.not_judged:
-        found.append(f"{server.name}: its traces differ from one run to the next [trace-differs]")
-    command.say(f"{server.name:12} {'right' if not found else 'alarm'}")
-    return found
+        return [f"{server.name}: its traces differ from one run to the next [trace-differs]"]
+    command.say(f"{server.name:12} right")
+    return []
 
 
 def _is_known(server, line) -> bool:

@@ -44,7 +44,7 @@ struct reason {
 };
 
 static struct {
-    char command[4096], library[4096], memory[64];
+    char command[4096], library[64], memory[64];
     struct channel *channel;
     bool shows_errors; /* what the server prints on stderr */
     pid_t pid;         /* 0: it does not run */
@@ -269,13 +269,17 @@ static void fill_in(const char *command, uint16_t port) {
     under.channel->port = place == NULL ? 0 : port;
 }
 
-/* The library lies beside this program. */
+/* The library lies beside this program. It is named by a descriptor of this process: the list of
+ * libraries to load ends at a blank. */
 static void find_library(void) {
-    ssize_t length = readlink("/proc/self/exe", under.library, sizeof under.library - 32);
-    char *slash = length < 0 ? NULL : memrchr(under.library, '/', (size_t)length);
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
+    char *slash = length < 0 ? NULL : memrchr(path, '/', (size_t)length);
     if (slash == NULL) quit("/proc/self/exe", "cannot be read");
     strcpy(slash + 1, "libtouchstone_under.so");
-    if (access(under.library, R_OK) < 0) quit(under.library, strerror(errno));
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) quit(path, strerror(errno));
+    snprintf(under.library, sizeof under.library, "/proc/%d/fd/%d", (int)getpid(), fd);
 }
 
 const struct run_target *under_start(const char *command, bool shows_errors) {
