@@ -273,7 +273,7 @@ def running(program, *options):
 
 def stop(child, address):
     """Tells the server to drain. It may be a child of our child, if that is strace."""
-    os.kill(listeners.listening_process(child.pid, address[1]), signal.SIGTERM)
+    os.kill(listeners.listening_process([child.pid], address[1]), signal.SIGTERM)
 
 
 def demand_drained(child):

@@ -329,7 +329,7 @@ class Server:
 
     def wait_until_listening(self):
         def look():
-            pid = listeners.listening_process(self._child.pid, self.address[1])
+            pid = listeners.listening_process([self._child.pid], self.address[1])
             return pid or self._child.poll() is not None
 
         self.pid = wait_until(look, START_S)

@@ -5,6 +5,7 @@ Codes are for programs and lists; messages are for people and may change. PORTIN
 
 from __future__ import annotations
 
+KIT_ERROR = "kit-error"
 CODES = {
     # What a client received.
     "no-answer": "no byte of the answer came in time, or before the connection ended",
@@ -35,20 +36,22 @@ CODES = {
     "server-stuck": "the process does not end in time",
     "exit-status": "the process ended with another status than required",
     "log-line": "the log does not contain what it must, or contains what it must not",
+    "log-flood": "the process writes to stdout or stderr without bound",
     "output": "the process wrote something else to stdout or stderr than required",
     # The test itself.
     "unexpected-skip": "the test cannot run on this machine, and --require-all permits no skip",
-    "kit-error": "the test itself failed: the fault is the kit's, or the scenario's",
+    KIT_ERROR: "the test itself failed: the fault is the kit's, or the scenario's; no verdict",
 }
 
 
 # A server that died explains what its clients saw.
-CAUSES = ("server-died", "not-listening")
+CAUSES = ("log-flood", "server-died", "not-listening")
 
 
 def first_cause(codes) -> str:
     """Of several failures of one test, the code that explains the others."""
-    return next((each for each in CAUSES if each in codes), codes[0])
+    of_server = [each for each in codes if each != KIT_ERROR] or codes
+    return next((each for each in CAUSES if each in codes), of_server[0])
 
 
 class Failure(AssertionError):

@@ -1,6 +1,10 @@
-"""The pytest plugin: `--server-cmd` names the server, the fixtures start it and judge its end.
+"""The pytest plugin: `--touchstone-server-cmd` names a server, fixtures start it and judge its end.
 
-`touchstone-conform` runs pytest with it; so does `pytest --pyargs touchstone_conform.suite`.
+`touchstone-conform` runs pytest with it; so does
+
+    pytest -p touchstone_conform.plugin --pyargs touchstone_conform.suite
+
+It is no part of any other run of pytest in the same environment.
 """
 
 from __future__ import annotations
@@ -8,24 +12,28 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import os
+import re
 import resource
 import select
 import shlex
 import subprocess
 import sys
+import traceback
 
 import pytest
 
 from touchstone_conform import spec, transform
-from touchstone_conform.failure import Failure, first_cause
-from touchstone_conform.harness import strace
+from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
+from touchstone_conform.harness import PACKAGES, strace
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.server import NOT_OURS, Found, Server
-from touchstone_conform.harness.skips import NotRequired, SkipReason
+from touchstone_conform.harness.skips import NotRequired, SkipReason, limit_of
 from touchstone_conform.scenario.retelling import scenario_of
 from touchstone_conform.timeline import lines_of
 
 _DESCRIPTORS = 4096
+_LISTEN_ADDRESS = re.compile(r"[^=:]*:(\d+|\{port\})|\[.*\]:(\d+|\{port\})")
 _MARKERS = {
     "wire": "any client of any server can see it",
     "process": "needs a server that the kit started, and observes it from outside",
@@ -40,78 +48,89 @@ _record_key = pytest.StashKey()
 def pytest_addoption(parser):
     group = parser.getgroup("touchstone", "conformance of a server")
     group.addoption(
-        "--server-cmd",
+        "--touchstone-server-cmd",
         metavar="CMD",
         help="command that starts the server, with {port} and optionally {host} in it; no shell",
     )
     group.addoption(
-        "--server-port",
+        "--touchstone-directory",
+        metavar="DIR",
+        help="where the server is started, and MODULE is looked for (default: the current one)",
+    )
+    group.addoption(
+        "--touchstone-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="what {host} stands for, and where clients connect (default 127.0.0.1)",
+    )
+    group.addoption(
+        "--touchstone-server-port",
         type=int,
         metavar="N",
         help="port of a server whose command has no {port} in it",
     )
     group.addoption(
-        "--server-address",
+        "--touchstone-server-address",
         metavar="HOST:PORT",
         help="address of a server that is already running; only the wire profile is judged",
     )
     group.addoption(
-        "--time-scale",
+        "--touchstone-time-scale",
         type=float,
         default=1.0,
         metavar="F",
         help="multiply every timeout and time limit, for slow machines and builds (default 1)",
     )
     group.addoption(
-        "--client-timeout",
+        "--touchstone-client-timeout",
         type=float,
         default=5.0,
         metavar="S",
         help="seconds to wait for what is due to a client, and for the server's end (default 5)",
     )
     group.addoption(
-        "--transform",
+        "--touchstone-transform",
         default="upper",
         metavar="NAME",
         help="how the server maps bytes: upper (default), identity or MODULE:FUNCTION",
     )
     group.addoption(
-        "--judge",
+        "--touchstone-judge",
         metavar="IDS",
         help="run only the tests of these requirements, separated by commas",
     )
     group.addoption(
-        "--smoke",
+        "--touchstone-smoke",
         action="store_true",
         help="run only the first test of each requirement",
     )
     group.addoption(
-        "--require-all",
+        "--touchstone-require-all",
         action="store_true",
         help="a test that cannot run on this machine fails instead of being skipped",
     )
     group.addoption(
-        "--seed",
+        "--touchstone-seed",
         type=int,
         default=0,
         metavar="N",
         help="seed of the generated exchanges (default 0)",
     )
     group.addoption(
-        "--examples",
+        "--touchstone-examples",
         type=int,
         default=20,
         metavar="N",
         help="number of generated exchanges (default 20)",
     )
     group.addoption(
-        "--scenarios",
+        "--touchstone-scenarios",
         action="append",
         metavar="PATH",
         help="a scenario to run, or a folder of them (default: those of the package)",
     )
     group.addoption(
-        "--cycles",
+        "--touchstone-cycles",
         type=int,
         default=10_000,
         metavar="N",
@@ -122,15 +141,20 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     for name, meaning in _MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
-    command, port = config.getoption("--server-cmd"), config.getoption("--server-port")
+    command = config.getoption("--touchstone-server-cmd")
+    port = config.getoption("--touchstone-server-port")
+    directory = config.getoption("--touchstone-directory") or os.getcwd()
+    if hasattr(config, "workerinput"):
+        os.chdir(directory)
     if command is not None and port is None and "{port}" not in command:
-        raise pytest.UsageError("--server-cmd has no {port} in it: the kit must choose the port")
-    if config.getoption("--time-scale") <= 0:
-        raise pytest.UsageError("--time-scale must be more than 0")
+        complaint = "has no {port} in it: the kit must choose the port"
+        raise pytest.UsageError(f"--touchstone-server-cmd {complaint}")
+    if config.getoption("--touchstone-time-scale") <= 0:
+        raise pytest.UsageError("--touchstone-time-scale must be more than 0")
     try:
-        transform.choose(config.getoption("--transform"))
+        transform.choose(config.getoption("--touchstone-transform"), directory)
     except transform.TransformError as error:
-        raise pytest.UsageError(f"--transform: {error}") from error
+        raise pytest.UsageError(f"--touchstone-transform: {error}") from error
 
 
 # Which tests are run, and how they end.
@@ -148,11 +172,11 @@ def pytest_collection_modifyitems(config, items):
         for each in requirements_of(item):
             if each not in known:
                 raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
-    judged = config.getoption("--judge")
+    judged = config.getoption("--touchstone-judge")
     if judged is not None:
         ids = set(judged.split(","))
         _keep(config, items, lambda item: ids & set(requirements_of(item)))
-    if config.getoption("--smoke"):
+    if config.getoption("--touchstone-smoke"):
         _keep(config, items, _FirstOfEach(judged))
 
 
@@ -191,8 +215,12 @@ def pytest_runtest_call(item):
 def _skipping(item):
     try:
         return (yield)
-    except SkipReason as reason:
-        if item.config.getoption("--require-all") and not isinstance(reason, NotRequired):
+    except (SkipReason, OSError) as error:
+        reason = error if isinstance(error, SkipReason) else limit_of(error)
+        if not reason:
+            raise
+        needed = item.config.getoption("--touchstone-require-all")
+        if needed and not isinstance(reason, NotRequired):
             message = f"requires {reason} (skips are disabled)"
             raise Failure("unexpected-skip", message) from None
         pytest.skip(f"requires {reason}")
@@ -230,8 +258,8 @@ def purpose_of(item) -> str:
 def _with_errors(message, servers):
     """The message and what the servers wrote to stderr; after a crash, stop() adds it."""
     for server in servers:
-        if not server.crashed() and server.last_errors() not in message:
-            message += server.last_errors()
+        if not server.crashed() and server.shown_errors() not in message:
+            message += server.shown_errors()
     return message
 
 
@@ -240,15 +268,25 @@ def _outcome_of(item, error):
     if hasattr(error, "exceptions"):  # a group: several fixtures failed at their end
         codes, messages = zip(*(_outcome_of(item, each) for each in error.exceptions))
         return first_cause(codes), "\n".join(messages)
-    text = str(error).partition("\nassert ")[0]  # pytest appends the expression to a message
     if isinstance(error, Failure):
-        return error.code, text
-    if isinstance(error, AssertionError):
-        mark = item.get_closest_marker("code")
-        return (mark.args[0] if mark else "kit-error"), text or "assertion failed"
+        return error.code, str(error)
+    mark = item.get_closest_marker("code")
+    if isinstance(error, AssertionError) and mark:
+        return mark.args[0], _without_expression(str(error)) or purpose_of(item)
     if isinstance(error, pytest.fail.Exception):  # a test that exceeds pytest's time limit
-        return "kit-error", text
-    return "kit-error", f"{type(error).__name__}: {text}"
+        return KIT_ERROR, str(error)
+    return KIT_ERROR, f"{type(error).__name__}: {error}{_place_of(error)}"
+
+
+def _without_expression(text):
+    """pytest appends the expression to a message, or gives it alone: it tells nobody anything."""
+    return "" if text.startswith("assert ") else text.partition("\nassert ")[0]
+
+
+def _place_of(error):
+    """Where the kit went wrong, for who mends it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 # What tests are given.
@@ -257,7 +295,7 @@ def _outcome_of(item, error):
 @pytest.fixture(scope="session")
 def server_arguments(request) -> list[str]:
     """The arguments of --server-cmd, split as a shell would, with {port} still in them."""
-    command = request.config.getoption("--server-cmd")
+    command = request.config.getoption("--touchstone-server-cmd")
     if command is None:
         raise SkipReason(NOT_OURS)
     return shlex.split(command)
@@ -266,8 +304,21 @@ def server_arguments(request) -> list[str]:
 @pytest.fixture(scope="session")
 def is_reference(request) -> bool:
     """Whether it is Touchstone's own server, by its options."""
-    arguments = shlex.split(request.config.getoption("--server-cmd") or "")
-    return any(each.startswith(("-l", "--listen")) for each in arguments)
+    arguments = shlex.split(request.config.getoption("--touchstone-server-cmd") or "")
+    return listen_option(arguments) is not None
+
+
+def listen_option(arguments: list[str]) -> int | None:
+    """Where the reference's option --listen ADDRESS:PORT is, if it is there."""
+    for index, each in enumerate(arguments):
+        value = each.removeprefix("--listen=") if each.startswith("--listen=") else each[2:]
+        if each in ("-l", "--listen"):
+            value = "".join(arguments[index + 1 : index + 2])
+        elif not each.startswith(("-l", "--listen=")):
+            continue
+        if _LISTEN_ADDRESS.fullmatch(value):
+            return index
+    return None
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -289,13 +340,13 @@ def record(request) -> Exchange:
 def start_server(request, record, tmp_path):
     """Starts a server, with more arguments or another environment; a crash fails the test."""
     option = request.config.getoption
-    command, address = option("--server-cmd"), option("--server-address")
+    command, address = option("--touchstone-server-cmd"), option("--touchstone-server-address")
     if command is None and address is None:
-        pytest.skip("no server to judge: --server-cmd was not given")
+        pytest.skip("no server to judge: --touchstone-server-cmd was not given")
     servers = request.node.stash.setdefault(_servers_key, [])
     settings = {
-        "time_scale": option("--time-scale"),
-        "timeout": option("--client-timeout"),
+        "time_scale": option("--touchstone-time-scale"),
+        "timeout": option("--touchstone-client-timeout"),
         "record": record,
     }
 
@@ -304,7 +355,8 @@ def start_server(request, record, tmp_path):
             record.cannot_express("a server with other options or another environment")
         if address is None:
             if arguments is None:
-                surroundings.setdefault("port", option("--server-port"))
+                surroundings.setdefault("port", option("--touchstone-server-port"))
+                surroundings.setdefault("host", option("--touchstone-host"))
             line = [*(arguments or shlex.split(command)), *more_arguments]
             server = Server(line, tmp_path, **settings, **surroundings)
         elif more_arguments or arguments or surroundings:
@@ -344,6 +396,7 @@ def start_flood(request, server, record):
         flood = subprocess.Popen(
             [sys.executable, "-m", "touchstone_conform.harness.flood"]
             + [server.host, str(server.port), str(server.scaled(20))],
+            cwd=PACKAGES,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

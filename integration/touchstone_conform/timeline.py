@@ -6,8 +6,21 @@ An event is a dictionary: `at` (seconds), `who` (a client's name, or empty for t
 
 from __future__ import annotations
 
+import re
+
 # To the server, from the server, or neither.
 TO, FROM, AT = "to", "from", "at"
+
+# What a terminal or a reader of text would obey instead of show: controls (but not the end of a
+# line and a tab), marks of direction, other ends of lines, and halves of characters.
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
+)
+
+
+def visible(text: str) -> str:
+    """Text of a server, or of a file name, with each such character as its number."""
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def lines_of(timeline: list[dict]) -> list[str]:

@@ -27,31 +27,35 @@ def is_upper() -> bool:
     return _table == UPPER
 
 
-def choose(name: str) -> None:
-    """Set the mapping that `answer` applies: `upper`, `identity` or MODULE:FUNCTION."""
+def choose(name: str, directory: str) -> None:
+    """Set the mapping that `answer` applies: `upper`, `identity` or MODULE:FUNCTION.
+
+    A module is looked for in the directory after all others: no file there takes the name of
+    another module.
+    """
     global _table
-    _table = table_of(name)
+    _table = table_of(name, directory)
 
 
-def table_of(name: str) -> bytes:
+def table_of(name: str, directory: str) -> bytes:
     """What becomes of each byte; TransformError if that depends on more than the byte."""
     if name == "upper":
         return UPPER
     if name == "identity":
         return ALL_BYTES
-    function = _function(name)
+    function = _function(name, directory)
     table = b"".join(_applied(name, function, bytes([byte])) for byte in ALL_BYTES)
     if _applied(name, function, ALL_BYTES[::-1]) != table[::-1]:
         raise TransformError(f"{name} maps a byte depending on its neighbours, expected each alone")
     return table
 
 
-def _function(name):
+def _function(name, directory):
     module, _, function = name.partition(":")
     if not module or not function:
         raise TransformError(f"{name!r}: expected upper, identity or MODULE:FUNCTION")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # modules in the current directory too
+    if directory not in sys.path:
+        sys.path.append(directory)
     try:
         found = getattr(importlib.import_module(module), function)
     except Exception as error:  # importing a module may raise anything

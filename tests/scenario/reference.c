@@ -15,7 +15,7 @@ static struct log event_log;
 static _Alignas(KERNEL_MEMORY_UNIT) uint8_t memory[MEMORY_BYTES];
 
 static bool logs(const struct run *run, const struct scenario *scenario) {
-    bool struck = false;
+    bool struck = (scenario->vary & VARY_LOG) != 0;
     for (uint32_t i = 0; i < scenario->fault_count; i++)
         struck |= scenario->faults[i].call == CALL_LOG;
     return struck || run->judge != RUN_BRIEFLY;
@@ -27,10 +27,9 @@ static uint8_t *guard(uint32_t slot) {
 }
 
 static bool start(struct run *run, const struct scenario *scenario) {
+    uint32_t most = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario) - SIM_CLIENT_FIRST;
     struct server_options options = {
-        .slot_count = run->sim.slot_count,
-        .connections_max = scenario->connections_max > 0 ? scenario->connections_max
-                                                         : run->sim.slot_count - SIM_CLIENT_FIRST,
+        .connections_max = scenario->connections_max > 0 ? scenario->connections_max : most,
         .buffer_bytes = scenario->buffer_bytes > 0 ? scenario->buffer_bytes : 65536,
         .idle_timeout_ms = scenario->idle_timeout_s * 1000,
         .drain_timeout_ms = run->drain_timeout_ms,
@@ -43,8 +42,8 @@ static bool start(struct run *run, const struct scenario *scenario) {
         (struct log){.kernel = kernel, .level = logs(run, scenario) ? LOG_EVENTS : LOG_QUIET};
     struct result result =
         server_init(&server, poller, &event_log, &options, SIM_LISTENER, SIM_STOP, memory);
-    memset(server.connections, 0, options.slot_count * sizeof(struct connection));
-    for (uint32_t i = SIM_CLIENT_FIRST; i < options.slot_count; i++)
+    memset(server.connections, 0, options.connections_max * sizeof(struct connection));
+    for (uint32_t i = 0; i < options.connections_max; i++)
         *guard(i) = 0; /* earlier runs may have had larger areas */
     return result.fault == FAULT_NONE;
 }
@@ -52,7 +51,11 @@ static bool start(struct run *run, const struct scenario *scenario) {
 /* The server's connections are valid, no area was overrun, and the connection limit holds. */
 static void judge_server(struct run *run) {
     uint32_t capacity = server.options.buffer_bytes;
-    for (uint32_t i = SIM_CLIENT_FIRST; i < run->sim.top; i++) {
+    if (server.slots_used > server.options.connections_max) {
+        oracle_fail(&run->oracle, "%u slots were used, more than there are", server.slots_used);
+        return;
+    }
+    for (uint32_t i = 0; i < server.slots_used; i++) {
         const struct connection *c = &server.connections[i];
         if (!connection_is_valid(c, capacity)) oracle_fail(&run->oracle, "slot %u is not valid", i);
         if (capacity < KERNEL_MEMORY_UNIT && *guard(i) != 0)

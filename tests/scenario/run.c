@@ -269,7 +269,7 @@ void run_server(const struct run_server *server, const struct scenario *scenario
         result->views[i] = (struct run_view){run.sim.links[i].got, run_close_of(&run, i)};
 }
 
-#define FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE))
+#define FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE | VARY_INHERITED | VARY_LOG))
 
 bool run_is_for_foreign(const struct scenario *scenario) {
     for (uint32_t i = 0; i < scenario->fault_count; i++)

@@ -34,7 +34,9 @@ static uint8_t joined[1u << 18];
 static struct descriptor *of(int fd) { return &world_descriptors[fd]; }
 
 static struct sim_link *link_of(int fd) {
-    return &world_sim->links[sim_client_of(world_sim, of(fd)->sim)];
+    int32_t client = sim_client_of(world_sim, of(fd)->sim);
+    if (client < 0) world_unsupported("a call on a client of an earlier run");
+    return &world_sim->links[client];
 }
 
 /* A call on a blocking socket that would block waits; false if it may not, or was interrupted. */

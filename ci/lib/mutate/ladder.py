@@ -33,7 +33,7 @@ MEASURED_S_MAX = 600
 
 PROGRAM = "touchstone"
 # What src/modules.txt calls a run of the kit, if it is not requirements.
-JUDGES = {"smoke": ["--smoke"], "all": []}
+JUDGES = {"smoke": ["--touchstone-smoke"], "all": []}
 SIMULATES = "scenario"  # a unit test to CTest, but it runs the whole server
 
 
@@ -146,11 +146,13 @@ class Ladder:
         """The module's runs of the kit; in each the first test that fails is enough."""
         server = shlex.join(["{program}", "--listen", "127.0.0.1:{port}"])
         kit = [
-            sys.executable, "-m", "pytest", "--pyargs", "touchstone_conform.suite", "-x", "-q",
-            "-p", "no:cacheprovider", "--time-scale", "3", "--server-cmd", server,
+            sys.executable, "-m", "pytest", "-p", "touchstone_conform.plugin",
+            "--pyargs", "touchstone_conform.suite", "-x", "-q", "-p", "no:cacheprovider",
+            "--touchstone-time-scale", "3",
+            "--touchstone-server-cmd", server,
         ]
         for judge in module.judge:
-            options = JUDGES.get(judge, ["--judge", judge])
+            options = JUDGES.get(judge, ["--touchstone-judge", judge])
             name = " ".join(["sockets", *options])
             yield Test(name, "sockets", self.builds["plain"], PROGRAM, [*kit, *options])
 

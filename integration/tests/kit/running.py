@@ -25,13 +25,13 @@ def server_command(defect=None):
 
 def run_tests(command, selection, *options):
     """Run tests against a server; return the results by name."""
-    arguments = [*options, "--server-cmd", shlex.join(command)]
+    arguments = [*options, "--touchstone-server-cmd", shlex.join(command)]
     return {each.name: each for each in judging.run(arguments, 1, selection)}
 
 
 def expect_failures(command, expected):
     """Each test in `expected` fails with its code, or with one of several."""
-    short = "--client-timeout", str(SHORT_TIMEOUT_S)
+    short = "--touchstone-client-timeout", str(SHORT_TIMEOUT_S)
     results = run_tests(command, list(expected), *short)
     for name, codes in expected.items():
         result = results[name]

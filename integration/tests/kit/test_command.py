@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from running import INTEGRATION
 from touchstone_conform import spec
-from touchstone_conform.cli import command, printing
+from touchstone_conform.cli import command, expected, printing
 from touchstone_conform.harness import listeners
 from touchstone_conform.harness.server import Server
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result, judge
@@ -148,7 +148,7 @@ def test_a_server_on_another_port(conform):
     """Its log is shown, but the port must be the one of the command line."""
     fixed = [sys.executable, BROKEN, "--port", listeners.free_port("127.0.0.1")]
     status, output = conform("--time-scale", "0.3", "--port", "9", "--", *fixed)
-    assert "port 9\n" in output
+    assert f"port 9, but on 127.0.0.1:{fixed[-1]}\n" in output
     assert f"stdout: listening on 127.0.0.1:{fixed[-1]}" in output
     assert status == NOT_STARTED
 
@@ -492,7 +492,7 @@ def test_the_reference_runs_with_the_same_seed(conform, monkeypatch):
     seeds = []
 
     def run(arguments, *_):
-        seeds.append(arguments[arguments.index("--seed") + 1])
+        seeds.append(arguments[arguments.index("--touchstone-seed") + 1])
         return [Result("test_it", ["CLOSE-2"], FAILED)]
 
     monkeypatch.setattr("touchstone_conform.cli.judging.run", run)
@@ -520,6 +520,13 @@ def test_known_failures(conform, known):
     status, output = judge_known(conform, known, "farewell")
     assert "as expected" in output
     assert status == CONFORMS
+
+
+def test_the_form_of_a_list(known):
+    """Blanks and tabs around both, indented comments, and what some editors begin a file with."""
+    text = "\ufeffCLOSE-2\tunasked-data\n\t# why\n  # why\n \t\n  CLOSE-2 \t wrong-byte \t\r\n"
+    known.write_bytes(text.encode("utf-8"))
+    assert expected.read(known, {"CLOSE-2"}) == {"CLOSE-2": ["unasked-data", "wrong-byte"]}
 
 
 def test_an_unlisted_failure(conform, known):

@@ -18,12 +18,12 @@ import types
 import pytest
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import Failure
-from touchstone_conform.harness import listeners
+from touchstone_conform.harness import listeners, owned
 from touchstone_conform.harness.client import Client, CloseKind
 from touchstone_conform.harness.duplicates import backlog, duplicated_socket
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.process import Process
-from touchstone_conform.harness.samples import ALL_BYTES
+from touchstone_conform.harness.samples import ALL_BYTES, sample
 from touchstone_conform.harness.server import NotStarted, Server
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
@@ -170,6 +170,29 @@ def test_wrong_bytes_are_reported_before_a_wrong_end(pair):
         client.expect_end(b"LAST!")
 
 
+@pytest.mark.parametrize(
+    "pieces, found",
+    [
+        ([0, 1, 3, 4], "100 bytes lost at offset 300"),
+        ([0, 1, 2, 2, 3, 4], "100 bytes from offset 300 came doubled"),
+        ([0, 1, 3, 2, 4], "from offset 300: reordered"),
+    ],
+)
+def test_what_came_is_looked_up(pair, pieces, found):
+    """Counted from the start of the stream, not of what is judged."""
+    client, other = pair
+    data = sample(600)
+    client.send(data)
+    other.recv(600)
+    other.sendall(data[:100])
+    client.expect(data[:100])
+    parts = [data[i : i + 100] for i in range(100, 600, 100)]
+    other.sendall(b"".join(parts[each] for each in pieces))
+    other.shutdown(socket.SHUT_WR)
+    with fails_with("wrong-byte", f"first difference at offset [34]00: .*; {found}"):
+        client.expect_end(data[100:])
+
+
 def test_wrong_end(pair):
     client, other = pair
     client.send(b"unread")
@@ -234,8 +257,9 @@ def test_a_failure_among_many_clients():
 
 def pytest_says(*arguments):
     """The status and output of pytest in a process of its own."""
+    plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "touchstone_conform.plugin"]
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *arguments],
+        [sys.executable, "-m", "pytest", *plugins, *arguments],
         cwd=SERVER.parent.parent,
         capture_output=True,
         text=True,
@@ -247,21 +271,22 @@ def test_without_a_server():
     """Nothing fails; one reason is given."""
     status, output = pytest_says("-q", "-rs", f"{SUITE}/test_close.py")
     assert status == 0
-    assert "--server-cmd" in output
+    assert "--touchstone-server-cmd" in output
     assert "passed" not in output
 
 
 def test_a_command_without_port():
-    status, output = pytest_says("--server-cmd", "./server")
+    status, output = pytest_says("--touchstone-server-cmd", "./server")
     assert status == pytest.ExitCode.USAGE_ERROR
-    assert "--server-cmd" in output
+    assert "--touchstone-server-cmd" in output
 
 
 def test_a_missing_tool_is_named(monkeypatch):
     """A test that requires a tool is skipped, with the name of the tool."""
     monkeypatch.setenv("PATH", "/nonexistent")
     command = shlex.join(CONFORMING)
-    status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", "--server-cmd", command)
+    server = ["--touchstone-server-cmd", command]
+    status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", *server)
     assert status == 0
     assert "requires strace" in output
 
@@ -416,7 +441,7 @@ def test_a_family_whose_members_end():
     shell = "for i in $(seq 200); do true & done; wait; sleep 60"
     with subprocess.Popen(["sh", "-c", shell]) as parent:
         for _ in range(200):
-            assert listeners.family(parent.pid)[0] == parent.pid
+            assert owned.family(parent.pid)[0] == parent.pid
         parent.kill()
 
 

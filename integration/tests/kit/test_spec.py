@@ -40,6 +40,7 @@ def judged():
     """For each test its requirements."""
     collected = Collected()
     arguments = ["--collect-only", "-qq", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    arguments += ["-p", "touchstone_conform.plugin"]
     assert pytest.main([*arguments, str(SUITE)], plugins=[collected]) == 0
     return collected.ids
 
@@ -108,4 +109,5 @@ def test_an_unknown_requirement_is_refused(tmp_path):
     test.write_text(
         "import pytest\n@pytest.mark.requirement('ECHO-99')\ndef test_it():\n    pass\n"
     )
-    assert pytest.main(["-qq", "-p", "no:cacheprovider", str(test)]) == pytest.ExitCode.USAGE_ERROR
+    plugins = ["-p", "no:cacheprovider", "-p", "touchstone_conform.plugin"]
+    assert pytest.main(["-qq", *plugins, str(test)]) == pytest.ExitCode.USAGE_ERROR

@@ -19,6 +19,9 @@ Exit status:
   2  bad usage
   3  the server could not be started or reached
   4  nothing was judged
+  5  the kit itself failed, and no failure of the server was found: a test ended in kit-error, or a
+     result could not be written
+  130  interrupted (Ctrl-C or SIGTERM): the verdict is on the tests that were done
 """
 
 
@@ -80,7 +83,14 @@ def _add_server(group) -> None:
         default="upper",
         metavar="NAME",
         help="how the server maps bytes: upper (default), identity, or MODULE:FUNCTION, which "
-        "takes bytes and returns as many",
+        "takes bytes and returns as many; MODULE may be in the current directory",
+    )
+    group.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="what {host} in the command stands for, and where clients connect (default "
+        "127.0.0.1); ::1 for a server that listens on IPv6 alone",
     )
 
 

@@ -24,7 +24,7 @@ def check(options) -> None:
     """Complete the options; UsageError if some make no sense."""
     specification = spec.read()
     try:
-        table = transform.table_of(options.transform)
+        table = transform.table_of(options.transform, os.getcwd())
     except transform.TransformError as error:
         raise UsageError(f"--transform: {error}") from error
     options.specification = spec.for_transform(specification, options.transform, table)

@@ -4,7 +4,8 @@
     CLOSE-3  short-answer
     CLOSE-3  rst-for-fin
 
-A requirement and a failure code (failure.py); several lines for one requirement allow any of them.
+A requirement and a failure code (failure.py), with blanks or tabs before, between and after;
+several lines for one requirement allow any of them. A comment is a line of its own.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ class ExpectedError(Exception):
 def read(path: pathlib.Path, known) -> dict[str, list[str]]:
     """The failure codes that are expected, by requirement."""
     expected = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
+    # Some editors begin a file with a byte order mark.
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
             continue
-        requirement, _, code = line.strip().partition(" ")
-        code = code.strip()
+        requirement, code = [*line.split(None, 1), ""][:2]
         where = f"{path}:{number}"
         if requirement not in known:
             raise ExpectedError(f"{where}: {requirement!r}, expected an ID of SPEC.md and a code")

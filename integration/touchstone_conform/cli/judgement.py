@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import pathlib
 import platform
 import re
 import shlex
+import signal
 import tempfile
 import time
 
 from touchstone_conform import __version__, spec
 from touchstone_conform.cli import expected, judging
 from touchstone_conform.cli.arguments import parser
+from touchstone_conform.failure import KIT_ERROR
 from touchstone_conform.report import again, files, page
 from touchstone_conform.report.results import FAILED, PASSED, Result, by_profile, judge
 
-CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
+CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED, KIT_FAILED = range(6)
+INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
-_HOW = ("transform", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
+_HOW = ("transform", "host", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
 
 
 class Judgement:
@@ -29,6 +33,7 @@ class Judgement:
         self._options = options
         self._printer = printer
         self._refused = None  # why the file of expected failures was not written
+        self._complete = True  # no interrupt came
         self._began = time.monotonic()
         self._date = datetime.datetime.now(datetime.timezone.utc)
         server = options.address or shlex.join(options.command)
@@ -38,53 +43,91 @@ class Judgement:
 
     def status(self) -> int:
         options = self._options
-        rounds = [self._round(number) for number in range(1, options.repeat + 1)]
-        for number, results in enumerate(rounds, 1):
-            self._label(number, [each for each in results if each.outcome == FAILED])
+        rounds = []
+        try:
+            self._run(rounds)
+        except judging.Interrupted:
+            self._complete = False
         verdicts = judge(self._requirements(rounds), rounds, options.skips)
         self._write_scenarios(verdicts)
         surprises = self._compare(verdicts)
         self._print(verdicts, surprises)
+        kit_errors = self._kit_errors(rounds)
         self._report(verdicts, rounds, surprises)
         if self._refused:
             raise self._refused
-        if not any(each.judged for each in by_profile(verdicts)):
-            return NOT_JUDGED
         failed = not all(each.holds for each in verdicts)
         if options.expected is not None:
             failed = bool(surprises)
+        if not self._complete:
+            return INTERRUPTED
+        if kit_errors and not failed:
+            return KIT_FAILED
+        if not any(each.judged for each in by_profile(verdicts)):
+            return NOT_JUDGED
         return DOES_NOT_CONFORM if failed else CONFORMS
+
+    def _run(self, rounds: list[list[Result]]) -> None:
+        """Add the results of each round; of one that is interrupted those that it has."""
+        for number in range(1, self._options.repeat + 1):
+            try:
+                rounds.append(self._round(number))
+            except judging.Interrupted as interrupted:
+                rounds.append(self._numbered(interrupted.results, number))
+                raise
+        for number, results in enumerate(rounds, 1):
+            self._label(number, [each for each in results if each.outcome == FAILED])
+
+    def _kit_errors(self, rounds) -> list[Result]:
+        """The tests in which the kit itself failed; each is shown."""
+        found = [each for one in rounds for each in one if each.code == KIT_ERROR]
+        for each in found:
+            self._printer.kit_error(each)
+        if not self._complete:
+            count = sum(map(len, rounds))
+            self._printer.line(f"interrupted: this is the verdict on {count} tests that were done")
+        return found
 
     def _round(self, number: int) -> list[Result]:
         options = self._options
         if options.address is not None:
-            server = ["--server-address", "{}:{}".format(*options.found)]
+            server = ["--touchstone-server-address", "{}:{}".format(*options.found)]
         else:
-            server = ["--server-cmd", shlex.join(options.command)]
+            server = ["--touchstone-server-cmd", shlex.join(options.command)]
+            server += ["--touchstone-host", options.host]
         if options.port is not None:
-            server += ["--server-port", str(options.port)]
+            server += ["--touchstone-server-port", str(options.port)]
         selection = (_REPLAY,) if options.replay else ()
         arguments = [*server, *self._arguments(number)]
         results = judging.run(arguments, options.jobs, selection, self._printer.progress)
+        return self._numbered(results, number)
+
+    def _numbered(self, results, number):
         for each in results:
             each.round = number
-            if options.replay:
+            if self._options.replay:
                 each.requirements = [each.name]
         return results
 
     def _arguments(self, number: int) -> list[str]:
         """The options of pytest for a round, for any server."""
         options = self._options
-        arguments = ["--time-scale", str(options.time_scale), "--transform", options.transform]
-        arguments += ["--examples", str(options.examples), "--seed", str(options.seed + number - 1)]
-        arguments += ["--client-timeout", str(options.client_timeout)]
-        arguments += ["--require-all"] * options.require_all
+        values = {
+            "time-scale": options.time_scale,
+            "transform": options.transform,
+            "examples": options.examples,
+            "seed": options.seed + number - 1,
+            "client-timeout": options.client_timeout,
+        }
+        pairs = [(f"--touchstone-{name}", str(value)) for name, value in values.items()]
+        arguments = [text for pair in pairs for text in pair]
+        arguments += ["--touchstone-require-all"] * options.require_all
         if options.replay:
             return arguments + [
-                f"--scenarios={pathlib.Path(each).resolve()}" for each in options.replay
+                f"--touchstone-scenarios={pathlib.Path(each).resolve()}" for each in options.replay
             ]
         ids = [each.id for each in options.judged if each.id not in options.skips]
-        arguments += ["--judge", ",".join(ids)] + ["--smoke"] * options.smoke
+        arguments += ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
         profile = "wire" if options.address is not None else options.profile
         profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
         return [*arguments, "-m", " or ".join(profiles)]
@@ -103,7 +146,7 @@ class Judgement:
         """Compare with the reference server: is the fault the server's or the kit's?"""
         if self._options.reference is None or not failures:
             return
-        server = ["--server-cmd", self._options.reference]
+        server = ["--touchstone-server-cmd", self._options.reference]
         selection = list(dict.fromkeys(each.name for each in failures))
         arguments = [*server, *self._arguments(number)]
         results = judging.run(arguments, self._options.jobs, selection)
@@ -117,10 +160,11 @@ class Judgement:
             for result in verdict.failures:
                 if result.scenario is None or result.scenario_path:
                     continue
-                folder = folder or self._folder_for_scenarios()
-                path = folder / f"{self._file_name(result)}.scenario"
-                path.write_bytes(_with_comment(result, verdict.requirement))
-                result.scenario_path = str(path)
+                with self._writing("scenarios"):
+                    folder = folder or self._folder_for_scenarios()
+                    path = folder / f"{self._file_name(result)}.scenario"
+                    path.write_bytes(_with_comment(result, verdict.requirement))
+                    result.scenario_path = str(path)
 
     def _file_name(self, result):
         name = re.sub(r"[^A-Za-z0-9]+", "-", result.name.replace(".py", "")).strip("-")
@@ -136,7 +180,7 @@ class Judgement:
     def _compare(self, verdicts):
         options = self._options
         path = options.expected_failures
-        if options.fix:
+        if options.fix and self._complete:
             try:
                 expected.write(path, verdicts)
             except expected.ExpectedError as error:
@@ -145,7 +189,8 @@ class Judgement:
             options.expected = expected.read(path, options.specification.requirements)
         if options.expected is None:
             return []
-        return expected.complaints(verdicts, options.expected, whole=not options.smoke)
+        whole = self._complete and not options.smoke
+        return expected.complaints(verdicts, options.expected, whole)
 
     def _print(self, verdicts, surprises):
         self._printer.verdicts(verdicts)
@@ -153,7 +198,7 @@ class Judgement:
             if each.failures:
                 self._printer.evidence(each, self._replay_command(each))
         self._printer.profiles(verdicts)
-        if self._options.expected is not None:
+        if self._options.expected is not None and self._complete:
             for each in surprises or ["all failures are as expected"]:
                 self._printer.line(f"{self._options.expected_failures}: {each}")
 
@@ -169,13 +214,23 @@ class Judgement:
     def _report(self, verdicts, rounds, surprises):
         options = self._options
         if options.junit is not None:
-            files.write_junit(options.junit, rounds)
+            with self._writing("--junit"):
+                files.write_junit(options.junit, rounds)
         if options.report is not None:
-            data = files.as_data(self._about(verdicts, surprises), verdicts)
-            files.write_json(options.report / "report.json", data)
-            name = options.report.resolve().name
-            page.write(options.report / "index.html", [page.Column(name, data)])
-            self._printer.line(f"report: {options.report / 'index.html'}")
+            with self._writing("--report"):
+                data = files.as_data(self._about(verdicts, surprises), verdicts)
+                files.write_json(options.report / "report.json", data)
+                name = options.report.resolve().name
+                page.write(options.report / "index.html", [page.Column(name, data)])
+                self._printer.line(f"report: {options.report / 'index.html'}")
+
+    @contextlib.contextmanager
+    def _writing(self, option):
+        """What cannot be written is told at the end, and keeps nothing else from being written."""
+        try:
+            yield
+        except OSError as error:
+            self._printer.errors.append(f"{option}: {error}")
 
     def _about(self, verdicts, surprises):
         options = self._options
@@ -198,7 +253,9 @@ class Judgement:
             "began": self._date.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self._began, 1),
             "rounds": options.repeat,
-            "conforms": all(each.conforms for each in by_profile(verdicts) if each.judged),
+            "conforms": self._complete
+            and all(each.conforms for each in by_profile(verdicts) if each.judged),
+            "complete": self._complete,
             "expected": sorted(options.expected or ()),
             "surprises": surprises,
         }

@@ -9,8 +9,11 @@ import pathlib
 
 import pytest
 
-from touchstone_conform.failure import CAUSES
+from touchstone_conform.failure import CAUSES, KIT_ERROR
+from touchstone_conform.harness.owned import become_reaper
+from touchstone_conform.harness.server import end_what_is_left
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+from touchstone_conform.timeline import visible
 
 SUITE = pathlib.Path(__file__).parents[1] / "suite"
 _PLUGINS = ("xdist", "timeout", "touchstone_conform.plugin")
@@ -18,6 +21,14 @@ _PLUGINS = ("xdist", "timeout", "touchstone_conform.plugin")
 
 class KitFailed(Exception):
     """The tests could not be run: no verdict on any server follows. Holds the output of pytest."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or a signal to end, came; `results` has those of the tests that were done."""
+
+    def __init__(self, results: list[Result]):
+        super().__init__()
+        self.results = results
 
 
 def run(arguments: list[str], jobs: int, selection=(), progress=None) -> list[Result]:
@@ -33,15 +44,23 @@ def run(arguments: list[str], jobs: int, selection=(), progress=None) -> list[Re
     fixed = ["-c", str(SUITE / "pytest.ini"), "-p", "no:cacheprovider", "--tb=short", "-q"]
     plugins = [option for each in _PLUGINS for option in ("-p", each)]
     workers = ["-n", str(jobs), "--max-worker-restart", "0"]
+    # A worker looks for modules where it is started, until it has the path of this process.
+    directory = ["--touchstone-directory", os.getcwd()]
     output = io.StringIO()
-    with _environment(environment), contextlib.redirect_stdout(output):
-        status = pytest.main([*fixed, *plugins, *workers, *arguments, *paths], [collector])
-    if status == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
+    become_reaper()
+    try:
+        with _environment(environment), _started_in(SUITE), contextlib.redirect_stdout(output):
+            options = [*fixed, *plugins, *workers, *directory, *arguments]
+            status = pytest.main([*options, *paths], [collector])
+    finally:
+        end_what_is_left()  # by a worker that was killed
+    results = sorted(collector.results.values(), key=_tests_first)
+    if collector.interrupted:
+        raise Interrupted(results)
     tested = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
     if status not in tested or collector.lost:
         raise KitFailed(output.getvalue())
-    return sorted(collector.results.values(), key=_tests_first)
+    return results
 
 
 def _tests_first(result):
@@ -63,14 +82,28 @@ def _environment(changes):
                 os.environ[name] = value
 
 
+@contextlib.contextmanager
+def _started_in(folder):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
 class _Collector:
     """A plugin of pytest that receives the reports; a test has up to three."""
 
     def __init__(self, progress):
         self.results: dict[str, Result] = {}
         self.lost = False  # a worker died, or a test could not be read
+        self.interrupted = False
         self._total = self._done = 0
         self._progress = progress
+
+    def pytest_keyboard_interrupt(self):
+        self.interrupted = True
 
     def pytest_collectreport(self, report):
         self.lost |= report.failed
@@ -86,7 +119,9 @@ class _Collector:
             report.nodeid, Result(report.nodeid, report.requirements, PASSED)
         )
         result.seconds += report.duration
-        if report.failed:
+        if report.failed and report.evidence["code"] == KIT_ERROR:
+            _add_kit_error(result, report)
+        elif report.failed:
             _add_failure(result, report)
         elif report.skipped and result.outcome == PASSED:
             result.outcome, result.message = SKIPPED, _reason(report)
@@ -95,8 +130,18 @@ class _Collector:
             self._progress(self._done, self._total)
 
 
+def _add_kit_error(result, report):
+    """The test gives no verdict on the server, unless it has failed or fails yet."""
+    message = f"the kit itself failed: {visible(report.evidence['message'])}"
+    if result.outcome == FAILED:
+        result.message += f"\n{message}"
+        return
+    result.outcome, result.code, result.message = SKIPPED, KIT_ERROR, message
+    result.purpose, result.timeline = report.evidence["purpose"], report.evidence["timeline"]
+
+
 def _add_failure(result, report):
-    evidence = report.evidence
+    evidence = {**report.evidence, "message": visible(report.evidence["message"])}
     if result.outcome != FAILED:
         result.code, result.message = evidence["code"], evidence["message"]
     elif evidence["code"] in CAUSES:  # the teardown failed too, and explains what clients saw
@@ -107,10 +152,11 @@ def _add_failure(result, report):
     result.outcome, result.purpose = FAILED, evidence["purpose"]
     result.timeline, result.scenario = evidence["timeline"], evidence["scenario"]
     result.inexpressible = evidence["inexpressible"]
-    result.server = "\n".join(text for name, text in report.sections if name.startswith("server"))
+    texts = [text for name, text in report.sections if name.startswith("server")]
+    result.server = visible("\n".join(texts))
 
 
 def _reason(report):
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     prefix = "Skipped: "
-    return text[len(prefix) :] if text.startswith(prefix) else text
+    return visible(text[len(prefix) :] if text.startswith(prefix) else text)

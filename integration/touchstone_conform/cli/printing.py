@@ -8,7 +8,7 @@ import textwrap
 import time
 
 from touchstone_conform.report.results import FAIL, FLAKY, PASS, SKIP, SKIPPED, Verdict, by_profile
-from touchstone_conform.timeline import lines_of
+from touchstone_conform.timeline import lines_of, visible
 
 _COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
 _WIDTH_ELSEWHERE = 100
@@ -17,10 +17,18 @@ _LINE_EVERY_S = 15
 
 
 class Printer:
-    """Writes to a stream, with colours if that is a terminal."""
+    """Writes to a stream, with colours if that is a terminal.
+
+    What the stream's encoding lacks is written as its number. If the stream cannot be written to,
+    reports and the exit status still matter. `errors` has what could not be written, and why, but
+    for a stream without a reader.
+    """
 
     def __init__(self, stream):
         self._stream = stream
+        self.errors = []
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
         self._coloured = stream.isatty() and not os.environ.get("NO_COLOR")
         self._width = shutil.get_terminal_size((_WIDTH_ELSEWHERE, 24)).columns
         if not stream.isatty():
@@ -28,12 +36,14 @@ class Printer:
         self._next_line = time.monotonic() + _LINE_EVERY_S
 
     def line(self, text: str = "") -> None:
-        self._write(text + "\n")
+        self._write(visible(text) + "\n")
 
     def _write(self, text):
         try:
             print(text, end="", file=self._stream, flush=True)
-        except BrokenPipeError:  # no reader is left, but reports and the exit status still matter
+        except OSError as error:
+            if not isinstance(error, BrokenPipeError):
+                self.errors.append(f"cannot write to standard output: {error.strerror}")
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
 
     def progress(self, count: int, total: int) -> None:
@@ -66,7 +76,7 @@ class Printer:
         if each.verdict != SKIP:
             width = max(20, self._width - 6 - len(head))
             text = textwrap.shorten(each.requirement.sentence, width, placeholder=" …")
-        self.line(f"{self._colour(each.verdict, f'{word:5}')} {head}{text}")
+        self._coloured_line("", each.verdict, f"{word:5}", f" {head}{text}")
         if each.verdict != SKIP:
             self._skipped(each.results)
 
@@ -79,8 +89,19 @@ class Printer:
             count = len({each.name for each in results})
             self.line(f"{'':15}{len(reasons)} of {count} tests skipped: {why}")
 
-    def _colour(self, verdict, text):
-        return f"\033[{_COLOURS[verdict]}m{text}\033[0m" if self._coloured else text
+    def _coloured_line(self, before, verdict, text, after):
+        """One line; `text` has the colour of a verdict."""
+        text = visible(text)
+        if self._coloured:
+            text = f"\033[{_COLOURS[verdict]}m{text}\033[0m"
+        self._write(f"{visible(before)}{text}{visible(after)}\n")
+
+    def kit_error(self, result) -> None:
+        """A test without a verdict, for a fault that is not the server's."""
+        self.line()
+        self.line(f"KIT   {result.name}")
+        for line in result.message.splitlines():
+            self.line(f"    {line}")
 
     def evidence(self, verdict: Verdict, replay: str) -> None:
         """Why a requirement fails: its first failure in full, with the command that shows it again;
@@ -88,7 +109,7 @@ class Printer:
         requirement = verdict.requirement
         self.line()
         title = f"{requirement.id} ({requirement.profile})"
-        self.line(f"{self._colour(verdict.verdict, title)} {requirement.sentence}")
+        self._coloured_line("", verdict.verdict, title, f" {requirement.sentence}")
         if verdict.verdict == FLAKY:
             self.line(f"  passed in {verdict.rounds_passed} of {verdict.rounds} rounds")
         failures = verdict.failed_tests
@@ -117,15 +138,17 @@ class Printer:
     def profiles(self, verdicts: list[Verdict]) -> None:
         self.line()
         for each in by_profile(verdicts):
-            self.line(f"{each.profile}: {self._profile(each, verdicts)}")
+            self._coloured_line(f"{each.profile}: ", *self._profile(each, verdicts))
 
     def _profile(self, profile, verdicts):
+        """Its verdict, as a colour and a word, and what follows the word."""
         counts = ", ".join(f"{count} {word}" for word, count in profile.counts.items() if count)
         if profile.judged:
-            word = "conforms" if profile.conforms else "does not conform"
-            return f"{self._colour(PASS if profile.conforms else FAIL, word)} ({counts})"
+            if profile.conforms:
+                return PASS, "conforms", f" ({counts})"
+            return FAIL, "does not conform", f" ({counts})"
         reasons = {v.reason for v in verdicts if v.requirement.profile == profile.profile}
-        return f"{self._colour(SKIP, 'not judged')} ({counts}): {'; '.join(sorted(reasons))}"
+        return SKIP, "not judged", f" ({counts}): {'; '.join(sorted(reasons))}"
 
 
 def _one_line(text):

@@ -1,6 +1,6 @@
 """Starts a server as systemd does, with a socket at descriptor 3 (sd_listen_fds(3)).
 
-    python -m touchstone_conform.harness.activate [OPTION...] COMMAND [ARGUMENT...]
+    python activate.py [OPTION...] COMMAND [ARGUMENT...]
 
     --port N      where that socket is bound (0: any port)
     --kind KIND   listening, or what it is instead: bound, local, datagram, file, nothing

@@ -1,7 +1,8 @@
 """One client over a real socket: what it sends, what it must see, and how its connection ended.
 
 Bytes are judged before the close kind, so that a late RST never hides a lost byte. Every wait is
-bounded by `timeout` seconds without progress.
+bounded by `timeout` seconds without progress, and by ten times as long in all. What is received is
+bounded by what was sent.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import time
 
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.skips import SkipReason, limit_of
+from touchstone_conform.harness.waiting import Deadline
 from touchstone_conform.transform import answer
 
 _CHUNK = 1 << 16
@@ -24,6 +27,11 @@ _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHOWN = 24
+_PROBE = 8  # so many bytes in a row are looked for elsewhere in the stream
+# More than the answer to all that it sent: a server that sends for ever must not fill our memory.
+_UNASKED_MAX = 1 << 20
+# How much longer a whole answer may take than its timeout, however often a byte of it comes.
+_DRIBBLE_FACTOR = 10
 
 
 class CloseKind(enum.Enum):
@@ -75,6 +83,7 @@ class Client:
         self._reset_was_reported = False
         self._reads = True
         self._left = False
+        self._sent = self._received = 0  # bytes, in all
         self._note("connect", count=receive_buffer or 0)
         self._socket = _connect(address, timeout, receive_buffer, send_buffer, new_socket)
 
@@ -97,8 +106,9 @@ class Client:
     def send(self, data: bytes) -> None:
         """Send all of `data` without reading; for what fits the kernel's buffers."""
         sent = 0
+        latest = self._latest()
         while sent < len(data):
-            if not self._ready(_WRITE, self.timeout):
+            if latest.passed() or not self._ready(_WRITE, self.timeout):
                 self.fail("not-read", f"the server read {sent} of {len(data)} bytes")
             sent += self._send_some(data[sent:])
             if self.end:
@@ -184,9 +194,19 @@ class Client:
         """The next `count` bytes; fewer if the connection ended or nothing came for `timeout`."""
         self._await("expect", count)
         received = bytearray()
+        latest = self._latest()
         while len(received) < count and not self.end and self._ready(_READ, self.timeout):
             received += self._receive_some(count - len(received))
+            self._judge_pace(latest, len(received))
         return bytes(received)
+
+    def _latest(self) -> Deadline:
+        return Deadline(_DRIBBLE_FACTOR * self.timeout)
+
+    def _judge_pace(self, latest: Deadline, received: int) -> None:
+        if latest.passed() and not self.end:
+            limit = _DRIBBLE_FACTOR * self.timeout
+            self.fail("slow", f"{counted(received)} came in {limit:g} s, and not the rest")
 
     def receive_what_came(self) -> bytes:
         """All that has come by now, perhaps nothing; `end` is set if that was the end."""
@@ -214,6 +234,7 @@ class Client:
         due = answer(before + data)
         received = bytearray()
         sent = 0
+        latest = self._latest()
         finished = not shutdown
         while not self.end and (sent < len(data) or not finished or len(received) < len(due)):
             if sent == len(data) and not finished:
@@ -226,6 +247,7 @@ class Client:
                 received += self._receive_some(_CHUNK)
             if ready & _WRITE and not self.end:
                 sent += self._send_some(data[sent : sent + _CHUNK])
+            self._judge_pace(latest, len(received))
         if shutdown:
             self.expect_end(due, already=bytes(received))
         else:
@@ -245,10 +267,12 @@ class Client:
         self._may_end = True
         self._await("expect end")
         received = bytearray()
+        latest = self._latest()
         while not self.end:
             if not self._ready(_READ, self.timeout):
                 return bytes(received), CloseKind.STILL_OPEN
             received += self._receive_some(_CHUNK)
+            self._judge_pace(latest, len(received))
         return bytes(received), self.end
 
     def expect_quiet(self, seconds: float) -> None:
@@ -270,8 +294,11 @@ class Client:
         ended = f", then {self.end.value}" if self.end else ""
         code = self._code_of(expected, received, first)
         message = f"got {len(received)} of {counted(len(expected))}{ended}"
-        if code == "wrong-byte":
-            message += f"; {difference(first, expected[first:], received[first:])}"
+        if code == "wrong-byte" and len(received) == len(expected) and answer(received) == expected:
+            message += "; the bytes came back unmapped: a plain echo needs --transform identity"
+        elif code == "wrong-byte":
+            begin = max(0, self._received - len(received))  # offsets are of the whole stream
+            message += f"; {difference(begin, expected, received, first)}"
         elif code == "unasked-data":
             message = f"unexpected data after {counted(first)}: {shown(received[first:])}{ended}"
         self.fail(code, message)
@@ -306,6 +333,7 @@ class Client:
         except OSError as error:
             self._ended(error)
             return 0
+        self._sent += count
         self._note("urgent" if flags else "send", data[:count])
         return count
 
@@ -325,6 +353,10 @@ class Client:
                 self._note("receive FIN")
         else:
             self._note("receive", data)
+            self._received += len(data)
+            if self._received > self._sent + _UNASKED_MAX:
+                sent, received = counted(self._sent), counted(self._received)
+                self.fail("unasked-data", f"{received} came, and more would; it sent {sent}")
         return data
 
     def _ended(self, error: OSError) -> None:
@@ -354,6 +386,8 @@ def _connect(address, timeout, receive_buffer, send_buffer, new_socket):
         connection.connect(address)
     except OSError as error:
         connection.close()
+        if limit_of(error):
+            raise SkipReason(limit_of(error)) from error
         where = f"{address[0]} port {address[1]}"
         raise Failure("cannot-connect", f"cannot connect to {where}: {error}") from error
     connection.setblocking(False)
@@ -366,9 +400,25 @@ def first_difference(expected, received) -> int:
     return next((i for i in range(shared) if expected[i] != received[i]), shared)
 
 
-def difference(offset: int, expected, received) -> str:
-    """A message on bytes that differ from `offset` on."""
-    return f"first difference at offset {offset}: expected {shown(expected)}, got {shown(received)}"
+def difference(begin: int, expected, received, first: int) -> str:
+    """A message on bytes that differ from index `first` on; `begin` is the offset of index 0."""
+    offset = begin + first
+    found = f"expected {shown(expected[first:])}, got {shown(received[first:])}"
+    cause = _cause(begin, bytes(expected), bytes(received), first)
+    return f"first difference at offset {offset}: {found}{cause}"
+
+
+def _cause(begin, expected, received, first) -> str:
+    """What came instead, looked up in what was expected; empty if it is not there for sure."""
+    came, due = received[first : first + _PROBE], expected[first : first + _PROBE]
+    if len(came) < _PROBE or expected.count(came) != 1:
+        return ""
+    place, offset = expected.find(came), begin + first
+    if place < first:
+        return f"; {counted(first - place)} from offset {begin + place} came doubled"
+    if received.find(due, first) >= 0:
+        return f"; from offset {offset}: reordered"
+    return f"; {counted(place - first)} lost at offset {offset}"
 
 
 def counted(bytes_: int) -> str:

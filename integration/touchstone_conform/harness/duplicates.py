@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from touchstone_conform.failure import expect
+from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.skips import SkipReason
 
 _PIDFD_GETFD = 438
@@ -21,7 +21,10 @@ _PIDFD_GETFD = 438
 @contextlib.contextmanager
 def duplicated_socket(process, peer_address):
     """The server's end of the connection whose other end is bound to `peer_address`."""
-    with _duplicate(process, lambda each: _peer(each) == peer_address[:2]) as duplicate:
+    found = _duplicate(process, lambda each: _peer(each) == peer_address[:2])
+    if found is None:
+        raise LookupError(f"process {process.pid} has no such socket, nor have its descendants")
+    with found as duplicate:
         yield duplicate
 
 
@@ -49,7 +52,10 @@ def shrink_send_buffer(process, peer_address):
 @contextlib.contextmanager
 def duplicated_listener(process):
     """The socket that the server listens with."""
-    with _duplicate(process, _listens) as duplicate:
+    found = _duplicate(process, _listens)
+    if found is None:
+        raise Failure("not-listening", "the server does not listen any more")
+    with found as duplicate:
         yield duplicate
 
 
@@ -67,7 +73,7 @@ def backlog(process) -> int:
 
 
 def _duplicate(process, is_it):
-    """From the process or a descendant: one may serve what another accepted."""
+    """From the process or a descendant: one may serve what another accepted; or None."""
     for each in process.family():
         pidfd = _pidfd_open(each.pid)
         try:
@@ -76,7 +82,7 @@ def _duplicate(process, is_it):
             os.close(pidfd)
         if found is not None:
             return found
-    raise LookupError(f"process {process.pid} has no such socket, nor have its descendants")
+    return None
 
 
 def _find(process, pidfd, is_it):

@@ -7,6 +7,9 @@ import os
 import pathlib
 import random
 import socket
+import sys
+
+from touchstone_conform.harness.owned import family
 
 # Below the range the kernel hands out to connecting clients, so that no client takes the port
 # between our look and the server's bind.
@@ -45,51 +48,75 @@ def can_look_up() -> bool:
     return os.path.exists("/proc/net/tcp")
 
 
-def listening_process(root: int, port: int) -> int | None:
-    """The process among `root` and its descendants that listens on `port`, if one does.
+def listening_process(roots: list[int], port: int) -> int | None:
+    """The process among `roots` and their descendants that listens on `port`, if one does.
 
     A command line may start the server through a wrapper; the process that listens is judged.
     """
-    inodes = _listening_inodes(root, port)
-    if not inodes:
-        return None
-    for pid in family(root):
-        if inodes & _socket_inodes(pid):
-            return pid
+    for root in roots:
+        inodes = {inode for inode, _, found in _listening(root) if found == port}
+        for pid in family(root) if inodes else ():
+            if inodes & _socket_inodes(pid):
+                return pid
     return None
 
 
-def _listening_inodes(root: int, port: int) -> set[str]:
-    """In the network namespace of `root`, which may differ from ours."""
-    inodes = set()
-    for table in ("tcp", "tcp6"):
+def listening_addresses(roots: list[int]) -> list[str]:
+    """Where these processes and their descendants listen: HOST:PORT."""
+    found = set()
+    for root in roots:
+        inodes = {inode for pid in family(root) for inode in _socket_inodes(pid)}
+        for inode, host, port in _listening(root):
+            if inode in inodes:
+                found.add(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return sorted(found)
+
+
+def unreadable(roots: list[int]) -> int | None:
+    """A process among these and their descendants whose descriptors we may not see."""
+    for root in roots:
+        for pid in family(root):
+            try:
+                os.listdir(f"/proc/{pid}/fd")
+            except PermissionError:
+                return pid
+            except OSError:  # it has ended
+                continue
+    return None
+
+
+def _listening(root: int) -> list[tuple[str, str, int]]:
+    """Inode, host and port of each, in the network namespace of `root`, which may differ from ours.
+    """
+    found = []
+    for table, family_ in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
             lines = pathlib.Path(f"/proc/{root}/net/{table}").read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
             field = line.split()
-            if field[3] == _LISTEN and int(field[1].rsplit(":", 1)[1], 16) == port:
-                inodes.add(field[9])
-    return inodes
-
-
-def family(root: int) -> list[int]:
-    """A process and its descendants, without those that end meanwhile."""
-    found = [root]
-    for pid in found:
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                children = pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text()
-                found += [int(child) for child in children.split()]
+            if field[3] == _LISTEN:
+                host, _, port = field[1].rpartition(":")
+                found.append((field[9], _host_of(host, family_), int(port, 16)))
     return found
+
+
+def _host_of(digits: str, kind: int) -> str:
+    """An address as the kernel shows it: words of 32 bits, in the order of this machine."""
+    words = [int(digits[i : i + 8], 16) for i in range(0, len(digits), 8)]
+    return socket.inet_ntop(kind, b"".join(word.to_bytes(4, sys.byteorder) for word in words))
 
 
 def _socket_inodes(pid: int) -> set[str]:
     inodes = set()
-    for link in pathlib.Path(f"/proc/{pid}/fd").glob("*"):
+    try:
+        numbers = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return inodes
+    for number in numbers:
         try:
-            target = os.readlink(link)
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
         except OSError:
             continue
         if target.startswith("socket:["):

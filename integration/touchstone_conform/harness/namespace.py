@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 
+from touchstone_conform.harness import PACKAGES
 from touchstone_conform.harness.skips import SkipReason
 
 _ANSWER_S = 10
@@ -46,6 +47,7 @@ class Namespace:
         with theirs:
             self._keeper = subprocess.Popen(
                 ["unshare", *self._way, *keeper],
+                cwd=PACKAGES,
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

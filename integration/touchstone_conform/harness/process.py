@@ -11,7 +11,7 @@ import signal
 import time
 
 from touchstone_conform.harness.exchange import Exchange
-from touchstone_conform.harness.listeners import family
+from touchstone_conform.harness.owned import Owned, family, signal_family
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
@@ -35,15 +35,20 @@ class Process:
     its descendants, which are also stopped and continued together.
     """
 
-    def __init__(self, pid: int, record: Exchange | None = None):
+    def __init__(self, pid: int, record: Exchange | None = None, owned: Owned | None = None):
         if not os.path.exists("/proc/self/smaps_rollup"):
             raise SkipReason("/proc with smaps_rollup (Linux)")
         self.pid = pid
         self.record = record or Exchange()
+        self._owned = owned
 
     def family(self) -> list[Process]:
         """It and its descendants."""
         return [Process(pid, self.record) for pid in family(self.pid)]
+
+    def has_ended(self) -> bool:
+        """Whether its number may be another's by now, as far as is known."""
+        return self._owned is not None and self._owned.has_ended()
 
     def _path(self, name: str) -> pathlib.Path:
         return pathlib.Path(f"/proc/{self.pid}/{name}")
@@ -160,9 +165,8 @@ class Process:
         return self._states() <= {"T", "t"}
 
     def _signal_family(self, number):
-        for pid in family(self.pid):
-            with contextlib.suppress(ProcessLookupError):  # it continued, and has ended
-                os.kill(pid, number)
+        if not self.has_ended():  # it may have continued
+            signal_family([self.pid], number)
 
     @contextlib.contextmanager
     def limited(self, kind: int, soft: int):
@@ -173,8 +177,9 @@ class Process:
         try:
             yield
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                prlimit(self.pid, kind, before)
+            if not self.has_ended():
+                with contextlib.suppress(ProcessLookupError):
+                    prlimit(self.pid, kind, before)
 
 
 @contextlib.contextmanager

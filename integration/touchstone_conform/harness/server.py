@@ -11,20 +11,26 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 from touchstone_conform.failure import Failure, expect
-from touchstone_conform.harness import listeners
+from touchstone_conform.harness import listeners, owned
 from touchstone_conform.harness.client import Client
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.process import Process
-from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.harness.skips import SkipReason, limit_of
 from touchstone_conform.harness.waiting import Deadline, wait_until
 
 _START_S = 10
 _QUIET_S = 0.05
 _BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _QUEUE_NOISE_S = 0.01
-_LAST_LINES = 8
+_END_S = 5  # for a process to be gone after SIGKILL
+_LOG_BYTES_MAX = 64 << 20  # of stdout and of stderr; tests with many clients need a tenth of it
+_LOG_BYTES_KEPT = 1 << 20
+_LOG_LOOKS_S = 0.05
+_LINES_SHOWN = 8  # the first and the last
+_LINE_LENGTH = 400
 _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
 _SANITIZER_REPORT = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Memory|Thread)Sanitizer|: runtime error: "
@@ -33,6 +39,12 @@ NOT_OURS = "a server that the kit started"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
+
+
+# The servers of this process that have not been ended. While one is started, nobody looks for what
+# others left behind: it is not listed yet.
+_running: list[Server] = []
+_starting = threading.Lock()
 
 
 class NotStarted(Failure):
@@ -84,7 +96,7 @@ class Found(Reachable):
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
 
-    def last_errors(self) -> str:
+    def shown_errors(self) -> str:
         return ""  # unknown
 
     def crashed(self) -> bool:
@@ -133,15 +145,33 @@ class Server(Reachable):
             self._stderr_path = directory / f"stderr-{self.port}"
             self._stopped = False
             self._ended = False
-            self._child = self._start(stdout, environment, without_stdio)
+            self._judged = None  # the process that listens
+            self._left_behind = False  # whether its parents ended, and we wait for it
+            self._flood = ""
+            self._watched = threading.Event()  # set: no more
+            with _starting:
+                self._child = self._start(stdout, environment, without_stdio)
+                _running.append(self)
+            self._watch = threading.Thread(target=self._watch_logs, daemon=True)
+            self._watch.start()
             try:
                 self._wait_until_listening()
-            except NotStarted:
+                self.pid = self._take_over()
+            except BaseException:
                 self._kill()
                 raise
-        self.pid = self._listening_pid() or self._child.pid
+
+    def _take_over(self) -> int:
+        """Own the process that listens; give its number."""
+        while True:
+            pid = self._listening_pid() or self._child.pid
+            self._judged = owned.Owned(pid)
+            if pid in (self._child.pid, self._listening_pid()):  # it is who was looked up
+                return pid
+            self._judged.close()
 
     def _start(self, stdout, environment, without_stdio):
+        owned.become_reaper()
         with contextlib.ExitStack() as files:
             out = files.enter_context(open(self._stdout_path, "wb"))
             err = files.enter_context(open(self._stderr_path, "wb"))
@@ -156,22 +186,40 @@ class Server(Reachable):
                     start_new_session=True,
                 )
             except OSError as error:
+                if isinstance(error, BlockingIOError):  # of fork
+                    reason = "more processes than the kit is allowed (ulimit -u)"
+                    raise SkipReason(reason) from error
+                if limit_of(error):
+                    raise SkipReason(limit_of(error)) from error
                 raise NotStarted(f"cannot run {self.arguments[0]}: {error.strerror}") from error
 
     def _wait_until_listening(self) -> None:
-        wait_until(
-            lambda: self._child.poll() is not None or self._listens(), _START_S * self.time_scale
-        )
+        wait_until(lambda: self._is_over() or self._listens(), _START_S * self.time_scale)
         listens = self._listens()
         if not listens:  # a dying process closes its sockets a moment before it is gone
-            wait_until(lambda: self._child.poll() is not None, self.scaled(1))
-        if self._child.poll() is not None:
-            raise NotStarted(f"the server {self.ending()} before it listened{self._last_output()}")
+            wait_until(self._is_over, self.scaled(1))
+        if self._flood:
+            raise NotStarted(self._flood + self._shown_output())
+        if self._is_over():
+            raise NotStarted(f"the server {self.ending()} before it listened{self._shown_output()}")
         if not listens:
-            message = f"the server does not listen on port {self.port}"
-            if self._connects():  # in a container, for example
-                message += "; another process does: to judge that one, use --address"
-            raise NotStarted(message + self._last_output())
+            raise NotStarted(self._why_not_listening() + self._shown_output())
+
+    def _why_not_listening(self) -> str:
+        message = f"the server does not listen on port {self.port}"
+        hidden, where = listeners.unreadable(self._roots()), self.listening_addresses()
+        if hidden is not None:  # setcap, or another user
+            return f"{message}, or process {hidden} hides it: its descriptors may not be seen"
+        if where:
+            return f"{message}, but on {', '.join(where)}"
+        if self._connects():  # in a container, for example
+            return f"{message}; another process does: to judge that one, use --address"
+        limit = _START_S * self.time_scale
+        return f"{message} within {limit:g} s (--time-scale F multiplies this limit)"
+
+    def listening_addresses(self) -> list[str]:
+        """Where its processes listen, as far as the kernel tells."""
+        return listeners.listening_addresses(self._roots())
 
     def _listens(self) -> bool:
         """According to the kernel, or else to its log, or else by connecting."""
@@ -182,7 +230,10 @@ class Server(Reachable):
 
     def _still_listens(self, logged=()) -> bool:
         if listeners.can_look_up():
-            return self._listening_pid() is not None
+            if self._listening_pid() is not None:
+                return True
+            # One with capabilities, or of another user, does not show us its descriptors.
+            return listeners.unreadable(self._roots()) is not None and self._connects()
         return self.port in logged or self._connects()
 
     def _connects(self) -> bool:
@@ -191,14 +242,68 @@ class Server(Reachable):
         return False
 
     def _listening_pid(self) -> int | None:
-        return listeners.listening_process(self._child.pid, self.port)
+        return listeners.listening_process(self._roots(), self.port)
+
+    # Its processes.
+
+    def _roots(self) -> list[int]:
+        """Children of ours that are not waited for: its command, and what was left behind."""
+        ours = [] if self._child.poll() is not None else [self._child.pid]
+        return ours + self._strays()
+
+    def _strays(self) -> list[int]:
+        """What its processes left behind when they ended; zombies that were not waited for too."""
+        with _starting:
+            running = list(_running)
+        found = owned.strays([each._child.pid for each in running])
+        return [pid for pid in found if _owner(pid, running) is self]
+
+    def _claims(self, pid) -> bool:
+        """Whether a process that was left behind is surely of this server."""
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == self._child.pid or (self._judged and self._judged.pid == pid):
+                return True
+        return listeners.listening_process([pid], self.port) is not None
+
+    def _is_over(self) -> bool:
+        """Whether its command ended, and left nothing behind."""
+        if self._child.poll() is None:
+            return False
+        return all(owned.state_and_parent(each)[0] in ("", "Z") for each in self._strays())
+
+    def _poll(self) -> int | None:
+        """How its command ended, or what that left behind to listen; None if not yet."""
+        status = self._child.poll()
+        if status is None or self._judged is None or self._judged.pid == self._child.pid:
+            return status
+        if not self._left_behind:
+            parent = owned.state_and_parent(self._judged.pid)[1]
+            self._left_behind = parent == os.getpid()
+        return self._judged.poll() if self._left_behind else status
+
+    def _wait(self, seconds: float) -> int | None:
+        wait_until(lambda: self._poll() is not None, seconds)
+        return self._poll()
+
+    def _watch_logs(self) -> None:
+        """End a server that would fill the disk."""
+        while not self._watched.wait(_LOG_LOOKS_S):
+            for path in (self._stdout_path, self._stderr_path):
+                size = path.stat().st_size
+                if size > _LOG_BYTES_MAX:
+                    name = path.name.partition("-")[0]
+                    limit = f"expected at most {_LOG_BYTES_MAX} bytes, so the kit ended it"
+                    self._flood = f"the server wrote {size} bytes to {name}: {limit}"
+                    wait_until(self._is_killed, _END_S)
+                    os.truncate(path, _LOG_BYTES_KEPT)
+                    return
 
     # What tests use.
 
     @property
     def process(self) -> Process:
         """The process that listens, seen from outside."""
-        return Process(self.pid, self.record)
+        return Process(self.pid, self.record, self._judged)
 
     def stall(self, client: Client, data: bytes) -> int:
         """Send `data` without reading until the server, at rest, takes no more; give the count."""
@@ -225,7 +330,7 @@ class Server(Reachable):
     def wait_for_log(self, pattern: str) -> re.Match:
         """The first match of `pattern` in the log, once it is there."""
         found = wait_until(lambda: re.search(pattern, self.log(), re.MULTILINE), self.scaled(5))
-        expect(found, "log-line", f"no log line matches {pattern!r}{self._last_output()}")
+        expect(found, "log-line", f"no log line matches {pattern!r}{self._shown_output()}")
         return found
 
     # The end of the server.
@@ -237,7 +342,12 @@ class Server(Reachable):
             self.record.note("stop")
         if number != signal.SIGTERM:  # a scenario's stop is one
             self.record.cannot_express(_signal_name(number))
-        os.kill(self.pid, number)
+        try:
+            self._judged.signal(number)
+        except ProcessLookupError:
+            self._check_flood()
+            message = f"the server {self.ending()} before {_signal_name(number)} was sent"
+            raise Failure("server-died", message + self._shown_output()) from None
 
     def wait_for_end(self, seconds: float) -> int:
         """The server must end by itself: its status, or less than 0 for a signal.
@@ -249,12 +359,13 @@ class Server(Reachable):
         latest, queued = Deadline(limit * _BUSY_FACTOR), self._seconds_in_queue()
         granted, left = 0.0, limit
         while left > _QUEUE_NOISE_S and not latest.passed():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._child.wait(left)
+            status = self._wait(left)
+            if status is not None:
+                return status
             left = self._seconds_in_queue() - queued - granted
             granted += left
         message = f"the server does not end within {limit:g} s"
-        raise Failure("server-stuck", message + self._last_output())
+        raise Failure("server-stuck", message + self._shown_output())
 
     def _seconds_in_queue(self) -> float:
         with contextlib.suppress(OSError, SkipReason):
@@ -265,7 +376,7 @@ class Server(Reachable):
         """The server ends by itself, with this status."""
         found = self.wait_for_end(seconds)
         message = f"expected exit status {status}, but the server {self.ending()}"
-        expect(found == status, "exit-status", message + self.last_errors())
+        expect(found == status, "exit-status", message + self.shown_errors())
 
     def terminate(self) -> None:
         """Send the stop signal (SIGTERM)."""
@@ -273,15 +384,13 @@ class Server(Reachable):
 
     def wait_for_exit(self, seconds: float) -> int | None:
         """Its exit status, negative if a signal ended it; None if it is still there."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self._child.wait(seconds)
-        return None
+        return self._wait(seconds)
 
     # The verdict.
 
     def is_gone(self) -> bool:
         """Whether it ended."""
-        return self._child.poll() is not None
+        return self._poll() is not None
 
     def crashed(self) -> bool:
         """Whether it ended, and must not."""
@@ -291,14 +400,19 @@ class Server(Reachable):
         """Fail if the server ended or a sanitizer reported; a refusal is not a crash."""
         listens = self._still_listens()
         if not listens:  # a dying process closes its sockets a moment before it is gone
-            wait_until(lambda: self._child.poll() is not None, self.scaled(1))
-        if self._child.poll() is not None:
-            message = f"the server {self.ending()} while it must serve{self._last_output()}"
+            wait_until(self.is_gone, self.scaled(1))
+        self._check_flood()
+        if self.is_gone():
+            message = f"the server {self.ending()} while it must serve{self._shown_output()}"
             raise Failure("server-died", message)
         self._check_sanitizer()
         if not listens:
-            message = f"the server does not listen any more{self._last_output()}"
+            message = f"the server does not listen any more{self._shown_output()}"
             raise Failure("not-listening", message)
+
+    def _check_flood(self) -> None:
+        if self._flood:
+            raise Failure("log-flood", self._flood)
 
     def _check_sanitizer(self) -> None:
         if _SANITIZER_REPORT.search(self.errors()):
@@ -306,21 +420,28 @@ class Server(Reachable):
 
     def ending(self) -> str:
         """How it ended, for a message."""
-        status = self._child.returncode
+        status = self._poll()
+        if status is None:
+            return "still runs"
         if status < 0:
             return f"was killed by {_signal_name(-status)}"
         return f"exited with status {status}"
 
-    def _last_output(self) -> str:
-        return self.last_errors() + _last_lines("stdout", self.log()) or " (it wrote nothing)"
+    def _shown_output(self) -> str:
+        return self.shown_errors() + _shown_lines("stdout", self.log()) or " (it wrote nothing)"
 
-    def last_errors(self) -> str:
-        """The end of what it wrote to stderr, a line for each; empty if it wrote nothing there."""
-        return _last_lines("stderr", self.errors())
+    def shown_errors(self) -> str:
+        """The first and last of what it wrote to stderr; empty if it wrote nothing there."""
+        return _shown_lines("stderr", self.errors())
 
     def evidence(self) -> str:
-        """The command and the last lines of both outputs, for a failed test."""
-        return f"{' '.join(self.arguments)}{self._last_output()}"
+        """The command, and the first and last lines of both outputs, for a failed test."""
+        ours = ""
+        self._poll()  # looks who is left behind
+        if self._left_behind:
+            ended = f"the command ended with status {self._child.returncode}"
+            ours = f"\n    {ended}; process {self.pid}, which it left behind (a daemon), was judged"
+        return f"{' '.join(self.arguments)}{ours}{self._shown_output()}"
 
     def stop(self) -> None:
         """Check that the server is well, unless it was to end; end it and what it started."""
@@ -328,6 +449,7 @@ class Server(Reachable):
             return
         self._stopped = True
         try:
+            self._check_flood()
             if self._ended:
                 self._check_sanitizer()
             else:
@@ -337,23 +459,68 @@ class Server(Reachable):
 
     def end(self) -> None:
         """End it and what it started."""
+        if self not in _running:
+            return
         self._signal_all(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(self.timeout)
+        self._wait(self.timeout)
         self._kill()
 
     def _kill(self) -> None:
+        """RuntimeError names what cannot be ended."""
+        self._watched.set()
+        self._watch.join(_END_S)
+        gone = wait_until(self._is_killed, _END_S)
+        if self._judged is not None:
+            self._poll()  # while its number is known
+            self._judged.close()
+        _running.remove(self)
+        if not gone:
+            raise RuntimeError(f"processes {self._roots()} of the server cannot be ended")
+
+    def _is_killed(self) -> bool:
         self._signal_all(signal.SIGKILL)
-        self._child.wait()
+        if self._judged is not None:
+            self._poll()
+        owned.wait_for(self._strays())
+        return self._is_over() and self._is_over()  # the kernel's list may miss one that moves
 
     def _signal_all(self, number: int) -> None:
-        # Its process group, which is ours by start_new_session: a wrapper's children end as well.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, number)
+        if listeners.can_look_up():
+            owned.signal_family(self._roots(), number)
+        elif self._child.poll() is None:  # its process group, which is ours by start_new_session
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._child.pid, number)
 
 
-def _last_lines(name: str, text: str) -> str:
-    return "".join(f"\n    {name}: {line}" for line in text.splitlines()[-_LAST_LINES:])
+def _owner(pid: int, running: list[Server]) -> Server | None:
+    """Who left a process behind: who claims it, else who was started last."""
+    if len(running) > 1:
+        return next((each for each in running[::-1] if each._claims(pid)), running[-1])
+    return running[0] if running else None
+
+
+def end_what_is_left() -> None:
+    """End what servers of processes that were killed left behind; RuntimeError names the others.
+
+    A process that has servers itself, as in the tests of the kit, leaves that to their end.
+    """
+
+    def is_over():
+        owned.signal_family(owned.strays(()), signal.SIGKILL)
+        owned.wait_for(owned.strays(()))
+        return not owned.strays(())
+
+    if not _running and not wait_until(is_over, _END_S):
+        raise RuntimeError(f"processes {owned.strays(())} of a server cannot be ended")
+
+
+def _shown_lines(name: str, text: str) -> str:
+    """The first lines, where some runtimes put the message, and the last, where others do."""
+    lines = [each[:_LINE_LENGTH] + "…" * (len(each) > _LINE_LENGTH) for each in text.splitlines()]
+    left_out = len(lines) - 2 * _LINES_SHOWN
+    if left_out > 1:
+        lines[_LINES_SHOWN:-_LINES_SHOWN] = [f"… {left_out} lines …"]
+    return "".join(f"\n    {name}: {line}" for line in lines)
 
 
 def _signal_name(number: int) -> str:

@@ -25,7 +25,7 @@ _STILL_WAITING = re.compile(rf"^\d+ +{_WAITS}\(.*<(unfinished|detached) \.\.\.>$
 def _program() -> str:
     program = shutil.which("strace")
     if program is None:
-        raise SkipReason("strace")
+        raise SkipReason("strace, which is not installed or not in PATH")
     return program
 
 

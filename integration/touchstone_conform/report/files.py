@@ -13,12 +13,14 @@ report.json, schema 2:
     seconds         duration of the whole run
     rounds          number of rounds
     conforms        true or false
+    complete        false if the run was interrupted: the results so far
     profiles        by name: verdict ("conforms", "does not conform", "not judged") and the counts
     requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
                     "fail", "flaky", "skip"), reason (of a skip), rounds_passed, and tests: name,
                     round, outcome ("passed", "failed", "skipped"), code (of a failure; PORTING.md
-                    lists them), seconds, message, purpose (of a failed test), timeline, scenario
-                    (file) and scenario_text, or inexpressible (what no scenario can express), label
+                    lists them; of kit-error, skipped), seconds, message, purpose (of a failed
+                    test), timeline, scenario (file) and scenario_text, or inexpressible (what no
+                    scenario can express), label
     expected        IDs in the file of expected failures
     surprises       where the outcome differs from that file
 """
@@ -30,6 +32,7 @@ import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 
+from touchstone_conform.failure import KIT_ERROR
 from touchstone_conform.report.results import FAILED, SKIPPED, Result, Verdict, by_profile
 from touchstone_conform.timeline import lines_of
 
@@ -104,11 +107,12 @@ def write_junit(path: pathlib.Path, rounds: list[list[Result]]) -> None:
 
 def _counts(results):
     outcomes = [result.outcome for result in results]
+    errors = [result.code for result in results].count(KIT_ERROR)
     return {
         "tests": str(len(results)),
         "failures": str(outcomes.count(FAILED)),
-        "errors": "0",
-        "skipped": str(outcomes.count(SKIPPED)),
+        "errors": str(errors),
+        "skipped": str(outcomes.count(SKIPPED) - errors),
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
 
@@ -134,6 +138,8 @@ def _add_case(suite, result):
         )
         lines = [result.message, *lines_of(result.timeline), result.server]
         failure.text = _clean("\n".join(lines))
+    elif result.code == KIT_ERROR:
+        ElementTree.SubElement(case, "error", type=result.code, message=_clean(result.message))
     elif result.outcome == SKIPPED:
         ElementTree.SubElement(case, "skipped", message=_clean(result.message))
 

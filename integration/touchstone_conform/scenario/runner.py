@@ -152,7 +152,7 @@ class _DescriptorLimit:
         numbers = sorted(process.descriptors())
         if numbers != list(range(len(numbers))):
             raise NotRequired("descriptors without gaps, to limit this server's clients")
-        self._pid = process.pid
+        self._process, self._pid = process, process.pid
         self._base = len(numbers)
         self._before = prlimit(self._pid, resource.RLIMIT_NOFILE)
 
@@ -161,8 +161,9 @@ class _DescriptorLimit:
         prlimit(self._pid, resource.RLIMIT_NOFILE, (soft, self._before[1]))
 
     def lift(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
+        if not self._process.has_ended():
+            with contextlib.suppress(ProcessLookupError):
+                prlimit(self._pid, resource.RLIMIT_NOFILE, self._before)
 
 
 class _Run:
@@ -430,7 +431,7 @@ class _Run:
             if first == len(expected):
                 message = f"unexpected data after {counted(offset)}: {shown(data[first:])}"
                 self._fail(client, "unasked-data", message)
-            message = difference(offset, expected[first:], data[first:])
+            message = difference(0, client.owed, client.owed[: client.got] + data, offset)
             self._fail(client, "wrong-byte", message)
         if client.got + len(data) > client.handed:
             more = f"got more than the {counted(client.handed)} that were sent"

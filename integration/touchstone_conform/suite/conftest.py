@@ -9,18 +9,18 @@ import pytest
 
 from touchstone_conform.harness.namespace import Namespace
 from touchstone_conform.harness.skips import NotRequired, SkipReason
+from touchstone_conform.plugin import listen_option
 
 F_SETPIPE_SZ = 1031  # named in fcntl from Python 3.10 on
 PAGE_BYTES = 4096
-LISTEN_OPTIONS = ("-l", "--listen")
 
 
 @pytest.fixture(scope="session")
 def reference_program(server_arguments):
-    """The arguments of --server-cmd before its --listen: the program, and perhaps a wrapper."""
-    for index, argument in enumerate(server_arguments):
-        if argument.startswith(LISTEN_OPTIONS):
-            return server_arguments[:index]
+    """The server's arguments before its --listen: the program, and perhaps a wrapper."""
+    index = listen_option(server_arguments)
+    if index is not None:
+        return server_arguments[:index]
     raise NotRequired("Touchstone's own server, with --listen")
 
 

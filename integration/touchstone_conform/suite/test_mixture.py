@@ -147,9 +147,9 @@ def test_whatever_clients_do(request, start_server):
             servers.append(start_server())
         return Mixture(servers[-1])
 
-    hypothesis.seed(request.config.getoption("--seed"))(next_machine)
+    hypothesis.seed(request.config.getoption("--touchstone-seed"))(next_machine)
     settings = hypothesis.settings(
-        max_examples=request.config.getoption("--examples"),
+        max_examples=request.config.getoption("--touchstone-examples"),
         stateful_step_count=STEPS,
         database=None,
         deadline=None,

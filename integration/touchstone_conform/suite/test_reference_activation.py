@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from touchstone_conform.failure import expect
+from touchstone_conform.harness import activate
 from touchstone_conform.harness.duplicates import duplicated_socket, expect_option
 from touchstone_conform.harness.listeners import free_port
 from touchstone_conform.harness.server import expect_ended, run_to_end
@@ -14,7 +15,7 @@ from touchstone_conform.harness.server import expect_ended, run_to_end
 pytestmark = pytest.mark.reference
 
 CANNOT_START = 1
-ACTIVATE = [sys.executable, "-m", "touchstone_conform.harness.activate"]
+ACTIVATE = [sys.executable, activate.__file__]
 
 
 @pytest.fixture

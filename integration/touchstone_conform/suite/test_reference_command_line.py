@@ -31,7 +31,7 @@ OPTIONS = {
 @pytest.fixture
 def run(reference_program, request):
     """Runs the reference with other options; it must end by itself."""
-    seconds = 5 * request.config.getoption("--time-scale")
+    seconds = 5 * request.config.getoption("--touchstone-time-scale")
     return lambda *options: run_to_end([*reference_program, *options], seconds)
 
 

@@ -1,7 +1,6 @@
 """The drain of the reference: its timeout, exit statuses and log."""
 
 import contextlib
-import os
 import resource
 import signal
 import time
@@ -211,7 +210,7 @@ def test_an_accept_error_within_the_backlog(server, attach_strace, error):
         inject = f"inject=accept4:error={error}:when=18"
         # Not traced when it ends: LeakSanitizer, which runs then, does not work under strace.
         with attach_strace("-e", "trace=accept4", "-e", inject):
-            os.kill(server.pid, signal.SIGCONT)
+            server.signal(signal.SIGCONT)
             for client in clients:
                 client.expect_end(b"PING")
         for client in clients:

@@ -112,7 +112,7 @@ def test_memory(request, server, baseline):
     A leak grows for ever. With a garbage collector memory grows until a collection, and then no
     more: so memory is measured several times, until once it has not grown.
     """
-    half = request.config.getoption("--cycles") // 2
+    half = request.config.getoption("--touchstone-cycles") // 2
     sizes = [memory_after(server, half, baseline)[0]]
     for _ in range(LOOKS):
         size, done = memory_after(server, half, baseline)

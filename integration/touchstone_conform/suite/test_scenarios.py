@@ -1,6 +1,6 @@
 """Every scenario that needs no simulated kernel, run over real sockets.
 
-Each file says its purpose and the requirements it shows; `--scenarios` selects others.
+Each file says its purpose and the requirements it shows; `--touchstone-scenarios` selects others.
 """
 
 import pathlib
@@ -19,7 +19,8 @@ PROCESS_STEPS = ("freeze", "thaw", "settle", "descriptors", "stop")
 
 def pytest_generate_tests(metafunc):
     found = []
-    for each in map(pathlib.Path, metafunc.config.getoption("--scenarios") or [SCENARIOS]):
+    given = metafunc.config.getoption("--touchstone-scenarios") or [SCENARIOS]
+    for each in map(pathlib.Path, given):
         if each.is_dir():
             found += [parameter(path, path.stem) for path in sorted(each.glob("*.scenario"))]
         else:
