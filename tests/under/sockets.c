@@ -409,6 +409,14 @@ int openat(int folder, const char *path, int flags, ...) {
     return open_at(folder, path, flags, mode);
 }
 
+int openat64(int folder, const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    int mode = va_arg(arguments, int);
+    va_end(arguments);
+    return open_at(folder, path, flags, mode);
+}
+
 int open(const char *path, int flags, ...) {
     va_list arguments;
     va_start(arguments, flags);
