@@ -9,13 +9,13 @@
  * executions. */
 
 #include "check.h"
-#include "scenario/run.h"
+#include "scenario/reference.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct scenario scenario;
     static struct run_result results[2];
     scenario_decode(&scenario, data, size);
-    if (run_both(&scenario, RUN_BRIEFLY, results)) return 0;
+    if (run_all(&reference_target, &scenario, RUN_BRIEFLY, results)) return 0;
     fprintf(stderr, "%s%s\n", results[0].failure, results[1].failure);
     abort();
 }

@@ -56,6 +56,7 @@ CHECKS = [
     Step("seeded defects", "ci/simulate defects --sample 4", full="ci/simulate defects"),
     Step("determinism", "ci/simulate determinism"),
     Step("soak", "ci/soak 10", full="ci/soak"),
+    Step("under", "ci/simulate under --sample 2", full="ci/simulate under"),
     Step("random scenarios", "ci/simulate events 100000000",
          full="ci/simulate events 10000000000"),
     Step("the tools themselves", f"{SELF_TESTS} --sample 2", full=SELF_TESTS),

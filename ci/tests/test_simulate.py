@@ -47,7 +47,7 @@ def test_traces_that_differ_are_reported(copy, file, old, new, code):
 )
 def test_an_untrue_kernel_is_reported(copy, poller, old, new, test):
     with copy.planted(Edit(sim(copy, old), old, new)):
-        copy.expect(rf"FAILED.*{test}", ["ci/test", "units", "dev", "gcc", "-R", f"_{poller}$"])
+        copy.expect(rf"FAILED.*{test}", ["ci/test", "units", "dev", "gcc", "-R", f"fidelity_{poller}"])
 
 
 def test_the_sweep_finds_a_fault_that_ends_all_others(copy):
@@ -56,7 +56,7 @@ def test_the_sweep_finds_a_fault_that_ends_all_others(copy):
 
 
 def test_the_sweep_reports_a_call_without_faults(copy):
-    old, new = "!scenario_may_fail(call", "call == CALL_UNREAD || !scenario_may_fail(call"
+    old, new = "!may_fail(call", "call == CALL_UNREAD || !may_fail(call"
     with copy.planted(Edit("tests/scenario/sweep.c", old, new)):
         copy.expect(r"\[unused-call\]", ["ci/simulate", "sweep", "--sample", "5"])
 
@@ -88,3 +88,36 @@ def test_a_claim_about_an_unknown_defect_is_reported(copy):
     claim = Edit("tests/scenarios/fin-bare.scenario", None, "# catches: a-thing (alone)\n")
     with copy.planted(claim):
         copy.expect(r"\[claim-unknown\]", ["ci/simulate", "defects", "mapping-off-by-one"])
+
+
+@pytest.mark.parametrize(
+    "old, new, server",
+    [
+        ("link->edges[EDGE_READ]++; /* as after a short read */", "(void)sim;", "edges"),
+        ("sim->links[i].edges[EDGE_WRITE]++;", "(void)sim;", "edges"),
+        ("if (!sim->foreign || !tcp_at_end(link)) {", "{", "libuv"),
+    ],
+    ids=["no edge after a false EAGAIN", "no edge with room", "a short read after the FIN"],
+)
+def test_an_alarm_about_a_right_server_is_reported(copy, old, new, server):
+    with copy.planted(Edit(sim(copy, old), old, new)):
+        copy.expect(r"\[false-alarm\]", ["ci/simulate", "under", server])
+
+
+@pytest.mark.parametrize(
+    "file, old, new, name, code",
+    [
+        ("tests/under/broken.c", "mistake == ONE_READ ||", "", "one-read-per-event", "escaped"),
+        ("tests/under/sockets.c", 'world_unsupported("dup");', "return -1;",
+         "duplicated-descriptor", "judged"),
+        ("tests/under/world.c", "channel->ended = run->status",
+         "channel->result.hash ^= (uint64_t)REAL(SYS_getpid);\n    channel->ended = run->status",
+         "level", "trace-differs"),
+    ],
+    ids=["no mistake", "a call that is not modelled", "a number of the process in the trace"],
+)
+def test_what_is_wrong_with_servers_under_the_simulated_kernel_is_reported(
+    copy, file, old, new, name, code
+):
+    with copy.planted(Edit(file, old, new)):
+        copy.expect(rf"\[{code}\]", ["ci/simulate", "under", name])

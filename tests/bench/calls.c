@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "scenario/run.h"
+#include "scenario/reference.h"
 
 static struct scenario scenario;
 static uint8_t bytes[SCENARIO_ENCODED_MAX];
@@ -33,7 +33,7 @@ int main(int count, char *arguments[]) {
     if (count < 2) return fputs("usage: calls FILE...\n", stderr), 2;
     for (int i = 1; i < count; i++) {
         load(arguments[i]);
-        if (!run_both(&scenario, RUN_BRIEFLY, results)) return 1;
+        if (!run_all(&reference_target, &scenario, RUN_BRIEFLY, results)) return 1;
         calls[SIM_EPOLL] += calls_of(&results[SIM_EPOLL]);
         calls[SIM_KQUEUE] += calls_of(&results[SIM_KQUEUE]);
     }

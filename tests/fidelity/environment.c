@@ -213,8 +213,8 @@ void controls(struct environment *env, enum client client, enum epoll_operation 
     returns(env, "epoll_control of", client, control(env, client, operation, events), expected);
 }
 
-void watches_listener(struct environment *env) {
-    struct epoll_change change = {.operation = EPOLL_ADD, .events = IN};
+void watches_listener(struct environment *env, uint32_t events) {
+    struct epoll_change change = {.operation = EPOLL_ADD, .events = events};
     struct result result = env->kernel.ops->epoll_control(env->kernel.self, env->queue,
                                                           env->listener, change, LISTENER_TOKEN);
     finds(env, "epoll_control of the listener", word_of(result), "0");

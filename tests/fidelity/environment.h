@@ -93,7 +93,7 @@ void empties(struct environment *env, enum client client, const char *expected);
 
 void controls(struct environment *env, enum client client, enum epoll_operation operation,
               uint32_t events, const char *expected);
-void watches_listener(struct environment *env);
+void watches_listener(struct environment *env, uint32_t events);
 
 /* A wait with timeout 0 for at most `max` records: "A:IN OUT, B:HUP", L for the listener. Sorted by
  * client, since the kernel chooses the order. */

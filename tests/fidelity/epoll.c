@@ -52,13 +52,13 @@ static void client_closes(struct environment *env, enum client client) {
 /* The backlog */
 
 static void empty_backlog(struct environment *env) {
-    watches_listener(env);
+    watches_listener(env, IN);
     waits(env, 4, "");
     accepts(env, "EAGAIN");
 }
 
 static void backlog_in_order(struct environment *env) {
-    watches_listener(env);
+    watches_listener(env, IN);
     connects(env, A, PLENTY);
     connects(env, B, PLENTY);
     waits(env, 4, "L:IN");
@@ -114,7 +114,7 @@ static void closing_the_listener_resets_the_backlog(struct environment *env) {
 
 /* Without a descriptor nothing is taken from the backlog, and the listener stays ready. */
 static void descriptors_exhausted(struct environment *env) {
-    watches_listener(env);
+    watches_listener(env, IN);
     connects(env, A, PLENTY);
     env->ops->exhaust(env, true);
     accepts(env, "EMFILE");
@@ -815,7 +815,7 @@ static void connections_are_independent(struct environment *env) {
     client_sees(env, B, "5");
 }
 
-/* Linux only: the simulated kernel has one descriptor per socket, and no edge-triggered events. */
+/* Linux only: the simulated kernel has one descriptor per socket. */
 
 /* While a duplicated descriptor is open, as when a test duplicates the server's socket, close sends
  * nothing and events continue. */
@@ -845,6 +845,87 @@ static void edge_is_reported_once(struct environment *env) {
     client_sends(env, A, 5);
     waits(env, 4, "A:IN");
     receives(env, A, 100, "8");
+}
+
+/* A FIN is an edge also for who waits to write; data is not. */
+static void edge_of_a_fin(struct environment *env) {
+    serves(env, A);
+    controls(env, A, EPOLL_ADD, OUT | EPOLLET, "0");
+    waits(env, 4, "A:OUT");
+    client_sends(env, A, 5);
+    waits(env, 4, "");
+    client_shuts(env, A);
+    waits(env, 4, "A:OUT");
+    waits(env, 4, "");
+}
+
+static void edge_of_a_reset(struct environment *env) {
+    serves(env, A);
+    controls(env, A, EPOLL_ADD, OUT | EPOLLET, "0");
+    waits(env, 4, "A:OUT");
+    client_resets(env, A);
+    waits(env, 4, "A:OUT ERR HUP");
+    waits(env, 4, "");
+}
+
+static void edge_of_room_after_a_full_buffer(struct environment *env) {
+    connects(env, A, 4096);
+    accepts(env, "A");
+    controls(env, A, EPOLL_ADD, OUT | EPOLLET, "0");
+    waits(env, 4, "A:OUT");
+    fills(env, A);
+    waits(env, 4, "");
+    client_sees_all(env, A, "all");
+    waits(env, 4, "A:OUT");
+    waits(env, 4, "");
+}
+
+/* A registration that finds no room asks for it, though no send has failed since. */
+static void edge_of_room_that_was_asked_for(struct environment *env) {
+    connects(env, A, 4096);
+    accepts(env, "A");
+    fills(env, A);
+    controls(env, A, EPOLL_ADD, OUT | EPOLLET, "0");
+    waits(env, 4, "");
+    client_sees_all(env, A, "all");
+    waits(env, 4, "A:OUT");
+}
+
+static void edge_of_the_listener(struct environment *env) {
+    watches_listener(env, IN | EPOLLET);
+    connects(env, A, PLENTY);
+    waits(env, 4, "L:IN");
+    waits(env, 4, "");
+    connects(env, B, PLENTY);
+    waits(env, 4, "L:IN");
+    accepts(env, "A");
+    waits(env, 4, "");
+    accepts(env, "B");
+}
+
+static void registration_reports_what_is_ready(struct environment *env) {
+    serves(env, A);
+    client_sends(env, A, 5);
+    controls(env, A, EPOLL_ADD, IN | EPOLLET, "0");
+    waits(env, 4, "A:IN");
+    waits(env, 4, "");
+    controls(env, A, EPOLL_MODIFY, IN | OUT | EPOLLET, "0");
+    waits(env, 4, "A:IN OUT");
+    waits(env, 4, "");
+}
+
+static void one_shot_reports_once(struct environment *env) {
+    serves(env, A);
+    controls(env, A, EPOLL_ADD, IN | EPOLLONESHOT, "0");
+    client_sends(env, A, 5);
+    waits(env, 4, "A:IN");
+    client_sends(env, A, 5);
+    waits(env, 4, "");
+    client_resets(env, A);
+    waits(env, 4, "");
+    controls(env, A, EPOLL_MODIFY, IN | EPOLLONESHOT, "0");
+    waits(env, 4, "A:IN ERR HUP");
+    waits(env, 4, "");
 }
 
 /* Running */
@@ -925,10 +1006,17 @@ static const struct test tests[] = {
     TEST(out_spins_after_our_shutdown),
     TEST(fewer_records_than_ready),
     TEST(connections_are_independent),
+    TEST(edge_is_reported_once),
+    TEST(edge_of_a_fin),
+    TEST(edge_of_a_reset),
+    TEST(edge_of_room_after_a_full_buffer),
+    TEST(edge_of_room_that_was_asked_for),
+    TEST(edge_of_the_listener),
+    TEST(registration_reports_what_is_ready),
+    TEST(one_shot_reports_once),
 };
 static const struct test linux_only[] = {
     TEST(duplicated_descriptor_holds_the_connection),
-    TEST(edge_is_reported_once),
 };
 
 #define TESTS (sizeof tests / sizeof tests[0])

@@ -8,6 +8,7 @@
 
 #define STATUS_FAILED 1
 #define STATUS_USAGE 2
+#define STATUS_NOT_JUDGED 3
 
 /* Prints one line, "scenario: WHAT: WHY", and exits with STATUS_USAGE. */
 _Noreturn void quit(const char *what, const char *why);

@@ -11,28 +11,44 @@ struct run {
     struct stream stream;
     struct oracle oracle;
     struct sim_kernel sim;
-    struct server server;
-    struct log log;
+    const struct run_server *server;
     enum server_status status;
     enum run_judge judge;
     bool frozen;
+    int64_t wait_ms;     /* of another server's wait that found nothing; -1: for ever */
+    int32_t exit_status; /* of another server that has stopped */
     uint64_t expected[SCENARIO_CLIENTS_MAX];
+    uint32_t drain_timeout_ms;
     uint64_t stop_ms; /* when the drain timeout expires */
 };
 
-/* The first byte behind a slot's area, which stays 0. */
-uint8_t *run_guard(struct run *run, uint32_t slot);
+/* The server of a run: the reference, or another one under the simulated kernel (tests/under). */
+struct run_server {
+    /* Before the first step; false: it cannot start, and nothing is judged. */
+    bool (*start)(struct run *run, const struct scenario *scenario);
+    /* Lets it run up to its next wait, and sets run->status. */
+    void (*step)(struct run *run);
+    /* The stop signal. */
+    void (*stop)(struct run *run);
+    /* It keeps SPEC.md, but not the rules of the reference's own calls; unless a scenario stops it,
+     * it goes on with the next one. */
+    bool foreign;
+};
+
+/* Runs a scenario with a server on the simulated kernel. */
+void run_server(const struct run_server *server, const struct scenario *scenario,
+                enum sim_poller poller, enum run_judge judge, struct sim_trace *trace,
+                struct run_result *result);
 
 /* How a client saw its connection end: CLOSE_FIN, CLOSE_RST or CLOSE_OPEN. */
 uint32_t run_close_of(const struct run *run, uint32_t client);
 
-/* After a step of the server: its connections are valid, no area was overrun, and the connection
- * limit holds. */
-void judge_step(struct run *run);
-
 /* The server is idle and nothing is in flight: whatever a client is owed now, it never gets.
  * `all_accepted`: also those that wait to be accepted. */
 void judge_idle(struct run *run, bool all_accepted);
+
+/* All clients have left a server that goes on. */
+void judge_left_open(struct run *run);
 
 /* The server has stopped. */
 void judge_drain(struct run *run);

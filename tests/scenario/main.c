@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
+#include "scenario/reference.h"
 #include "scenario/shrink.h"
 #include "scenario/soak.h"
 #include "scenario/sweep.h"
 #include "scenario/timeline.h"
+#include "under/command.h"
 
 #define FILES_MAX 4096
 #define TRACE_EVENTS_MAX (1u << 20)
@@ -25,25 +26,36 @@ static const char usage[] =
     "                                injects every documented error of every call, once\n"
     "       scenario soak --events N [--seed N] [--out FILE]\n"
     "                                runs random scenarios; writes one that fails to FILE\n"
+    "       scenario run|shrink|sweep|soak --under COMMAND ...\n"
+    "                                the same with any server instead of the reference\n"
     "       scenario --help\n"
     "\n"
     "A FILE is text if its name ends in .scenario or its first word is scenario, else bytes.\n"
     "KIND is short, delay, order, hints, stale, eagain, eintr, inherited, log, all or none.\n"
     "run also checks what the scenario's own steps expect, unless --oracle-only is given; shrink,\n"
     "sweep and soak do not.\n"
-    "Exit status: 0 nothing failed, 1 a run failed, 2 bad usage.\n";
+    "COMMAND starts a server; {port} in it is replaced by a free port. Its calls are answered by "
+    "the\n"
+    "simulated kernel: see tests/README.md.\n"
+    "Exit status: 0 nothing failed, 1 a run failed, 2 bad usage, 3 nothing failed, but some runs\n"
+    "could not be judged: the server makes a call that is not modelled, or it is unstable.\n";
 
 /* The command line. */
 static struct {
     const char *files[FILES_MAX];
-    size_t file_count;
+    size_t file_count, skipped;
     bool pollers[2];
     uint64_t seed, seeds, events, sample;
     bool has_seed, has_faults, trace, hash, oracle_only;
     uint32_t faults;
-    const char *name, *out;
-} command = {
-    .pollers = {true, true}, .seeds = 1, .seed = 1, .sample = 1, .out = "failing.scenario"};
+    const char *name, *out, *under;
+    const struct run_target *target;
+} command = {.target = &reference_target,
+             .pollers = {true, true},
+             .seeds = 1,
+             .seed = 1,
+             .sample = 1,
+             .out = "failing.scenario"};
 
 static struct scenario scenario;
 static struct sim_event trace_events[TRACE_EVENTS_MAX];
@@ -54,12 +66,16 @@ static void vary(uint64_t seed) {
     if (command.has_seed || command.seeds > 1) scenario.seed = (uint32_t)seed;
 }
 
-static bool both_pollers(void) { return command.pollers[0] && command.pollers[1]; }
+static bool both_pollers(void) {
+    return command.target->pollers == 2 && command.pollers[0] && command.pollers[1];
+}
+
+static enum run_judge judge(void) { return command.oracle_only ? RUN_ORACLE : RUN_EXPECTATIONS; }
 
 static bool run_once(const char *path, enum sim_poller poller, struct run_result *result) {
     struct sim_trace trace = {.events = trace_events, .max = TRACE_EVENTS_MAX};
-    run_scenario(&scenario, poller, command.oracle_only ? RUN_ORACLE : RUN_EXPECTATIONS,
-                 command.trace ? &trace : NULL, result);
+    command.target->run(command.target->self, &scenario, poller, judge(),
+                        command.trace ? &trace : NULL, result);
     if (command.trace && (command.seeds > 1 || command.file_count > 1 || both_pollers()))
         printf("%s, seed %u, %s:\n", path, scenario.seed, poller == SIM_EPOLL ? "epoll" : "kqueue");
     if (command.trace) timeline_print(&trace, scenario.client_count);
@@ -84,13 +100,25 @@ static bool same_views(const char *path, const struct run_result results[2]) {
     return true;
 }
 
+/* How many of the seeds need not be run one by one. */
+static uint64_t run_ahead(uint64_t *runs) {
+    const struct run_target *target = command.target;
+    if (target->run_seeds == NULL || command.trace || command.hash || command.seeds == 1) return 0;
+    vary(command.seed + command.seeds - 1); /* none is too large */
+    vary(command.seed);
+    uint64_t passed = target->run_seeds(target->self, &scenario, judge(), command.seeds);
+    *runs += passed;
+    return passed;
+}
+
 /* Runs a file with each seed; false after the first failure. */
 static bool run_file(const char *path, uint64_t *runs) {
     file_load(&scenario, path);
-    for (uint64_t i = 0; i < command.seeds; i++) {
+    if (command.target->foreign && !run_is_for_foreign(&scenario)) return command.skipped++, true;
+    for (uint64_t i = run_ahead(runs); i < command.seeds; i++) {
         struct run_result results[2];
         vary(command.seed + i);
-        for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+        for (uint32_t poller = 0; poller < command.target->pollers; poller++) {
             if (!command.pollers[poller]) continue;
             ++*runs;
             if (!run_once(path, (enum sim_poller)poller, &results[poller])) return false;
@@ -106,16 +134,23 @@ static int run_command(void) {
     for (size_t i = 0; i < command.file_count; i++)
         failures += run_file(command.files[i], &runs) ? 0 : 1;
     if (!command.hash && !command.trace)
-        printf("%zu scenarios, %" PRIu64 " runs, %zu failed\n", command.file_count, runs, failures);
+        printf("%zu scenarios, %" PRIu64 " runs, %zu failed\n",
+               command.file_count - command.skipped, runs, failures);
+    if (command.skipped > 0) printf("%zu scenarios are for the reference alone\n", command.skipped);
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;
 }
 
-static int sweep_command(void) { return sweep(command.files, command.file_count, command.sample); }
+static int sweep_command(void) {
+    return sweep(command.target, command.files, command.file_count, command.sample);
+}
 
 static int soak_command(void) {
     if (command.events == 0) quit("soak", "needs --events N, at least 1");
-    const struct soak_options options = {
-        .events = command.events, .seed = command.seed, .name = command.name, .out = command.out};
+    const struct soak_options options = {.target = command.target,
+                                         .events = command.events,
+                                         .seed = command.seed,
+                                         .name = command.name,
+                                         .out = command.out};
     return soak(&options);
 }
 
@@ -136,9 +171,9 @@ static int shrink_command(void) {
     struct run_result results[2];
     file_load(&scenario, command.files[0]);
     vary(command.seed);
-    if (run_both(&scenario, RUN_ORACLE, results))
+    if (run_all(command.target, &scenario, RUN_ORACLE, results))
         quit(command.files[0], "does not fail (the expectations of its own steps are not judged)");
-    shrink(&scenario);
+    shrink(command.target, &scenario);
     file_print(&scenario, stdout);
     return EXIT_SUCCESS;
 }
@@ -190,6 +225,8 @@ static int take_option(char *option, char *value) {
         command.events = number_of(option, value);
     else if (strcmp(option, "--sample") == 0)
         command.sample = number_of(option, value);
+    else if (strcmp(option, "--under") == 0 && value != NULL)
+        command.under = value;
     else if (strcmp(option, "--out") == 0 && value != NULL)
         command.out = value;
     else if (strcmp(option, "--faults") == 0)
@@ -225,7 +262,9 @@ int main(int argc, char *argv[]) {
         if (command.file_count > verbs[i].files_max) quit(argv[1], "too many files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
         if (command.seeds == 0) quit("--seeds", "needs at least 1");
+        if (command.under != NULL) command.target = under_start(command.under, command.trace);
         int status = verbs[i].run();
+        if (command.under != NULL) status = under_finish(status);
         if (fflush(stdout) != 0 || ferror(stdout)) quit("stdout", "cannot be written");
         return status;
     }

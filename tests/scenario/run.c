@@ -13,15 +13,15 @@
 
 #define DRAIN_DEFAULT_S 5
 
+/* What another server owes may come by a timer of its own: it has this much time, as it has over
+ * real sockets. */
+#define TIMERS_MS 5000
+
 /* RUN_BRIEFLY: at most this many events; this many transferred bytes count as one. */
 #define BRIEF_EVENTS_MAX 2048
 #define BRIEF_BYTES 64
 
 static struct run run;
-
-/* The server's memory: areas, scratch, connections. Only what a run used is cleared. */
-#define MEMORY_BYTES ((SIM_DESCRIPTORS + 2) * KERNEL_MEMORY_UNIT)
-static _Alignas(KERNEL_MEMORY_UNIT) uint8_t memory[MEMORY_BYTES];
 
 /* Over its limit of events: what happens from here on is not judged. */
 static bool is_cut(void) {
@@ -35,9 +35,7 @@ static bool running(void) { return run.status == SERVER_RUNNING && !is_over(); }
 
 static void step_server(void) {
     run.sim.idle = false;
-    run.status = server_step(&run.server);
-    judge_step(&run);
-    if (run.status == SERVER_FAILED) oracle_fail(&run.oracle, "the server failed");
+    run.server->step(&run);
 }
 
 /* Runs the server until it is idle or `until` is true. */
@@ -55,6 +53,37 @@ static void run_until(bool (*until)(const struct step *), const struct step *ste
 }
 
 static void run_until_idle(void) { run_until(NULL, NULL); }
+
+/* Lets a wait of another server time out; false if it would take more than what is left of
+ * TIMERS_MS. */
+static bool let_timer_expire(uint64_t begin_ms) {
+    bool timed = run.sim.foreign && running() && run.wait_ms > 0;
+    if (!timed || run.sim.now_ms + (uint64_t)run.wait_ms > begin_ms + TIMERS_MS) return false;
+    run.sim.until_ms = run.sim.now_ms + (uint64_t)run.wait_ms;
+    return true;
+}
+
+/* As run_until; what another server does by a timer of its own counts, too. */
+static void run_until_expected(bool (*until)(const struct step *), const struct step *step) {
+    uint64_t begin_ms = run.sim.now_ms;
+    run_until(until, step);
+    while (until != NULL && !until(step) && let_timer_expire(begin_ms))
+        run_until(until, step);
+}
+
+static void check_idle(bool all_accepted) {
+    uint64_t begin_ms = run.sim.now_ms;
+    bool judged = false;
+    while (!judged) {
+        judge_idle(&run, all_accepted);
+        bool owes = run.oracle.failed;
+        run.oracle.failed = false; /* until its timers have expired */
+        judged = !owes || !let_timer_expire(begin_ms);
+        run.oracle.failed = owes && judged;
+        if (!judged) run_until_idle();
+        judged |= is_over();
+    }
+}
 
 static bool has_expected(const struct step *step) {
     return run.sim.links[step->client].got >= run.expected[step->client];
@@ -92,26 +121,28 @@ static void check_step(const struct scenario *scenario, const struct step *step,
     if (step->kind == STEP_EXPECT) {
         if (step->literal && run.judge == RUN_EXPECTATIONS) check_literal(scenario, step, number);
         due = run.expected[step->client] += step->count;
-        run_until(has_expected, step);
+        run_until_expected(has_expected, step);
         good = has_expected(step) || has_owed(step);
     } else if (step->kind == STEP_EXPECT_END) {
-        run_until(has_ended, step);
+        run_until_expected(has_ended, step);
         good = run_close_of(&run, step->client) == CLOSE_FIN;
     } else if (step->kind == STEP_EXPECT_CLOSE) {
-        run_until((step->closes & CLOSE_OPEN) ? NULL : has_ended, step);
+        run_until_expected((step->closes & CLOSE_OPEN) ? NULL : has_ended, step);
         good = (run_close_of(&run, step->client) & step->closes) != 0;
     } else {
         run_until_idle();
     }
     const struct oracle_client *c = &run.oracle.clients[step->client];
-    if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended))
+    /* Another server may refuse whom it cannot accept (SPEC.md, FAULT-3). */
+    bool refused = run.sim.foreign && run.oracle.turned_away && !c->accepted;
+    if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended) && !refused)
         oracle_fail(&run.oracle, "step %u, %s %s: got %llu of %llu bytes, %s", number, word,
                     scenario_client_name(step->client),
                     (unsigned long long)run.sim.links[step->client].got, (unsigned long long)due,
                     run_close_of(&run, step->client) == CLOSE_FIN   ? "FIN"
                     : run_close_of(&run, step->client) == CLOSE_RST ? "RST"
                                                                     : "still open");
-    if (run.sim.idle) judge_idle(&run, false);
+    if (run.sim.idle) check_idle(false);
 }
 
 static bool is_judge(enum step_kind kind) {
@@ -122,7 +153,9 @@ static bool is_judge(enum step_kind kind) {
 static void act(enum step_kind kind, uint32_t client, uint32_t count) {
     const struct step step = {.kind = kind, .client = client, .count = count};
     sim_act(&run.sim, &step);
-    if (kind == STEP_STOP) run.stop_ms = run.sim.now_ms + run.server.options.drain_timeout_ms;
+    if (kind != STEP_STOP) return;
+    run.stop_ms = run.sim.now_ms + run.drain_timeout_ms;
+    run.server->stop(&run);
 }
 
 /* Performs a step, and then runs the server until it is idle; with VARY_DELAY, for a few steps. */
@@ -135,7 +168,7 @@ static void perform(const struct scenario *scenario, const struct step *step) {
     if (run.frozen || scenario_is_choice(step->kind)) return;
     if ((scenario->vary & VARY_DELAY) == 0 || step->kind == STEP_WAIT) {
         run_until_idle();
-        if (running()) judge_idle(&run, false);
+        if (running()) check_idle(false);
         return;
     }
     for (uint64_t left = sim_random(&run.sim) % 4; left > 0 && running(); left--)
@@ -156,7 +189,7 @@ static void let_clients_leave(void) {
     run_until_idle();
     act(STEP_WAIT, 0, REST_MS);
     run_until_idle();
-    if (!is_over()) judge_idle(&run, true);
+    if (!is_over()) check_idle(true);
 }
 
 /* Output in flight reaches the clients even after the server has exited. */
@@ -171,7 +204,7 @@ static void stop_server(void) {
     if (!run.oracle.stopping) act(STEP_STOP, 0, 0);
     /* Where the order varies, many waits may pass before one reports the stop. */
     uint32_t waits_ms = run.sim.crowd * SIM_CROWD_PASS_MS;
-    act(STEP_WAIT, 0, run.server.options.drain_timeout_ms + REST_MS + waits_ms);
+    act(STEP_WAIT, 0, run.drain_timeout_ms + REST_MS + waits_ms);
     run_until_idle();
     let_clients_read();
     if (is_over()) return;
@@ -181,41 +214,20 @@ static void stop_server(void) {
         judge_drain(&run);
 }
 
-static bool logs(const struct scenario *scenario) {
-    bool struck = (scenario->vary & VARY_LOG) != 0;
-    for (uint32_t i = 0; i < scenario->fault_count; i++)
-        struck |= scenario->faults[i].call == CALL_LOG;
-    return struck || run.judge != RUN_BRIEFLY;
-}
-
-static bool start(const struct scenario *scenario, enum sim_poller poller,
-                  struct sim_trace *trace) {
-    uint32_t slots = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario);
-    struct server_options options = {
-        .connections_max =
-            scenario->connections_max > 0 ? scenario->connections_max : slots - SIM_CLIENT_FIRST,
-        .buffer_bytes = scenario->buffer_bytes > 0 ? scenario->buffer_bytes : 65536,
-        .idle_timeout_ms = scenario->idle_timeout_s * 1000,
-        .drain_timeout_ms =
-            1000 * (scenario->drain_timeout_s > 0 ? scenario->drain_timeout_s : DRAIN_DEFAULT_S),
-    };
+static bool start(const struct run_server *server, const struct scenario *scenario,
+                  enum sim_poller poller, struct sim_trace *trace) {
+    uint32_t drain_s = scenario->drain_timeout_s > 0 ? scenario->drain_timeout_s : DRAIN_DEFAULT_S;
+    run.server = server;
+    run.drain_timeout_ms = 1000 * drain_s;
     stream_init(&run.stream, scenario);
-    oracle_init(&run.oracle, &run.stream, options.idle_timeout_ms, options.drain_timeout_ms);
+    oracle_init(&run.oracle, &run.stream, scenario->idle_timeout_s * 1000ull, run.drain_timeout_ms);
     sim_init(&run.sim, &run.oracle, scenario, poller, trace);
-    struct kernel kernel = sim_kernel(&run.sim);
-    struct poller real = {.ops = poller == SIM_EPOLL ? &poller_epoll : &poller_kqueue,
-                          .kernel = kernel,
-                          .queue = SIM_QUEUE};
-    run.log = (struct log){.kernel = kernel, .level = logs(scenario) ? LOG_EVENTS : LOG_QUIET};
+    run.sim.foreign = server->foreign;
     run.status = SERVER_RUNNING;
+    run.wait_ms = -1;
     run.frozen = false;
     memset(run.expected, 0, sizeof run.expected);
-    struct result result =
-        server_init(&run.server, real, &run.log, &options, SIM_LISTENER, SIM_STOP, memory);
-    memset(run.server.connections, 0, options.connections_max * sizeof(struct connection));
-    for (uint32_t i = 0; i < options.connections_max; i++)
-        *run_guard(&run, i) = 0; /* earlier runs may have had larger areas */
-    return result.fault == FAULT_NONE;
+    return server->start(&run, scenario);
 }
 
 /* Steps go on after the server has stopped: its output may still be in flight. */
@@ -228,25 +240,58 @@ static void perform_all(const struct scenario *scenario) {
             perform(scenario, step);
     }
     if (running() && !run.oracle.stopping) let_clients_leave();
-    if (!is_over()) stop_server();
+    bool goes_on = run.sim.foreign && !run.oracle.stopping; /* with the next scenario */
+    if (!is_over() && goes_on)
+        judge_left_open(&run);
+    else if (!is_over())
+        stop_server();
 }
 
-void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum run_judge judge,
-                  struct sim_trace *trace, struct run_result *result) {
+void run_server(const struct run_server *server, const struct scenario *scenario,
+                enum sim_poller poller, enum run_judge judge, struct sim_trace *trace,
+                struct run_result *result) {
     run.judge = judge;
     memset(result, 0, sizeof *result);
     /* A fault in the first calls may keep the server from starting. */
-    if (start(scenario, poller, trace)) perform_all(scenario);
+    if (start(server, scenario, poller, trace)) perform_all(scenario);
     result->failed = run.oracle.failed;
     result->cut = is_cut();
     if (run.oracle.failed)
-        snprintf(result->failure, sizeof result->failure, "%s: %s",
-                 poller == SIM_EPOLL ? "epoll" : "kqueue", run.oracle.failure);
+        snprintf(result->failure, sizeof result->failure, "%s%s",
+                 server->foreign       ? ""
+                 : poller == SIM_EPOLL ? "epoll: "
+                                       : "kqueue: ",
+                 run.oracle.failure);
     result->hash = run.sim.hash;
     result->events = run.sim.events;
     memcpy(result->calls, run.sim.calls, sizeof result->calls);
     for (uint32_t i = 0; i < scenario->client_count; i++)
         result->views[i] = (struct run_view){run.sim.links[i].got, run_close_of(&run, i)};
+}
+
+#define FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE | VARY_INHERITED | VARY_LOG))
+
+bool run_is_for_foreign(const struct scenario *scenario) {
+    for (uint32_t i = 0; i < scenario->fault_count; i++)
+        if (scenario->faults[i].call == CALL_LOG) return false;
+    return scenario->buffer_bytes == 0 && scenario->connections_max == 0 &&
+           scenario->idle_timeout_s == 0 && scenario->drain_timeout_s == 0;
+}
+
+bool run_may_fail_foreign(enum sim_call call, enum sim_error error) {
+    if (call == CALL_CONTROL) return error == ERROR_NOMEM || error == ERROR_NOSPC;
+    return call != CALL_LOG && scenario_may_fail(call, error);
+}
+
+void run_make_foreign(struct scenario *scenario) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < scenario->fault_count; i++)
+        if (run_may_fail_foreign(scenario->faults[i].call, scenario->faults[i].error))
+            scenario->faults[kept++] = scenario->faults[i];
+    scenario->fault_count = kept;
+    scenario->buffer_bytes = scenario->connections_max = 0;
+    scenario->idle_timeout_s = scenario->drain_timeout_s = 0;
+    scenario->vary &= FOREIGN_VARY;
 }
 
 bool run_is_comparable(const struct scenario *scenario) {
@@ -258,12 +303,15 @@ bool run_is_comparable(const struct scenario *scenario) {
     return true;
 }
 
-bool run_both(const struct scenario *scenario, enum run_judge judge, struct run_result results[2]) {
-    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
-        run_scenario(scenario, (enum sim_poller)poller, judge, NULL, &results[poller]);
+bool run_all(const struct run_target *target, const struct scenario *scenario, enum run_judge judge,
+             struct run_result results[2]) {
+    memset(results, 0, 2 * sizeof results[0]);
+    for (uint32_t poller = 0; poller < target->pollers; poller++) {
+        target->run(target->self, scenario, (enum sim_poller)poller, judge, NULL, &results[poller]);
         if (results[poller].failed) return false;
     }
-    if (!run_is_comparable(scenario) || results[0].cut || results[1].cut) return true;
+    if (target->pollers < 2 || !run_is_comparable(scenario) || results[0].cut || results[1].cut)
+        return true;
     for (uint32_t i = 0; i < scenario->client_count; i++) {
         const struct run_view *a = &results[SIM_EPOLL].views[i];
         const struct run_view *b = &results[SIM_KQUEUE].views[i];

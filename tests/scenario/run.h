@@ -2,7 +2,7 @@
 
 #include "sim/kernel.h"
 
-/* Runs a scenario with the real server on the simulated kernel, and judges it. */
+/* Runs a scenario with a server on the simulated kernel, and judges it. */
 
 struct run_view {
     uint64_t got;
@@ -31,14 +31,37 @@ enum run_judge {
     RUN_BRIEFLY       /* by the oracle, up to a limit of events */
 };
 
-/* `trace` may be null. */
-void run_scenario(const struct scenario *scenario, enum sim_poller poller, enum run_judge judge,
-                  struct sim_trace *trace, struct run_result *result);
+/* What runs scenarios: the reference in this process, or a command under the simulated kernel. */
+struct run_target {
+    void *self;
+    /* `trace` may be null. */
+    void (*run)(void *self, const struct scenario *scenario, enum sim_poller poller,
+                enum run_judge judge, struct sim_trace *trace, struct run_result *result);
+    /* Runs a scenario with the seeds from its own on until one fails, at most `count`: how many did
+     * not. Null: it is no faster than one by one. */
+    uint64_t (*run_seeds)(void *self, const struct scenario *scenario, enum run_judge judge,
+                          uint64_t count);
+    uint32_t pollers; /* 1: epoll alone */
+    /* Not the reference: its options and log cannot be set, and hints that lie are not for it. */
+    bool foreign;
+};
+
+/* True if a scenario says nothing that holds for the reference alone: its options, its log. */
+bool run_is_for_foreign(const struct scenario *scenario);
+
+/* As scenario_may_fail, for a server other than the reference: Linux fails no registration of a
+ * socket but for lack of memory or of watches. */
+bool run_may_fail_foreign(enum sim_call call, enum sim_error error);
+
+/* Takes out of a scenario what holds for the reference alone, among it hints that lie: others may
+ * believe them. */
+void run_make_foreign(struct scenario *scenario);
 
 /* True if what the clients see cannot depend on how events interleave, so that it must be the same
  * on both pollers. */
 bool run_is_comparable(const struct scenario *scenario);
 
-/* Runs a scenario on both pollers and, if it is comparable, compares what the clients saw. False:
+/* Runs a scenario on each poller and, if it is comparable, compares what the clients saw. False:
  * one of `results`, first epoll's, then kqueue's, has the failure. */
-bool run_both(const struct scenario *scenario, enum run_judge judge, struct run_result results[2]);
+bool run_all(const struct run_target *target, const struct scenario *scenario, enum run_judge judge,
+             struct run_result results[2]);

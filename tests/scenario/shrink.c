@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "scenario/run.h"
+static const struct run_target *run_on;
 
 /* A candidate must still be a valid sequence of steps. */
 static bool makes_sense(const struct scenario *scenario) {
@@ -15,7 +15,7 @@ static bool makes_sense(const struct scenario *scenario) {
 
 static bool fails(const struct scenario *scenario) {
     struct run_result results[2];
-    return makes_sense(scenario) && !run_both(scenario, RUN_ORACLE, results);
+    return makes_sense(scenario) && !run_all(run_on, scenario, RUN_ORACLE, results);
 }
 
 /* Keeps a candidate if it still fails. */
@@ -148,7 +148,8 @@ static bool shrink_chance(struct scenario *scenario) {
     return found;
 }
 
-void shrink(struct scenario *scenario) {
+void shrink(const struct run_target *target, struct scenario *scenario) {
+    run_on = target;
     bool again = true;
     while (again) {
         again = shrink_steps(scenario);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "scenario/scenario.h"
+#include "scenario/run.h"
 
 /* Makes a failing scenario smaller while it still fails on one of the pollers: fewer steps and
  * faults, smaller counts, less variation; and no seed, if one step can state the kernel's choice.
@@ -8,4 +8,4 @@
  * requires  it fails
  * ensures   it still fails
  */
-void shrink(struct scenario *scenario);
+void shrink(const struct run_target *target, struct scenario *scenario);

@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
 #include "scenario/shrink.h"
 
 static struct scenario scenario;
@@ -77,7 +76,8 @@ static void random_faults(struct sim_kernel *dice) {
     }
 }
 
-static void random_scenario(struct sim_kernel *dice) {
+/* A foreign server has to start again after each stop: it has fewer. */
+static void random_scenario(struct sim_kernel *dice, bool foreign) {
     struct scenario_state state = {.frozen = false};
     memset(&scenario, 0, offsetof(struct scenario, steps));
     scenario.step_count = 0;
@@ -95,7 +95,16 @@ static void random_scenario(struct sim_kernel *dice) {
     for (uint32_t left = spread(dice, crowded ? 4 : 7); left > 0; left--)
         random_step(dice, &state);
     if (crowded) append(&state, STEP_WAIT, number(dice, 4096));
-    if (number(dice, 2) == 0) append(&state, STEP_STOP, 0);
+    if (number(dice, foreign ? 16 : 2) == 0) append(&state, STEP_STOP, 0);
+}
+
+/* Registrations fail in a sweep alone: a server that falls over that would never get further. */
+static void make_foreign(void) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < scenario.fault_count; i++)
+        if (scenario.faults[i].call != CALL_CONTROL) scenario.faults[kept++] = scenario.faults[i];
+    scenario.fault_count = kept;
+    run_make_foreign(&scenario);
 }
 
 static double seconds(void) {
@@ -113,8 +122,8 @@ static void keep_failure(const struct soak_options *options, struct run_result r
                          uint64_t runs) {
     FILE *file = fopen(options->out, "w");
     printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
-    shrink(&scenario);
-    run_both(&scenario, RUN_ORACLE, results);
+    shrink(options->target, &scenario);
+    run_all(options->target, &scenario, RUN_ORACLE, results);
     printf("shrunk, %s\n", failure_of(results));
     file_print(&scenario, stdout);
     if (file == NULL) quit(options->out, "cannot be written");
@@ -136,13 +145,14 @@ int soak(const struct soak_options *options) {
     double begin = seconds();
     while (events < options->events) {
         struct run_result results[2];
-        random_scenario(&dice);
-        if (!run_both(&scenario, RUN_ORACLE, results)) {
+        random_scenario(&dice, options->target->foreign);
+        if (options->target->foreign) make_foreign();
+        if (!run_all(options->target, &scenario, RUN_ORACLE, results)) {
             keep_failure(options, results, runs);
             return STATUS_FAILED;
         }
         events += results[0].events + results[1].events;
-        runs += 2;
+        runs += options->target->pollers;
         if (events >= next) {
             fprintf(stderr, "\r%" PRIu64 " M events, %" PRIu64 " runs", events / 1000000, runs);
             next = events + 50000000;

@@ -1,8 +1,9 @@
 #pragma once
 
-#include <stdint.h>
+#include "scenario/run.h"
 
 struct soak_options {
+    const struct run_target *target;
     uint64_t events, seed;
     const char *name; /* of the command, for the line that replays a failure */
     const char *out;  /* file for a scenario that fails */

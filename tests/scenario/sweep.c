@@ -5,18 +5,18 @@
 #include <stdlib.h>
 
 #include "scenario/file.h"
-#include "scenario/run.h"
 
 /* Runs with a crowd are long, and their calls are alike. */
 #define CROWD_CALLS_MAX 3
 
 static struct scenario scenario;
+static const struct run_target *swept;
 static uint64_t injected[CALL_KINDS][ERROR_KINDS];
 
 static bool inject(const char *path, enum sim_poller poller, struct sim_fault fault) {
     struct run_result result;
     scenario.faults[scenario.fault_count++] = fault;
-    run_scenario(&scenario, poller, RUN_ORACLE, NULL, &result);
+    swept->run(swept->self, &scenario, poller, RUN_ORACLE, NULL, &result);
     scenario.fault_count--;
     injected[fault.call][fault.error]++;
     if (result.failed)
@@ -25,13 +25,17 @@ static bool inject(const char *path, enum sim_poller poller, struct sim_fault fa
     return !result.failed;
 }
 
+static bool may_fail(enum sim_call call, enum sim_error error) {
+    return swept->foreign ? run_may_fail_foreign(call, error) : scenario_may_fail(call, error);
+}
+
 static bool sweep_call(const char *path, enum sim_poller poller, enum sim_call call, uint32_t made,
                        uint64_t sample) {
     static uint64_t turn;
     bool good = true;
     for (uint32_t nth = 1; nth <= made; nth++) {
         for (int error = 0; error < ERROR_KINDS; error++) {
-            if (!scenario_may_fail(call, (enum sim_error)error) || turn++ % sample != 0) continue;
+            if (!may_fail(call, (enum sim_error)error) || turn++ % sample != 0) continue;
             good &= inject(path, poller, (struct sim_fault){call, nth, (enum sim_error)error});
         }
     }
@@ -43,9 +47,10 @@ static bool sweep_file(const char *path, uint64_t sample) {
     file_load(&scenario, path);
     if (scenario.fault_count == SCENARIO_FAULTS_MAX) return true;
     uint32_t most = scenario_crowd(&scenario) > 0 ? CROWD_CALLS_MAX : UINT32_MAX;
-    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+    if (swept->foreign && !run_is_for_foreign(&scenario)) return true;
+    for (uint32_t poller = 0; poller < swept->pollers; poller++) {
         struct run_result plain;
-        run_scenario(&scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
+        swept->run(swept->self, &scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
         for (int call = 0; call < CALL_KINDS; call++)
             good &= sweep_call(path, (enum sim_poller)poller, (enum sim_call)call,
                                plain.calls[call] < most ? plain.calls[call] : most, sample);
@@ -53,7 +58,9 @@ static bool sweep_file(const char *path, uint64_t sample) {
     return good;
 }
 
-int sweep(const char *const files[], size_t file_count, uint64_t sample) {
+int sweep(const struct run_target *target, const char *const files[], size_t file_count,
+          uint64_t sample) {
+    swept = target;
     uint64_t total = 0;
     bool good = true;
     for (size_t i = 0; i < file_count; i++)

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <stddef.h>
-#include <stdint.h>
+#include "scenario/run.h"
 
 /* Fails every call of every scenario once with every error that is documented for it; with
  * `sample`, only every sample-th combination. Prints how often each error was injected. Returns the
  * exit status. */
-int sweep(const char *const files[], size_t file_count, uint64_t sample);
+int sweep(const struct run_target *target, const char *const files[], size_t file_count,
+          uint64_t sample);

@@ -82,6 +82,7 @@ refuses --sample sweep --sample 0 $bare
 refuses fly run --faults short,fly $bare
 refuses fly run --poller fly $bare
 refuses --fly run --fly $bare
+refuses --under run $bare --under
 refuses soak soak
 refuses soak soak --events 10 $bare
 refuses text text $bare $bare

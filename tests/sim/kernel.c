@@ -34,6 +34,8 @@ static uint64_t clock_ms(void *self) {
 static void act_on_server(struct sim_kernel *sim, const struct step *step) {
     if (step->kind == STEP_DESCRIPTORS) {
         sim->open_max = step->count < sim->slot_count ? step->count : sim->slot_count;
+        /* One that another server keeps in reserve is a place when it closes it. */
+        if (sim->foreign && sim->open_max < sim->open) sim->open_max = sim->open;
     } else if (step->kind == STEP_CROWD) {
         for (uint32_t i = 0; i < step->count; i++)
             tcp_connect(sim, SCENARIO_CLIENTS_MAX + sim->crowd++, 0);

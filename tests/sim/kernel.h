@@ -69,6 +69,8 @@ struct sim_link {
     bool fin_seen, reset_seen; /* by the client */
     bool paused, gone;         /* the client */
     enum fault error;          /* latched, reported once */
+    uint32_t edges[3];         /* wake-ups: EDGE_READ, EDGE_WRITE, EDGE_ALL */
+    bool full;                 /* somebody was told that there is no room: once there is, an edge */
     struct {
         uint32_t steps, used;
     } shorts[2]; /* short-receive and short-send steps so far; calls shortened so far */
@@ -77,7 +79,9 @@ struct sim_link {
 /* What a descriptor is registered for. */
 struct sim_watch {
     bool registered; /* epoll */
+    bool disarmed;   /* EPOLLONESHOT has reported */
     uint32_t events;
+    uint32_t edges;  /* as of its last report, for EPOLLET */
     bool filters[3]; /* kqueue, by enum kqueue_filter */
     uint64_t token;
 };
@@ -110,6 +114,7 @@ struct sim_kernel {
     const struct stream *stream;
     enum sim_poller poller;
     enum sim_system system;
+    bool foreign; /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
     uint64_t random;
     uint32_t vary;
     uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
@@ -124,7 +129,9 @@ struct sim_kernel {
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
     struct oracle_pass pass;             /* since the last wait */
     bool full;                           /* the last wait had room for no further record */
+    uint32_t listener_edges;             /* wake-ups of who waits to accept */
     uint32_t open, open_max;             /* clients' descriptors */
+    bool short_of_descriptors;           /* accept failed for it, and has not emptied the backlog */
     uint32_t turns[WHO_KINDS];           /* order of records by report steps, from 1; 0: none */
     uint32_t turn_count;
     uint64_t stale[SIM_STALE_MAX]; /* tokens of closed connections */

@@ -17,6 +17,7 @@ static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, co
         oracle_fail(sim->oracle, "%s on descriptor %d, which is not open", call, descriptor);
         return NULL;
     }
+    if (sim->foreign) return &sim->links[client];
     bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
     if (!sim->reported[descriptor] && !sim->reported[SIM_STOP] && !left_out)
         oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
@@ -60,10 +61,16 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
     if (listener != SIM_LISTENER || !sim->listening)
         oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
+    if (result.fault == FAULT_WOULD_BLOCK) sim->listener_edges++;
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
     if (result.fault != FAULT_NONE)
         sim->pass.waiting = 0; /* to try again at once is not asked for */
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
+    if (result.fault == FAULT_DESCRIPTORS || result.fault == FAULT_WOULD_BLOCK)
+        sim->short_of_descriptors = result.fault == FAULT_DESCRIPTORS;
+    /* SPEC.md, FAULT-3: without descriptors another server may close whom it accepts next. */
+    if (sim->foreign && sim->short_of_descriptors && result.fault == FAULT_NONE)
+        sim->oracle->clients[sim_client_of(sim, (int32_t)result.value)].excused = true;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);
     if (!taken && result.fault != FAULT_INTERRUPTED && tcp_backlog(sim) > 0)
         sim->oracle->turned_away = true;
@@ -109,8 +116,13 @@ static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, u
     /* A read stops before the urgent byte; the next one begins with it. */
     if (link->urgent > link->taken && link->urgent < link->taken + count)
         count = link->urgent - link->taken;
-    count = vary_part_of(sim, VARY_SHORT, count);
-    count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
+    /* A short read means that the rest had not arrived: after the FIN there is none. The reference
+     * is to bear it all the same; others may conclude from it that they have read all. */
+    if (!sim->foreign || !tcp_at_end(link)) {
+        count = vary_part_of(sim, VARY_SHORT, count);
+        count = shortened(sim, client, STEP_SHORT_RECEIVE, count);
+    }
+    if (count < length && count < tcp_unread(link)) link->edges[EDGE_READ]++; /* data likewise */
     stream_fill(sim->stream, client, link->taken, bytes, (size_t)count);
     link->taken += count;
     sim->moved += count;
@@ -123,11 +135,13 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
     struct sim_kernel *sim = self;
     struct sim_link *link = socket_of(sim, descriptor, "receive");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
-    if (length == 0) oracle_fail(sim->oracle, "receive of 0 bytes: its result looks like FIN");
+    if (length == 0 && !sim->foreign)
+        oracle_fail(sim->oracle, "receive of 0 bytes: its result looks like FIN");
     sim->pass.receives++;
-    if (++sim->received[descriptor] > TURN_MAX)
+    if (++sim->received[descriptor] > TURN_MAX && !sim->foreign)
         oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
+    if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_READ]++; /* as after a short read */
     if (result.fault == FAULT_NONE)
         result = read_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_RECEIVE, descriptor, length, result);
@@ -145,9 +159,11 @@ static struct result write_bytes(struct sim_kernel *sim, struct sim_link *link, 
     if (link->reset_arrived || link->server_shut) return fault_result(FAULT_PIPE, 32);
     /* BSD takes a part only if there is room for SO_SNDLOWAT bytes (sosend_generic). */
     bool little = sim->system != SIM_LINUX && room < length && room < tcp_low_water(sim);
+    link->full |= room < length;
     if ((room == 0 && length > 0) || little) return fault_result(FAULT_WOULD_BLOCK, 11);
     uint64_t count = vary_part_of(sim, VARY_SHORT, room < length ? room : length);
     count = shortened(sim, client, STEP_SHORT_SEND, count);
+    if (count < length && count < room) link->edges[EDGE_WRITE]++; /* room that came just after */
     oracle_written(sim->oracle, client, bytes, (size_t)count, sim->now_ms);
     link->written += count;
     sim->moved += count;
@@ -159,8 +175,9 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     struct sim_kernel *sim = self;
     struct sim_link *link = socket_of(sim, descriptor, "send");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
-    if (length == 0) oracle_fail(sim->oracle, "send of 0 bytes");
+    if (length == 0 && !sim->foreign) oracle_fail(sim->oracle, "send of 0 bytes");
     struct result result = fault_inject(sim, CALL_SEND, descriptor);
+    if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_WRITE]++;
     if (result.fault == FAULT_NONE)
         result = write_bytes(sim, link, (uint32_t)sim_client_of(sim, descriptor), bytes, length);
     return trace_call(sim, CALL_SEND, descriptor, length, result);
@@ -196,10 +213,13 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     uint32_t client = (uint32_t)sim_client_of(sim, descriptor);
     struct sim_link *link = &sim->links[client];
     struct sim_watch *watch = &sim->watches[descriptor];
-    if (watch->registered)
+    if (watch->registered && !sim->foreign)
         oracle_fail(sim->oracle, "close of descriptor %d, which epoll still watches", descriptor);
     bool reset = tcp_unread(link) > 0 && !link->reset_arrived && sim->system == SIM_LINUX;
-    if (!link->server_shut || reset) oracle_ended(sim->oracle, client, reset, sim->now_ms);
+    /* What matters of another server is what its client sees, and this one has seen FIN. */
+    bool seen = sim->foreign && link->fin_seen;
+    if (!link->server_shut || (reset && !seen))
+        oracle_ended(sim->oracle, client, reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;
@@ -218,7 +238,7 @@ struct result sim_close(void *self, int32_t descriptor) {
     struct result result = fault_inject(sim, CALL_CLOSE, -1);
     trace_call(sim, CALL_CLOSE, descriptor, 0, result);
     if (descriptor == SIM_LISTENER && sim->listening) {
-        if (sim->watches[SIM_LISTENER].registered)
+        if (sim->watches[SIM_LISTENER].registered && !sim->foreign)
             oracle_fail(sim->oracle, "close of the listener, which epoll still watches");
         sim->watches[SIM_LISTENER] = (struct sim_watch){.registered = false};
         uint32_t limit = sim->stream->scenario->connections_max;

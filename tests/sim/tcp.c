@@ -9,6 +9,7 @@ static void reset_arrives(struct sim_kernel *sim, struct sim_link *link) {
     /* After the peer's FIN the same RST is a broken pipe (Linux, tcp_reset). */
     bool pipe = sim->system == SIM_LINUX && link->fin_arrived && !link->server_shut;
     link->error = pipe ? FAULT_PIPE : FAULT_RESET;
+    link->edges[EDGE_ALL]++;
     sim->progress++;
 }
 
@@ -28,6 +29,7 @@ static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t 
     if (count > 0 && (vary == 0 || !vary_one_in(sim, vary, 4))) {
         count = vary == 0 ? count : vary_part_of(sim, vary, count);
         link->arrived += count;
+        link->edges[EDGE_READ]++;
         sim->progress++;
         trace_environment(sim, SIM_ARRIVES, client, count);
         if (link->server_closed) tcp_server_resets(link); /* nothing is left to receive it */
@@ -36,6 +38,7 @@ static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t 
     if (link->reset_sent && (all || room == 0 || vary != 0)) reset_arrives(sim, link);
     if (link->fin_sent && all && !link->fin_arrived && (vary == 0 || !vary_one_in(sim, vary, 4))) {
         link->fin_arrived = sim->oracle->clients[client].left = true;
+        link->edges[EDGE_ALL]++;
         sim->progress++;
     }
 }
@@ -101,6 +104,9 @@ void tcp_deliver(struct sim_kernel *sim, uint32_t vary) {
         if (!sim->links[i].connected || is_quiet(&sim->links[i])) continue;
         deliver_to_server(sim, i, vary);
         deliver_to_client(sim, i, vary);
+        if (!sim->links[i].full || !tcp_is_writable(sim, &sim->links[i])) continue;
+        sim->links[i].full = false;
+        sim->links[i].edges[EDGE_WRITE]++;
     }
 }
 
@@ -128,6 +134,7 @@ void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window) {
         .connected = true, .waiting = true, .window = window > 0 ? window : UINT32_MAX};
     if (sim->link_count <= client) sim->link_count = client + 1;
     sim->backlog[sim->backlog_end++] = (uint16_t)client;
+    sim->listener_edges++;
     oracle_connected(sim->oracle, client);
 }
 

@@ -20,6 +20,10 @@ void tcp_act(struct sim_kernel *sim, const struct step *step);
 /* The server's end sends RST. */
 void tcp_server_resets(struct sim_link *link);
 
+/* Edges, which EPOLLET reports: data wakes readers, room writers, FIN and RST everybody (Linux,
+ * sock_def_readable, sk_stream_write_space, sock_def_wakeup). */
+enum { EDGE_READ, EDGE_WRITE, EDGE_ALL };
+
 /* How many connections wait to be accepted. */
 static inline uint32_t tcp_backlog(const struct sim_kernel *sim) {
     return sim->backlog_end - sim->backlog_taken;

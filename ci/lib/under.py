@@ -1,0 +1,166 @@
+"""Servers other than the reference under the simulated kernel: those that are right raise no alarm,
+and each mistake of tests/under/broken.c is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import sys
+
+from . import build, command, simulate, tree
+
+PORTS = tree.TOP / "integration" / "ports"
+BUILT = tree.BUILD / "under"
+
+NOTHING_FAILED, FAILED, NOT_JUDGED = 0, 1, 3
+# What is no mistake, but not modelled, and how that is told.
+UNJUDGED = {"duplicated-descriptor": "dup", "forked-process": "fork",
+            "second-thread": "recv by a second thread"}
+
+# The scenarios that the mistakes are looked for in, in this order of ways.
+SMALL = ("framing-two-writes", "fin-bare", "reset-idle")
+SEEDS = 20
+SLOW = 20  # times less, of all that is counted
+SAMPLED = 8  # mistakes, with --sample
+SOAK_EVENTS = 500_000
+SWEEP_SAMPLE = 25
+
+
+@dataclasses.dataclass
+class Server:
+    name: str
+    start: str
+    build: list = dataclasses.field(default_factory=list)  # a command
+    # What fails in it by a fault of its library, as lines of the sweep begin.
+    known: str = ""
+    slow: bool = False
+    not_judged: bool = False  # it makes a call that is not modelled
+
+
+def servers(folder) -> list[Server]:
+    touchstone = tree.shown(folder / "touchstone")
+    libuv, node = BUILT / "libuv", shutil.which("node")
+    python = tree.shown(PORTS / "python" / "server.py")
+    found = [
+        Server("reference", f"{touchstone} --quiet --listen 127.0.0.1:{{port}}"),
+        Server("libuv", f"{tree.shown(libuv)} {{port}}", known="fault control",
+               build=["cc", "-O2", "-o", libuv, PORTS / "libuv" / "server.c", "-luv"]),
+        Server("rust", f"{tree.shown(BUILT)}/rust/release/port-rust {{port}}",
+               build=["cargo", "build", "--release", "--locked", "--manifest-path",
+                      PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
+        Server("python", f"env PYTHONHASHSEED=0 {sys.executable} {python} {{port}}",
+               known="fault (control|close)", slow=True),
+    ]
+    if node:
+        found.append(Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
+                            known="fault control", not_judged=True, slow=True))
+    return found
+
+
+def broken(folder) -> tuple[list[Server], list[tuple[str, str]]]:
+    """The styles that are right, and (mistake, how it is started)."""
+    program = tree.shown(folder / "tests" / "under" / "broken")
+    listed = [line.split() for line in command.output_of([program, "--list"]).splitlines()]
+    starts = [(style, mistake, f"{program} {{port}} {style} {mistake}")
+              for style, mistake in listed]
+    right = [Server(style, start) for style, mistake, start in starts if mistake == "none"]
+    return right, [(mistake, start) for _, mistake, start in starts if mistake != "none"]
+
+
+def under(options) -> bool:
+    folder = build.make(build.configure("release", "gcc"), "scenario", "broken", "touchstone")
+    scenario = tree.shown(folder / "tests" / "scenario")
+    right, mistakes = broken(folder)
+    every = servers(folder) + right
+    if options.names:
+        every, mistakes = _named(options.names, every, mistakes)
+    elif options.sample:
+        quick = [each for each in every[1:] if not each.slow]
+        every = [every[0], *tree.rotated(quick, options.sample)]
+        mistakes = tree.rotated(mistakes, SAMPLED)
+    complaints = []
+    for server in every:
+        complaints += _right(scenario, server)
+    for mistake, start in mistakes:
+        complaints += _mistake(scenario, mistake, start)
+    command.say(f"{len(every)} servers that are right, {len(mistakes)} with a mistake: "
+                f"{len(complaints)} complaints")
+    for each in complaints:
+        command.say(each)
+    return not complaints
+
+
+def _named(names, every, mistakes):
+    known = [server.name for server in every] + [mistake for mistake, _ in mistakes]
+    for name in names:
+        if name not in known:
+            command.refuse("ci/simulate under", name, f"one of {', '.join(known)}")
+    return ([server for server in every if server.name in names],
+            [(mistake, start) for mistake, start in mistakes if mistake in names])
+
+
+def _right(scenario, server) -> list[str]:
+    """No alarm, whatever varies and fails; and the same traces twice."""
+    if server.build:
+        BUILT.mkdir(parents=True, exist_ok=True)
+        if not shutil.which(server.build[0]) or command.run(server.build).returncode != 0:
+            command.say(f"{server.name}: skipped, it cannot be built here")
+            return []
+    files = simulate.relative(simulate.scenario_files())
+    hashes = ["run", "--hash", *files]
+    less = SLOW if server.slow else 1
+    first = _run(scenario, server.start, *hashes)
+    ways = {
+        "run": ["run", *files],
+        "varied": ["run", "--seeds", SEEDS // less, "--faults", "all", *_steady(files)],
+        "swept": ["sweep", "--sample", SWEEP_SAMPLE * less, *files],
+        "soak": ["soak", "--events", SOAK_EVENTS // less, "--out", simulate.FAILING],
+    }
+    for way, arguments in ways.items():
+        status, lines = _run(scenario, server.start, *arguments)
+        bad = [line for line in lines if "FAILED" in line and not _is_known(server, line)]
+        judged = status in (NOTHING_FAILED, FAILED) or server.not_judged
+        if bad or not judged:
+            command.say(f"{server.name:12} alarm")
+            return [f"{server.name}: {way}: {(bad or lines)[0]} [false-alarm]"]
+    if first != _run(scenario, server.start, *hashes) and not server.not_judged:
+        return [f"{server.name}: its traces differ from one run to the next [trace-differs]"]
+    command.say(f"{server.name:12} right")
+    return []
+
+
+def _is_known(server, line) -> bool:
+    return bool(server.known) and re.search(rf"FAILED, {server.known}", line) is not None
+
+
+def _mistake(scenario, mistake, start) -> list[str]:
+    """How the mistake is found: as the scenarios are written, in a sweep, or with what varies."""
+    files = simulate.relative(simulate.scenario_files())
+    small = [name for name in files if any(f"/{each}." in name for each in SMALL)]
+    ways = {
+        "written": ["run", *small], "swept": ["sweep", *small], "all": ["run", *files],
+        "varied": ["run", "--seeds", SEEDS, "--faults", "all", *_steady(files)],
+    }
+    for way, arguments in ways.items():
+        status, lines = _run(scenario, start, *arguments)
+        if mistake in UNJUDGED:
+            told = f"unsupported: {UNJUDGED[mistake]}"
+            good = status == NOT_JUDGED and any(line.endswith(told) for line in lines)
+            return [] if good else [f"{mistake}: status {status}, expected 3 [judged]"]
+        failed = [line for line in lines if "FAILED" in line]
+        if status == FAILED and failed:
+            command.say(f"{mistake:28} {way:8} {failed[0].rpartition('/')[2]}")
+            return []
+    return [f"{mistake}: not found by any scenario [escaped]"]
+
+
+def _steady(files) -> list[str]:
+    """Without crowds, which take long."""
+    crowd = re.compile("^(crowd|vary) ", re.MULTILINE)
+    return [name for name in files if not crowd.search((tree.TOP / name).read_text())]
+
+
+def _run(scenario, start, *arguments) -> tuple[int, list[str]]:
+    done = command.run([scenario, *arguments, "--under", start], cwd=tree.TOP)
+    return done.returncode, done.stdout.splitlines()

@@ -1,0 +1,86 @@
+#include "scenario/reference.h"
+
+#include <string.h>
+
+#include "scenario/judge.h"
+#include "shell/server.h"
+
+/* RUN_BRIEFLY formats no log lines unless a fault is injected into the log. */
+
+static struct server server;
+static struct log event_log;
+
+/* The server's memory: areas, scratch, connections. Only what a run used is cleared. */
+#define MEMORY_BYTES ((SIM_DESCRIPTORS + 2) * KERNEL_MEMORY_UNIT)
+static _Alignas(KERNEL_MEMORY_UNIT) uint8_t memory[MEMORY_BYTES];
+
+static bool logs(const struct run *run, const struct scenario *scenario) {
+    bool struck = (scenario->vary & VARY_LOG) != 0;
+    for (uint32_t i = 0; i < scenario->fault_count; i++)
+        struck |= scenario->faults[i].call == CALL_LOG;
+    return struck || run->judge != RUN_BRIEFLY;
+}
+
+/* The first byte behind a slot's area, which stays 0. */
+static uint8_t *guard(uint32_t slot) {
+    return server.areas + slot * server.area_bytes + server.options.buffer_bytes;
+}
+
+static bool start(struct run *run, const struct scenario *scenario) {
+    uint32_t most = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario) - SIM_CLIENT_FIRST;
+    struct server_options options = {
+        .connections_max = scenario->connections_max > 0 ? scenario->connections_max : most,
+        .buffer_bytes = scenario->buffer_bytes > 0 ? scenario->buffer_bytes : 65536,
+        .idle_timeout_ms = scenario->idle_timeout_s * 1000,
+        .drain_timeout_ms = run->drain_timeout_ms,
+    };
+    bool epoll = run->sim.poller == SIM_EPOLL;
+    struct kernel kernel = sim_kernel(&run->sim);
+    struct poller poller = {
+        .ops = epoll ? &poller_epoll : &poller_kqueue, .kernel = kernel, .queue = SIM_QUEUE};
+    event_log =
+        (struct log){.kernel = kernel, .level = logs(run, scenario) ? LOG_EVENTS : LOG_QUIET};
+    struct result result =
+        server_init(&server, poller, &event_log, &options, SIM_LISTENER, SIM_STOP, memory);
+    memset(server.connections, 0, options.connections_max * sizeof(struct connection));
+    for (uint32_t i = 0; i < options.connections_max; i++)
+        *guard(i) = 0; /* earlier runs may have had larger areas */
+    return result.fault == FAULT_NONE;
+}
+
+/* The server's connections are valid, no area was overrun, and the connection limit holds. */
+static void judge_server(struct run *run) {
+    uint32_t capacity = server.options.buffer_bytes;
+    if (server.slots_used > server.options.connections_max) {
+        oracle_fail(&run->oracle, "%u slots were used, more than there are", server.slots_used);
+        return;
+    }
+    for (uint32_t i = 0; i < server.slots_used; i++) {
+        const struct connection *c = &server.connections[i];
+        if (!connection_is_valid(c, capacity)) oracle_fail(&run->oracle, "slot %u is not valid", i);
+        if (capacity < KERNEL_MEMORY_UNIT && *guard(i) != 0)
+            oracle_fail(&run->oracle, "slot %u wrote beyond its area", i);
+    }
+    if (run->sim.open > server.options.connections_max)
+        oracle_fail(&run->oracle, "%u clients were accepted, more than the limit", run->sim.open);
+}
+
+static void step(struct run *run) {
+    run->status = server_step(&server);
+    judge_server(run);
+    if (run->status == SERVER_FAILED) oracle_fail(&run->oracle, "the server failed");
+}
+
+/* The simulated kernel's stop descriptor tells it. */
+static void stop(struct run *run) { (void)run; }
+
+static const struct run_server reference = {.start = start, .step = step, .stop = stop};
+
+static void run_reference(void *self, const struct scenario *scenario, enum sim_poller poller,
+                          enum run_judge judge, struct sim_trace *trace,
+                          struct run_result *result) {
+    (void)self;
+    run_server(&reference, scenario, poller, judge, trace, result);
+}
+
+const struct run_target reference_target = {.run = run_reference, .pollers = 2};
