@@ -47,7 +47,8 @@ def test_traces_that_differ_are_reported(copy, file, old, new, code):
 )
 def test_an_untrue_kernel_is_reported(copy, poller, old, new, test):
     with copy.planted(Edit(sim(copy, old), old, new)):
-        copy.expect(rf"FAILED.*{test}", ["ci/test", "units", "dev", "gcc", "-R", f"fidelity_{poller}"])
+        copy.expect(rf"FAILED.*{test}",
+                    ["ci/test", "units", "dev", "gcc", "-R", f"fidelity_{poller}"])
 
 
 def test_the_sweep_finds_a_fault_that_ends_all_others(copy):
