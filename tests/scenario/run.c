@@ -177,7 +177,7 @@ static void perform(const struct scenario *scenario, const struct step *step) {
 
 /* The end of every scenario: clients that are left read everything and leave; the server stops. */
 
-static void let_clients_leave(void) {
+static void let_clients_leave(const struct scenario *scenario) {
     run.frozen = false;
     act(STEP_DESCRIPTORS, 0, run.sim.slot_count);
     for (uint32_t i = 0; i < run.sim.link_count; i++) {
@@ -187,7 +187,9 @@ static void let_clients_leave(void) {
         if (!link->fin_sent) act(STEP_SHUTDOWN, i, 0);
     }
     run_until_idle();
-    act(STEP_WAIT, 0, REST_MS);
+    /* With a crowd each failed accept is retried later by the passes between. */
+    uint32_t late_ms = run.sim.crowd > 0 ? 2 * SIM_CROWD_PASS_MS * scenario->fault_count : 0;
+    act(STEP_WAIT, 0, REST_MS + late_ms);
     run_until_idle();
     if (!is_over()) check_idle(true);
 }
@@ -239,7 +241,7 @@ static void perform_all(const struct scenario *scenario) {
         else
             perform(scenario, step);
     }
-    if (running() && !run.oracle.stopping) let_clients_leave();
+    if (running() && !run.oracle.stopping) let_clients_leave(scenario);
     bool goes_on = run.sim.foreign && !run.oracle.stopping; /* with the next scenario */
     if (!is_over() && goes_on)
         judge_left_open(&run);
