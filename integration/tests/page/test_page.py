@@ -333,7 +333,7 @@ def test_a_seeded_defect_is_found(visit, matrix, tmp_path, check, found, seeded)
 # Files that are not results.
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"schema": 1}', '{"schema": 2}'])
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"schema": 1}', '{"schema": 3}'])
 def test_a_file_that_is_not_a_result(tmp_path, capsys, text):
     """One line that names the file, and status 2."""
     path = tmp_path / "x.json"

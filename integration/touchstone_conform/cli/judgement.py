@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from touchstone_conform import __version__, spec
-from touchstone_conform.cli import expected, judging
+from touchstone_conform.cli import expected, judging, phases
 from touchstone_conform.cli.arguments import parser
 from touchstone_conform.report import again, files, page
 from touchstone_conform.report.results import FAILED, PASSED, Result, by_profile, judge
@@ -19,7 +19,7 @@ from touchstone_conform.report.results import FAILED, PASSED, Result, by_profile
 CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED = range(5)
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
-_HOW = ("transform", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
+_HOW = ("transform", "port", "profile", "level", "time_scale", "client_timeout", "seed", "examples")
 
 
 class Judgement:
@@ -41,7 +41,8 @@ class Judgement:
         rounds = [self._round(number) for number in range(1, options.repeat + 1)]
         for number, results in enumerate(rounds, 1):
             self._label(number, [each for each in results if each.outcome == FAILED])
-        verdicts = judge(self._requirements(rounds), rounds, options.skips)
+        strict = options.level == "should"
+        verdicts = judge(self._requirements(rounds), rounds, options.skips, strict)
         self._write_scenarios(verdicts)
         surprises = self._compare(verdicts)
         self._print(verdicts, surprises)
@@ -63,9 +64,12 @@ class Judgement:
             server = ["--server-cmd", shlex.join(options.command)]
         if options.port is not None:
             server += ["--server-port", str(options.port)]
-        selection = (_REPLAY,) if options.replay else ()
         arguments = [*server, *self._arguments(number)]
-        results = judging.run(arguments, options.jobs, selection, self._printer.progress)
+        if options.replay:
+            results = judging.run(arguments, options.jobs, (_REPLAY,), self._printer.progress)
+        else:
+            whole = not options.only
+            results = phases.run(arguments, options.jobs, whole, self._printer.progress)
         for each in results:
             each.round = number
             if options.replay:

@@ -10,7 +10,7 @@ import pathlib
 import pytest
 
 from touchstone_conform.failure import CAUSES
-from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+from touchstone_conform.report.results import BLOCKED, FAILED, PASSED, SKIPPED, Result
 
 SUITE = pathlib.Path(__file__).parents[1] / "suite"
 _PLUGINS = ("xdist", "timeout", "touchstone_conform.plugin")
@@ -83,13 +83,15 @@ class _Collector:
             self.lost = True
             return
         result = self.results.setdefault(
-            report.nodeid, Result(report.nodeid, report.requirements, PASSED)
+            report.nodeid,
+            Result(report.nodeid, report.requirements, PASSED, foundation=report.foundation),
         )
         result.seconds += report.duration
         if report.failed:
             _add_failure(result, report)
         elif report.skipped and result.outcome == PASSED:
-            result.outcome, result.message = SKIPPED, _reason(report)
+            result.outcome = BLOCKED if report.blocked_by else SKIPPED
+            result.message, result.blocked_by = _reason(report), report.blocked_by
         if report.when == "teardown" and self._progress:
             self._done += 1
             self._progress(self._done, self._total)

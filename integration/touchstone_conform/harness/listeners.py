@@ -50,7 +50,7 @@ def listening_process(root: int, port: int) -> int | None:
 
     A command line may start the server through a wrapper; the process that listens is judged.
     """
-    inodes = _listening_inodes(root, port)
+    inodes = listening_inodes(root, port)
     if not inodes:
         return None
     for pid in family(root):
@@ -59,8 +59,8 @@ def listening_process(root: int, port: int) -> int | None:
     return None
 
 
-def _listening_inodes(root: int, port: int) -> set[str]:
-    """In the network namespace of `root`, which may differ from ours."""
+def listening_inodes(root: int, port: int | None = None) -> set[str]:
+    """Of one port or all, in the network namespace of `root`, which may differ from ours."""
     inodes = set()
     for table in ("tcp", "tcp6"):
         try:
@@ -69,7 +69,7 @@ def _listening_inodes(root: int, port: int) -> set[str]:
             continue
         for line in lines:
             field = line.split()
-            if field[3] == _LISTEN and int(field[1].rsplit(":", 1)[1], 16) == port:
+            if field[3] == _LISTEN and port in (None, int(field[1].rsplit(":", 1)[1], 16)):
                 inodes.add(field[9])
     return inodes
 

@@ -11,7 +11,7 @@ import signal
 import time
 
 from touchstone_conform.harness.exchange import Exchange
-from touchstone_conform.harness.listeners import family
+from touchstone_conform.harness.listeners import family, listening_inodes
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
@@ -45,6 +45,13 @@ class Process:
         """It and its descendants."""
         return [Process(pid, self.record) for pid in family(self.pid)]
 
+    def is_there(self) -> bool:
+        """Whether it exists, and is more than an exit status that nobody has asked for."""
+        try:
+            return self.state() not in "ZX"
+        except OSError:
+            return False
+
     def _path(self, name: str) -> pathlib.Path:
         return pathlib.Path(f"/proc/{self.pid}/{name}")
 
@@ -54,6 +61,17 @@ class Process:
         for entry in self._path("fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 found[int(entry.name)] = os.readlink(entry)
+        return found
+
+    def socket_flags(self) -> list[tuple[bool, int]]:
+        """Of each socket whether it listens, and its open-file flags."""
+        found = []
+        listening = listening_inodes(self.pid)
+        for number, target in self.descriptors().items():
+            with contextlib.suppress(OSError):
+                if target.startswith("socket:["):
+                    inode = target[len("socket:[") : -1]
+                    found.append((inode in listening, self.descriptor_flags(number)))
         return found
 
     def descriptor_flags(self, number: int) -> int:
@@ -138,6 +156,7 @@ class Process:
 
     def cpu_seconds_during(self, seconds: float) -> float:
         """CPU time used in the next `seconds` of wall time."""
+        self.record.footing.require("idle", "rest")
         self.record.cannot_express("CPU time")
         before = self.cpu_seconds()
         time.sleep(seconds)
@@ -146,6 +165,7 @@ class Process:
     @contextlib.contextmanager
     def stopped(self):
         """Stop the process (SIGSTOP): all that clients do meanwhile is ready at once afterwards."""
+        self.record.footing.require("interrupt")
         try:
             if not wait_until(self._stops, 5):
                 raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")

@@ -1,8 +1,8 @@
 """The verdict as JSON and as JUnit XML.
 
-report.json, schema 2:
+report.json, schema 3:
 
-    schema          1
+    schema          3
     kit             version of this package
     specification   version and sha256 of SPEC.md
     server          command (a list of arguments) or address
@@ -13,12 +13,14 @@ report.json, schema 2:
     seconds         duration of the whole run
     rounds          number of rounds
     conforms        true or false
-    profiles        by name: verdict ("conforms", "does not conform", "not judged") and the counts
+    profiles        by name: verdict ("conforms", "conforms, with remarks", "does not conform",
+                    "not judged") and the counts
     requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
-                    "fail", "flaky", "skip"), reason (of a skip), rounds_passed, and tests: name,
-                    round, outcome ("passed", "failed", "skipped"), code (of a failure; PORTING.md
-                    lists them), seconds, message, purpose (of a failed test), timeline, scenario
-                    (file) and scenario_text, or inexpressible (what no scenario can express), label
+                    "fail", "flaky", "remark", "blocked", "skip"), reason (of a skip), blocked_by
+                    (IDs that fail instead), rounds_passed, and tests: name, round, outcome
+                    ("passed", "failed", "blocked", "skipped"), code (of a failure; PORTING.md lists
+                    them), seconds, message, purpose (of a failed test), timeline, scenario (file)
+                    and scenario_text, or inexpressible (what no scenario can express), label
     expected        IDs in the file of expected failures
     surprises       where the outcome differs from that file
 """
@@ -30,7 +32,14 @@ import pathlib
 import re
 import xml.etree.ElementTree as ElementTree
 
-from touchstone_conform.report.results import FAILED, SKIPPED, Result, Verdict, by_profile
+from touchstone_conform.report.results import (
+    BLOCKED,
+    FAILED,
+    SKIPPED,
+    Result,
+    Verdict,
+    by_profile,
+)
 from touchstone_conform.timeline import lines_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -46,11 +55,7 @@ def as_data(about: dict, verdicts: list[Verdict]) -> dict:
 
 
 def _profile(profile):
-    verdict = "conforms" if profile.conforms else "does not conform"
-    return {
-        "verdict": verdict if profile.judged else "not judged",
-        **profile.counts,
-    }
+    return {"verdict": profile.verdict, **profile.counts}
 
 
 def _requirement(verdict):
@@ -63,6 +68,7 @@ def _requirement(verdict):
         "notes": requirement.notes,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
+        "blocked_by": verdict.blocked_by,
         "rounds_passed": verdict.rounds_passed,
         "tests": [_test(result) for result in verdict.results],
     }
@@ -108,7 +114,7 @@ def _counts(results):
         "tests": str(len(results)),
         "failures": str(outcomes.count(FAILED)),
         "errors": "0",
-        "skipped": str(outcomes.count(SKIPPED)),
+        "skipped": str(outcomes.count(SKIPPED) + outcomes.count(BLOCKED)),
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
 
@@ -134,7 +140,7 @@ def _add_case(suite, result):
         )
         lines = [result.message, *lines_of(result.timeline), result.server]
         failure.text = _clean("\n".join(lines))
-    elif result.outcome == SKIPPED:
+    elif result.outcome in (BLOCKED, SKIPPED):
         ElementTree.SubElement(case, "skipped", message=_clean(result.message))
 
 
