@@ -13,13 +13,14 @@ def run(arguments: list[str], jobs: int, whole: bool, progress=None) -> list[Res
         founded = judging.run([*arguments, "--foundations"], 1)
         return founded + _rest(arguments, jobs, founded, (), _after(len(founded), progress))
     results = judging.run(arguments, jobs, (), progress)
-    failed = [each.name for each in results if each.outcome == FAILED and not each.foundation]
+    failed = [each for each in results if each.outcome == FAILED]
     if not failed:
         return results
     founded = judging.run([*arguments, "--foundations"], 1)
-    again = _rest(arguments, jobs, founded, failed) if _broken(founded) else []
-    by_name = {each.name: each for each in again}
-    return [by_name.get(each.name, each) for each in results]
+    selection = [each.name for each in failed if not each.foundation]
+    again = _rest(arguments, jobs, founded, selection) if selection and _broken(founded) else []
+    better = {each.name: each for each in [*founded, *again]}
+    return [better.get(each.name, each) for each in results]
 
 
 def _broken(founded):
