@@ -87,6 +87,7 @@ def test_a_stalled_client_delays_no_other(server):
 
 
 @pytest.mark.requirement("FLOW-6")
+@pytest.mark.leans_on("stream")  # what several reads return is answered
 def test_urgent_data(server):
     """An urgent byte is echoed in its place or dropped; no other byte is affected."""
     with server.connect() as client:
