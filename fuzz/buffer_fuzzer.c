@@ -76,16 +76,16 @@ static void check_pending(const struct trial *t) {
 }
 
 static void try_bytes(struct input *in) {
-    struct trial t = {.capacity = 1 + input_number(in, CAPACITY_MAX - 1)};
+    struct trial t = {.capacity = 1 + input_size(in, CAPACITY_MAX - 1)};
     t.buffer = (struct buffer){.read = 7, .write = 9};
     buffer_init(&t.buffer);
     check_pending(&t);
     while (!input_ended(in)) {
         uint8_t what = input_byte(in) % 3;
         if (what == 0 && t.queue.length == 0)
-            receive(&t, input_number(in, t.capacity));
+            receive(&t, input_size(in, t.capacity));
         else if (what == 1)
-            consume(&t, input_number(in, t.queue.length));
+            consume(&t, input_size(in, t.queue.length));
         else if (what == 2)
             move(&t);
         check_pending(&t);
@@ -95,14 +95,14 @@ static void try_bytes(struct input *in) {
 /* Positions alone, up to 32 bits. */
 static void try_counts(struct input *in) {
     struct buffer buffer = {0, 0};
-    uint64_t pending = 0, gone = 0;
+    size_t pending = 0, gone = 0;
     while (!input_ended(in)) {
         if (pending == 0) {
-            pending = input_number(in, UINT32_MAX);
+            pending = input_size(in, UINT32_MAX);
             gone = 0;
             buffer_commit(&buffer, pending);
         } else {
-            uint64_t count = input_number(in, pending);
+            size_t count = input_size(in, pending);
             pending -= count;
             gone += count;
             buffer_consume(&buffer, count);

@@ -80,7 +80,7 @@ static struct outcome check_send(struct result result, size_t asked) {
 
 static void try_results(struct input *in) {
     struct result result = read_result(in);
-    size_t asked = input_number(in, SIZE_MAX - 1);
+    size_t asked = input_size(in, SIZE_MAX - 1);
     check_receive(result, asked);
     check_send(result, asked);
     struct meaning accepted = {OUTCOME_MOVED, FAULT_NONE};
@@ -140,7 +140,7 @@ static void receive(struct connection *c, struct account *a, struct input *in, s
 }
 
 static void send(struct connection *c, struct account *a, struct input *in) {
-    struct outcome outcome = check_send(read_result(in), a->in - a->out);
+    struct outcome outcome = check_send(read_result(in), (size_t)(a->in - a->out));
     connection_sent(c, outcome);
     a->out += outcome.count;
     end_by(a, outcome.kind);
@@ -152,7 +152,7 @@ static void admit(struct connection *c, struct account *a, struct input *in) {
         a->peer.address[i] = (uint8_t)(a->opened + i);
     a->peer.port = input_byte(in);
     connection_open(c, DESCRIPTOR, &a->peer);
-    CHECK(c->interest == INTEREST_NONE && c->error == 0);
+    CHECK(c->interest == INTEREST_NONE);
 }
 
 /* Does what the connection wants, as the server would. */
@@ -205,7 +205,7 @@ static void try_course(struct input *in) {
     struct connection c;
     struct account a = {.stage = AWAY};
     memset(&c, 0, sizeof c);
-    size_t capacity = 1 + input_number(in, UINT32_MAX - 1);
+    size_t capacity = 1 + input_size(in, UINT32_MAX - 1);
     check_account(&c, &a, capacity);
     while (!input_ended(in)) {
         uint8_t what = input_byte(in) % 8;

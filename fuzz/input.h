@@ -31,3 +31,7 @@ static inline uint64_t input_number(struct input *in, uint64_t max) {
     if (number >= 240) number = input_bytes(in, 8);
     return number <= max ? number : number % (max + 1);
 }
+
+static inline size_t input_size(struct input *in, size_t max) {
+    return (size_t)input_number(in, max);
+}

@@ -54,7 +54,7 @@ static uint8_t read_back(enum log_format format, const char **at) {
 static void try_escape(struct input *in) {
     char text[ROOM_MAX + 1];
     enum log_format format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT;
-    size_t room = 1 + input_number(in, ROOM_MAX - 1);
+    size_t room = 1 + input_size(in, ROOM_MAX - 1);
     const uint8_t *bytes = in->bytes + in->at;
     size_t length = in->length - in->at;
     memset(text, '?', sizeof text);
@@ -104,7 +104,7 @@ static void check_bytes(const struct sink *sink, const char *line) {
     size_t shown = 0, counted = 0;
     CHECK(at != NULL);
     if (omitted != NULL && omitted < at)
-        counted = strtoull(strpbrk(omitted, "0123456789"), NULL, 10);
+        counted = strtoul(strpbrk(omitted, "0123456789"), NULL, 10);
     at = strchr(strchr(at, sink->format == LOG_JSON ? ':' : '='), '"') + 1;
     for (; *at != '"'; shown++) {
         CHECK(shown < sink->length);
@@ -122,7 +122,9 @@ static void check_line(const struct sink *sink, const char *line, size_t length)
     if (sink->bytes != NULL) check_bytes(sink, line);
 }
 
-static struct result log_write(void *self, const char *line, size_t length) {
+static struct result log_poll(void *self) { return (struct result){.fault = FAULT_NONE}; }
+
+static struct result log_write(void *self, const char *line, size_t length, int32_t limit_us) {
     struct sink *sink = self;
     char text[PIPE_BUF + 1];
     bool dropped = sink->refused > 0;
@@ -149,7 +151,6 @@ static struct connection ended(struct input *in, const struct endpoint *peer) {
     c.received = input_number(in, UINT64_MAX - 1);
     if (c.received > 0) c.pending.write = (uint32_t)(input_byte(in) % 2);
     c.reason = (uint8_t)(1 + input_byte(in) % CONNECTION_EXPIRED);
-    c.error = (int32_t)input_byte(in);
     return c;
 }
 
@@ -189,7 +190,7 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
     if (what == ACCEPT) log_accept(log);
     if (what == LEAVE) {
         struct connection connection = ended(in, &peer);
-        log_disconnect(log, token, &connection);
+        log_disconnect(log, token, &connection, (int32_t)input_byte(in));
     }
     CHECK(sink->due == NULL);
     CHECK(log->dropped == sink->refused);
@@ -197,10 +198,10 @@ static void call(struct log *log, struct sink *sink, const uint8_t *bytes, size_
 
 /* The last bytes of the input are the clients' data. */
 static void try_lines(struct input *in) {
-    static const struct kernel_ops ops = {.log_write = log_write};
+    static const struct kernel_ops ops = {.log_poll = log_poll, .log_write = log_write};
     struct sink sink = {.in = in, .format = input_byte(in) % 2 == 1 ? LOG_JSON : LOG_TEXT};
     struct log log = {.kernel = {&ops, &sink}, .level = LOG_CHUNKS, .format = sink.format};
-    size_t length = input_number(in, in->length - in->at);
+    size_t length = input_size(in, in->length - in->at);
     const uint8_t *bytes = in->bytes + in->length - length;
     for (int i = 0; i < CALLS_MAX && !input_ended(in); i++)
         call(&log, &sink, bytes, length);

@@ -2,12 +2,14 @@
  *
  * The input is a command line, one argument per line. A second parser, which lists each form that
  * the manual allows and reads numbers by strtoull, gives the expected action, every field, and what
- * the complaint names, in one line that fits. */
+ * the complaint names, in one line that fits. The memory for what was read is computed without a
+ * wrap, also where sizes have 32 bits. */
 
 #include <string.h>
 
 #include "check.h"
 #include "shell/options.h"
+#include "shell/server.h"
 
 #define ARGUMENTS_MAX 16
 #define TEXT_MAX 2048
@@ -158,6 +160,17 @@ static void check_same(const struct options *options, const struct options *expe
     CHECK(options->log_format == expected->log_format);
 }
 
+/* An area for each client and one more, in whole units, and 64 bytes for each. */
+static void check_memory(const struct options *options) {
+    uint32_t clients = options->connections_max > 0 ? options->connections_max : 65536;
+    struct server_options sizes = {.connections_max = clients,
+                                   .buffer_bytes = options->buffer_bytes};
+    uint64_t areas = server_memory_needed(&sizes) - UINT64_C(64) * clients;
+    uint64_t area = areas / (clients + 1);
+    CHECK(areas % (clients + 1) == 0 && area % KERNEL_MEMORY_UNIT == 0);
+    CHECK(area >= sizes.buffer_bytes && area - sizes.buffer_bytes < KERNEL_MEMORY_UNIT);
+}
+
 static void check(int count, const char *const arguments[]) {
     struct reading expected;
     struct options options;
@@ -171,7 +184,9 @@ static void check(int count, const char *const arguments[]) {
     CHECK(strstr(complaint, expected.complaint) != NULL);
     CHECK((action == OPTIONS_BAD) == (complaint[0] != '\0'));
     CHECK(strchr(complaint, '\n') == NULL);
-    if (action == OPTIONS_SERVE) check_same(&options, &expected.options);
+    if (action != OPTIONS_SERVE) return;
+    check_same(&options, &expected.options);
+    check_memory(&options);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -105,8 +105,8 @@ struct reader {
     size_t length; /* of `steps` */
 };
 
-static const char *const varied[] = {"short",  "delay", "order", "hints", "stale",
-                                     "eagain", "eintr", "all",   NULL};
+static const char *const varied[] = {"short", "delay",     "order", "hints", "stale", "eagain",
+                                     "eintr", "inherited", "log",   "all",   NULL};
 
 static const struct {
     const char *group, *name;
@@ -385,7 +385,7 @@ static bool set(struct line *line, struct reader *r) {
     if (next_is(line, "fault")) return fault(line, r);
     if (!next_is(line, "vary") || line->at == line->count) return false;
     for (int i = next_of(line, varied); i >= 0; i = next_of(line, varied))
-        r->varies |= i == 7 ? 127 : 1u << i;
+        r->varies |= i == 9 ? 511 : 1u << i;
     return true;
 }
 
@@ -422,7 +422,7 @@ static size_t canonical(const struct reader *r, char *text) {
     at += sprintf(at, "scenario 1\n%s", r->simulated ? "simulated\n" : "");
     if (r->seed > 0) at += sprintf(at, "seed %u\n", r->seed);
     if (r->varies != 0) at += sprintf(at, "vary");
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 9; i++) {
         if (r->varies >> i & 1) at += sprintf(at, " %s", varied[i]);
     }
     if (r->varies != 0) at += sprintf(at, "\n");

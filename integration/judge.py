@@ -465,6 +465,13 @@ def parse(arguments=None):
     parser.add_argument(
         "--jobs", type=int, default=2, metavar="N", help="tests at a time, for each server (2)"
     )
+    parser.add_argument(
+        "--sample",
+        nargs=2,
+        type=int,
+        metavar=("N", "K"),
+        help="judge N of the servers, from the Kth on and then round again",
+    )
     parser.add_argument("--fix", action="store_true", help="write what is expected of NAME")
     options = parser.parse_args(arguments)
     known = {server.name: server for server in GROUPS[options.group]()}
@@ -476,6 +483,12 @@ def parse(arguments=None):
     if options.fix and options.group == "ports" and options.names in ([], ["touchstone"]):
         parser.error("--fix: expected the NAME of a port")
     options.servers = [known[name] for name in options.names] or list(known.values())
+    if options.sample is not None:
+        count, first = options.sample
+        if count < 1:
+            parser.error(f"--sample: {count}: expected 1 server or more")
+        first %= len(options.servers)
+        options.servers = (options.servers[first:] + options.servers[:first])[:count]
     options.width = max(map(len, [*known, "kill matrix"]))
     return options
 

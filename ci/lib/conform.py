@@ -47,7 +47,7 @@ def broken(arguments) -> int:
 
 def _judge(servers, arguments) -> int:
     command.require("venv")
-    return _run(PROGRAMS / "python", JUDGE, servers, *arguments)
+    return _run(PROGRAMS / "python", JUDGE, servers, *_sampled(arguments))
 
 
 def third_party(arguments) -> int:
@@ -55,17 +55,22 @@ def third_party(arguments) -> int:
     command.require("third-party")
     mapped = [] if os.getuid() == 0 else ["--map-root-user"]
     inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", PROGRAMS / "python", JUDGE]
-    return _run("unshare", *mapped, "--net", *inside, "third-party", *arguments)
+    return _run("unshare", *mapped, "--net", *inside, "third-party", *_sampled(arguments))
 
 
 def self_test(arguments) -> int:
     command.require("venv")
     folder = build.configure("release", "gcc")
     build.make(folder, "scenario", "touchstone")
+    return command.pytest(KIT_TESTS, "-n", os.cpu_count(), *_sampled(arguments))
+
+
+def _sampled(arguments) -> list:
+    """After --sample N stands where the sample begins: with each commit somewhere else."""
     options = list(arguments)
     if options[:1] == ["--sample"]:
         options[2:2] = [tree.commit_number()]
-    return command.pytest(KIT_TESTS, "-n", os.cpu_count(), *options)
+    return options
 
 
 def page(arguments) -> int:

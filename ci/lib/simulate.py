@@ -25,6 +25,7 @@ EVENTS_MIN = 10  # a shorter trace shows nothing
 
 DEFECT_SEEDS = 100
 LIMIT_S = 60
+SOAKED_EVENTS = 100_000_000
 COPIED = ("CMakeLists.txt", "CMakePresets.json", "src/", "include/", "tests/", "fuzz/", "LICENSE")
 
 
@@ -69,13 +70,11 @@ def events(options) -> bool:
 
 def determinism(_) -> bool:
     """The same lines of every build: scenario, poller, seed, hash and number of events."""
-    files = relative(scenario_files())
     first = None
     for each in BUILDS:
-        arguments = ["run", "--hash", "--oracle-only", "--seeds", HASH_SEEDS, "--faults", "all"]
-        lines = command.output_of([scenario_command(*each), *arguments, *files]).splitlines()
+        lines = traces([scenario_command(*each)], HASH_SEEDS)
         name = " ".join(each)
-        expected = len(files) * POLLERS * HASH_SEEDS
+        expected = len(scenario_files()) * POLLERS * HASH_SEEDS
         if len(lines) != expected:
             command.say(f"{name}: {len(lines)} traces (expected {expected}) [trace-count]")
             return False
@@ -89,6 +88,12 @@ def determinism(_) -> bool:
             return False
         command.say(f"{name}: {len(lines)} traces, {tree.digest(*lines)[:32]}")
     return True
+
+
+def traces(program, seeds) -> list[str]:
+    """A line for each run of each scenario, which ends with its hash and its number of events."""
+    arguments = ["run", "--hash", "--oracle-only", "--seeds", seeds, "--faults", "all"]
+    return command.output_of([*program, *arguments, *relative(scenario_files())]).splitlines()
 
 
 # ---- Seeded defects
@@ -135,12 +140,26 @@ class Planted:
         itself what varies keeps to it."""
         seeds = ("--seeds", DEFECT_SEEDS)
         found = set(self.failing("run", *seeds, *self.varying))
-        for faults in ("all", "short,delay,order", "hints,stale,eagain,eintr"):
+        for faults in ("all", "short,delay,order,inherited", "hints,stale,eagain,eintr,log"):
             found |= {*self.failing("run", *seeds, "--faults", faults, *self.steady)}
         return sorted(found)
 
     def swept(self):
         return self.failing("sweep", *self.files)
+
+    def soaked(self) -> tuple[str, int]:
+        """The run of random scenarios that fails, and how."""
+        program = self.folder / "tests" / "scenario"
+        out = self.copy.top / "failing.scenario"
+        arguments = ["soak", "--events", SOAKED_EVENTS, "--out", out]
+        try:
+            done = command.run([program, *arguments], cwd=self.copy.top, timeout=LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return "hang", 0
+        failed = re.search(r"FAILED in run (\d+)", done.stdout)
+        if failed:
+            return "soak", int(failed[1])
+        return ("nothing" if done.returncode == 0 else "crash"), 0
 
     def caught(self) -> tuple[str, list[str]]:
         """How what is planted now is caught, and by which scenarios."""
@@ -168,11 +187,14 @@ def defects(options) -> bool:
     for name in unknown:
         command.say(f"{alone[name]}.scenario: no defect is named {name} [claim-unknown]")
     planted = Planted()
-    without = planted.as_written() + planted.varied() + planted.swept()
+    without = [] if options.soak else planted.as_written() + planted.varied() + planted.swept()
     if without:
         raise command.CannotRun(f"without a defect these fail: {' '.join(without)}")
     command.say(f"{'defect':34} {'caught':8} {'by':>4}  the first of them")
-    failed = sum(not _is_caught(planted, name, alone.get(name)) for name in names)
+    if options.soak:
+        failed = sum(not _is_soaked(planted, name) for name in names)
+    else:
+        failed = sum(not _is_caught(planted, name, alone.get(name)) for name in names)
     command.say(f"{len(names)} defects planted, {failed} escaped or not caught as claimed")
     return not failed and not unknown
 
@@ -186,3 +208,12 @@ def _is_caught(planted, name, alone) -> bool:
         code = f"expected {alone} alone [claim-wrong]"
     command.say(f"{name:34} {way:8} {len(found):4}  {' '.join(found[:3])} {code}".rstrip())
     return not code
+
+
+def _is_soaked(planted, name) -> bool:
+    with planted.copy.planted(seeded.Patch(name)):
+        planted.make()
+        way, run = planted.soaked()
+    found = way != "nothing"
+    command.say(f"{name:34} {way:8} {run:4} {'' if found else '[escaped]'}".rstrip())
+    return found

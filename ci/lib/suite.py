@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import os
@@ -17,8 +18,9 @@ from . import command, junit, plan, tree
 
 LOG = tree.BUILD / "log"
 STATE = LOG / "passed.json"
-CORES = 2
+AT_ONCE = 3  # one more than cores: many steps wait for sockets
 SHOWN_LINES = 200
+END_S = 10
 
 
 @dataclasses.dataclass
@@ -26,11 +28,12 @@ class Result:
     step: plan.Step
     summary: junit.Summary
     seconds: float
+    cpu_s: float  # of all its processes
     failed: bool
 
 
 class Suite:
-    """Runs as many steps at a time as there are cores."""
+    """Runs AT_ONCE steps at a time."""
 
     def __init__(self, steps, limit_s, resume):
         self.steps = steps
@@ -41,9 +44,12 @@ class Suite:
         self.results: list[Result] = []
         self.running: dict[str, subprocess.Popen] = {}
         self.known = _passed_before() if resume else {}
+        # Python compiles each module once, outside the tree, whatever the caller's settings are.
+        self.environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(tree.BUILD / "pycache")}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(self) -> bool:
-        with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 for done in [pool.submit(self._run_step, step) for step in self.steps]:
                     done.result()
@@ -56,12 +62,10 @@ class Suite:
 
     def _run_step(self, step):
         begin = time.monotonic()
-        if step.name in self.known:
-            status = 0
-        else:
-            status = self._execute(step)
+        status, cpu_s = (0, 0.0) if step.name in self.known else self._execute(step)
         summary = self._summary(step, status)
-        result = Result(step, summary, time.monotonic() - begin, bool(summary.failed))
+        seconds = time.monotonic() - begin
+        result = Result(step, summary, seconds, cpu_s, bool(summary.failed))
         with self.lock:
             self.results.append(result)
             self._show(result)
@@ -69,25 +73,27 @@ class Suite:
                 self.known[step.name] = True
                 _write_passed(self.known)
 
-    def _execute(self, step) -> int:
+    def _execute(self, step) -> tuple[int, float]:
+        """The exit status, negative for a signal, and the CPU time that the step took."""
         step.log.parent.mkdir(parents=True, exist_ok=True)
         with step.log.open("wb") as log:
             process = subprocess.Popen(
                 shlex.split(step.command), cwd=tree.TOP, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, "JUNIT": str(step.junit)},
+                env={**self.environment, "JUNIT": str(step.junit)},
             )
             with self.lock:
                 self.running[step.name] = process
+            guard = threading.Timer(self.limit_s, _end, [process, log])
+            guard.start()
             try:
-                return process.wait(self.limit_s)
-            except subprocess.TimeoutExpired:
-                _end(process)
-                log.write(f"\nnot finished after {self.limit_s} s\n".encode())
-                return -signal.SIGTERM
+                _, status, usage = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
             finally:
+                guard.cancel()
                 with self.lock:
                     del self.running[step.name]
+        return process.returncode, usage.ru_utime + usage.ru_stime
 
     def _summary(self, step, status) -> junit.Summary:
         """A step without results of its own is one test; one that failed has a failure."""
@@ -117,13 +123,13 @@ class Suite:
             print("\n".join([f"------ {tree.shown(step.log)}", *shown, "------"]), flush=True)
 
     def _sum_up(self):
-        print(f"\n{'step':28} {'passed':>7} {'failed':>7} {'skipped':>8} {'time':>10}")
+        print(f"\n{'step':28} {'passed':>7} {'failed':>7} {'skipped':>8} {'time':>10} {'CPU':>10}")
         order = {step.name: number for number, step in enumerate(self.steps)}
         results = sorted(self.results, key=lambda each: order[each.step.name])
         for each in results:
             counts = each.summary
             print(f"{each.step.name:28} {counts.passed:7} {counts.failed:7} {counts.skipped:8}"
-                  f" {each.seconds:8.1f} s")
+                  f" {each.seconds:8.1f} s {each.cpu_s:8.1f} s")
         remarks = [f"{each.step.name}: {line}" for each in results for line in each.summary.lines]
         print("\n".join(["", *remarks]) if remarks else "")
         sums = [sum(getattr(each.summary, name) for each in results)
@@ -136,17 +142,18 @@ class Suite:
                 _end(process)
 
 
-def _end(process):
-    """Ends a step and what it started, which is in its session."""
+def _end(process, log=None):
+    """Ends a step and what it started, which is in its session; its own thread waits for it."""
+    if log is not None:
+        log.write(b"\nnot finished in time: ended\n")
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-            process.wait(10)
+        deadline = time.monotonic() + END_S
+        while process.returncode is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if process.returncode is not None:
             return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _state() -> str:

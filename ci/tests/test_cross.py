@@ -1,5 +1,7 @@
 """ci/cross fails when a system lacks something: on a copy of the tree, each system once."""
 
+import dataclasses
+
 import pytest
 
 from lib import command, cross
@@ -8,7 +10,8 @@ from lib.defects import Edit
 KERNEL, CODEC = "src/system/kernel_bsd.c", "include/core/kqueue_codec.h"
 ARRIVAL = "tests/fidelity/arrival_bsd.c"
 # On whatever processor.
-TARGETS = list({system: target for target, (system, _) in cross.SYSTEMS.items()}.values())
+TARGETS = list({each.system: name for name, each in cross.TARGETS.items() if not each.runs}.values())
+X86, S390X = "x86-linux-gnu.2.36", "s390x-linux-gnu.2.36"
 
 CALLS_LINUX = Edit(KERNEL, "(kqueue())", "(epoll_create1(0))")
 DECLARES_LINUX = Edit(KERNEL, '#include "posix.h"', '#include "posix.h"\nint epoll_create1(int);')
@@ -42,8 +45,27 @@ def test_a_seeded_defect_fails(copy, target, defects, name, code):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "target, defect, code",
+    [
+        # Each shows on that machine alone.
+        pytest.param(X86, Edit("include/core/token.h", "", ""), "test", id="32-bit"),
+        pytest.param(S390X, Edit("include/core/token.h", "", ""), "trace-differs", id="big-endian"),
+    ],
+)
+def test_a_defect_of_one_machine_fails(copy, target, defect, code):
+    if not cross.TARGETS[target].root.exists():
+        pytest.skip(f"no libraries for {target}")
+    (copy.top / "build").mkdir(exist_ok=True)
+    with copy.planted(defect):
+        done = copy.run(["ci/cross", target])
+    assert done.returncode == command.FAILED, done.stdout
+    assert f"[{code}]" in done.stdout, done.stdout
+
+
+@pytest.mark.slow
 def test_a_program_for_another_system_fails(monkeypatch, capsys):
-    target = TARGETS[0]
-    monkeypatch.setitem(cross.SYSTEMS, target, (cross.SYSTEMS[target][0], "a.out"))
-    assert not cross.compile_for(target)
+    target = dataclasses.replace(cross.TARGETS[TARGETS[0]], file_type="a.out")
+    monkeypatch.setitem(cross.TARGETS, TARGETS[0], target)
+    assert not cross.check(TARGETS[0])
     assert "[file-type]" in capsys.readouterr().out

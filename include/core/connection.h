@@ -48,7 +48,7 @@ enum connection_reason {
     CONNECTION_EXPIRED /* still open at the end of the drain timeout */
 };
 
-/* One cache line. The descriptor is not stored: it is the slot number. */
+/* One cache line. */
 struct connection {
     uint64_t received;     /* bytes received to be echoed; minus those pending: bytes sent */
     struct buffer pending; /* in the scratch area while it is served, otherwise in its own area */
@@ -59,7 +59,7 @@ struct connection {
     uint8_t state;        /* enum connection_state */
     uint8_t interest;     /* enum interest: as last set in the poller */
     uint8_t reason;       /* enum connection_reason */
-    int32_t error;        /* errno of the reason, for the log only; 0 if there is none */
+    int32_t descriptor;   /* set by the caller, as interest and progress_ms are */
 };
 
 static_assert(sizeof(struct connection) == 64, "an idle connection costs one cache line");
@@ -79,7 +79,7 @@ static_assert(sizeof(struct connection) == 64, "an idle connection costs one cac
   @*/
 bool connection_is_valid(const struct connection *c, size_t capacity);
 
-/* Opens a connection that was accepted as `descriptor`.
+/* Opens a connection in slot number `slot`.
  *
  * requires  CLOSED; `peer` is not part of the connection
  * ensures   OPEN, nothing pending, not in the poller; it has a new token
@@ -88,24 +88,24 @@ bool connection_is_valid(const struct connection *c, size_t capacity);
 /*@ requires valid: \valid(c) && ConnectionValid(c, UINT32_MAX);
   @ requires closed: c->state == CONNECTION_CLOSED;
   @ requires peer: \valid_read(peer) && \separated(c, peer);
-  @ assigns  c->slot.generation, c->slot.live, c->received, c->peer, c->state, c->reason, c->error;
+  @ assigns  c->slot.generation, c->slot.live, c->received, c->peer, c->state, c->reason;
   @ ensures  valid: ConnectionValid(c, 0);
   @ ensures  opened: c->state == CONNECTION_OPEN && c->received == 0 && ConnectionReads(c);
   @ ensures  untold: c->interest == INTEREST_NONE;
   @ ensures  others: TokensAge(\old(c->slot.generation), c->slot.generation);
-  @ ensures  peer: c->peer == \old(*peer) && c->error == 0;
+  @ ensures  peer: c->peer == \old(*peer);
   @*/
-void connection_open(struct connection *c, uint32_t descriptor, const struct endpoint *peer);
+void connection_open(struct connection *c, uint32_t slot, const struct endpoint *peer);
 
-/* The token issued when the connection on `descriptor` was opened.
+/* The token issued when the connection in `slot` was opened.
  * requires  not CLOSED
  * carries   FAIR-1 */
 /*@ requires valid: \valid_read(c) && ConnectionValid(c, UINT32_MAX);
   @ requires open: c->state != CONNECTION_CLOSED;
   @ assigns  \nothing;
-  @ ensures  token: \result.slot == descriptor && TokenResolves(\result, &c->slot);
+  @ ensures  token: \result.slot == slot && TokenResolves(\result, &c->slot);
   @*/
-struct token connection_token(const struct connection *c, uint32_t descriptor);
+struct token connection_token(const struct connection *c, uint32_t slot);
 
 /* The next action: a function of the state, and never two actions at once.
  *

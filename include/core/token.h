@@ -5,9 +5,9 @@
 
 /* A token identifies one connection in the poller, and no later one in the same slot.
  *
- * The slot is the descriptor number: the kernel assigns the lowest free one, so no free list is
- * needed. The generation distinguishes uses of one slot: an event that was queued for a closed
- * connection has an old generation and resolves to nothing.
+ * The slot is a place in the table of connections, whatever number the descriptor has: those that
+ * the parent process left open take no place. The generation distinguishes uses of one slot: an
+ * event that was queued for a closed connection has an old generation and resolves to nothing.
  */
 struct token {
     uint32_t slot;

@@ -9,7 +9,8 @@
 #define KERNEL_MEMORY_UNIT 65536u
 
 /* The porting interface: all system calls that the server makes while it serves. The real kernels
- * and the simulated one implement this table. Only epoll_wait and kevent may block.
+ * and the simulated one implement this table. Only epoll_wait, kevent
+ * and, for a millisecond, log_write may block.
  *
  * A system has one of the two pollers; the entries of the other are null.
  */
@@ -42,9 +43,12 @@ struct kernel_ops {
     /* Milliseconds of a monotonic clock. */
     uint64_t (*clock_ms)(void *self);
 
-    /* Writes one line, of at most PIPE_BUF bytes, to the log without blocking: a fault if it
-     * would block; a value below `length` after a partial write. */
-    struct result (*log_write)(void *self, const char *line, size_t length);
+    /* A fault if writing to the log would block. */
+    struct result (*log_poll)(void *self);
+    /* Writes one line, of at most PIPE_BUF bytes, to the log; a value below `length` after a
+     * partial write. If it blocks all the same, it ends after `limit_us`, at most 999,999; 0:
+     * never. */
+    struct result (*log_write)(void *self, const char *line, size_t length, int32_t limit_us);
 };
 
 struct kernel {

@@ -36,8 +36,10 @@ void log_connect(struct log *log, struct token token, const struct endpoint *pee
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length);
 
 /* disconnect token=5.1 peer=127.0.0.1:51234 reason=end in=5 out=5
+ * `error`: the errno, shown if the reason is FAILED.
  * requires  the connection is DONE */
-void log_disconnect(struct log *log, struct token token, const struct connection *connection);
+void log_disconnect(struct log *log, struct token token, const struct connection *connection,
+                    int32_t error);
 
 /* wait reason=connections
  * New connections have to wait: `why` is without a fault if the limit is reached. */

@@ -30,8 +30,7 @@
  */
 
 struct server_options {
-    uint32_t slot_count;       /* only descriptors below this number can be served */
-    uint32_t connections_max;  /* further clients wait in the backlog */
+    uint32_t connections_max;  /* the number of slots; further clients wait in the backlog */
     uint32_t buffer_bytes;     /* the most pending bytes per connection, and per receive */
     uint32_t idle_timeout_ms;  /* at most 2^31; 0: never */
     uint32_t drain_timeout_ms; /* at most 2^31 */
@@ -49,8 +48,10 @@ struct server {
     bool accept_tried;               /* since the last wait */
     uint32_t connected;
     uint32_t slots_used;   /* all slots ever used are below this number */
+    uint32_t slot_free;    /* 1 + the slot that became free last; 0: none of those used is free */
     bool lossy;            /* the drain lost owed bytes */
     struct result failure; /* SERVER_FAILED: the result of the wait */
+    int32_t error;         /* errno of the last call, for the log if it ended a connection */
     uint32_t turns;        /* of each connection in this pass: at least 1 */
     uint32_t accepts;      /* in this pass: at least 1 */
 
@@ -70,13 +71,13 @@ struct server {
 /* Bytes of zeroed memory that server_init requires. It is address space: pages that no client
  * needs are never touched. On a 32-bit system the result may be more than it can address.
  *
- * requires  slot_count <= INT32_MAX: then the result does not wrap */
+ * requires  connections_max <= INT32_MAX: then the result does not wrap */
 uint64_t server_memory_needed(const struct server_options *options);
 
 /* Initialises a server for `listener`, a non-blocking listening socket, that runs until `stop`
  * becomes readable.
  *
- * requires  1 <= connections_max <= slot_count; 1 <= buffer_bytes; `memory` holds
+ * requires  1 <= connections_max <= INT32_MAX; 1 <= buffer_bytes; `memory` holds
  *           server_memory_needed(options) zeroed bytes, aligned to KERNEL_MEMORY_UNIT; it and `log`
  *           outlive the server
  * errors    the fault of adding a descriptor to the poller

@@ -21,21 +21,20 @@ bool connection_is_valid(const struct connection *c, size_t capacity) {
            pending <= c->received && (may_pend || pending == 0) && (may_owe || c->owed == 0);
 }
 
-void connection_open(struct connection *c, uint32_t descriptor, const struct endpoint *peer) {
+void connection_open(struct connection *c, uint32_t slot, const struct endpoint *peer) {
     assert(c->state == CONNECTION_CLOSED);
     /*@ assert blank: ConnectionBlank(c); */
     c->peer = *peer;
     /*@ assert still: ConnectionBlank(c); */
-    token_issue(&c->slot, descriptor);
+    token_issue(&c->slot, slot);
     c->received = 0;
     c->state = CONNECTION_OPEN;
     c->reason = CONNECTION_REASON_NONE;
-    c->error = 0;
     /*@ assert yet: ConnectionBlank(c); */
 }
 
-struct token connection_token(const struct connection *c, uint32_t descriptor) {
-    return (struct token){.slot = descriptor, .generation = c->slot.generation};
+struct token connection_token(const struct connection *c, uint32_t slot) {
+    return (struct token){.slot = slot, .generation = c->slot.generation};
 }
 
 enum connection_want connection_wants(const struct connection *c) {

@@ -23,10 +23,14 @@ __attribute__((format(printf, 2, 3))) static void add(struct line *line, const c
     va_end(arguments);
 }
 
-static void begin(struct line *line, const struct log *log, const char *event) {
+/* Begins the line of an event; false if the log has no such lines. */
+static bool begin(struct line *line, const struct log *log, enum log_level level,
+                  const char *event) {
+    if (log->level < level) return false;
     line->json = log->format == LOG_JSON;
     line->length = 0;
     add(line, line->json ? "{\"event\":\"%s\"" : "%s", event);
+    return true;
 }
 
 static void add_word(struct line *line, const char *name, const char *word) {
@@ -47,10 +51,16 @@ static void add_peer(struct line *line, const struct endpoint *peer) {
     add_word(line, "peer", text);
 }
 
+/* Another process may fill the sink after it was asked. */
+#define WRITE_LIMIT_US 1000
+
 /* Writes a line; false unless all of it was written. */
 static bool put(struct log *log, struct line *line) {
+    const struct kernel *kernel = &log->kernel;
     add(line, line->json ? "}\n" : "\n");
-    struct result result = log->kernel.ops->log_write(log->kernel.self, line->bytes, line->length);
+    struct result result = kernel->ops->log_poll(kernel->self);
+    if (result.fault == FAULT_NONE)
+        result = kernel->ops->log_write(kernel->self, line->bytes, line->length, WRITE_LIMIT_US);
     bool whole = result.fault == FAULT_NONE && (uint64_t)result.value == line->length;
     log->torn = result.fault == FAULT_NONE ? !whole : log->torn;
     return whole;
@@ -58,7 +68,7 @@ static bool put(struct log *log, struct line *line) {
 
 static bool put_dropped(struct log *log) {
     struct line line;
-    begin(&line, log, "dropped");
+    begin(&line, log, LOG_QUIET, "dropped");
     add_number(&line, "lines", log->dropped);
     if (log->torn) { /* ends the partial line */
         memmove(line.bytes + 1, line.bytes, line.length++);
@@ -78,15 +88,14 @@ void log_listening(struct log *log, const struct endpoint *address) {
     struct line line;
     char text[TEXT_ENDPOINT_BYTES];
     text_of_endpoint(address, text);
-    begin(&line, log, "listening");
+    begin(&line, log, LOG_QUIET, "listening");
     add(&line, line.json ? ",\"address\":\"%s\"" : " on %s", text);
     finish(log, &line);
 }
 
 void log_connect(struct log *log, struct token token, const struct endpoint *peer) {
-    if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "connect");
+    if (!begin(&line, log, LOG_EVENTS, "connect")) return;
     add_token(&line, token);
     add_peer(&line, peer);
     finish(log, &line);
@@ -108,25 +117,22 @@ static const char *reason_of_wait(enum fault fault) {
 }
 
 void log_wait(struct log *log, struct result why) {
-    if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "wait");
+    if (!begin(&line, log, LOG_EVENTS, "wait")) return;
     add_word(&line, "reason", reason_of_wait(why.fault));
     if (why.raw != 0) add_error(&line, why.raw);
     finish(log, &line);
 }
 
 void log_accept(struct log *log) {
-    if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "accept");
+    if (!begin(&line, log, LOG_EVENTS, "accept")) return;
     finish(log, &line);
 }
 
 void log_stop(struct log *log, uint32_t connections) {
-    if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "stop");
+    if (!begin(&line, log, LOG_EVENTS, "stop")) return;
     add_number(&line, "connections", connections);
     finish(log, &line);
 }
@@ -159,11 +165,10 @@ size_t log_escape(enum log_format format, const uint8_t *bytes, size_t length, c
 }
 
 void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t length) {
-    if (log->level < LOG_CHUNKS) return;
     struct line line;
     char text[TOUCHSTONE_PIPE_BUF - DATA_FRAME_BYTES];
+    if (!begin(&line, log, LOG_CHUNKS, "data")) return;
     size_t shown = log_escape(log->format, bytes, length, text, sizeof text);
-    begin(&line, log, "data");
     add_token(&line, token);
     add_number(&line, "bytes", length);
     if (shown < length) add_number(&line, "omitted", length - shown);
@@ -171,19 +176,19 @@ void log_data(struct log *log, struct token token, const uint8_t *bytes, size_t 
     finish(log, &line);
 }
 
-void log_disconnect(struct log *log, struct token token, const struct connection *connection) {
+void log_disconnect(struct log *log, struct token token, const struct connection *connection,
+                    int32_t error) {
     static const char *const reasons[] = {[CONNECTION_ENDED] = "end",
                                           [CONNECTION_RESET] = "reset",
                                           [CONNECTION_FAILED] = "error",
                                           [CONNECTION_IDLE] = "idle",
                                           [CONNECTION_EXPIRED] = "expired"};
-    if (log->level < LOG_EVENTS) return;
     struct line line;
-    begin(&line, log, "disconnect");
+    if (!begin(&line, log, LOG_EVENTS, "disconnect")) return;
     add_token(&line, token);
     add_peer(&line, &connection->peer);
     add_word(&line, "reason", reasons[connection->reason]);
-    if (connection->reason == CONNECTION_FAILED) add_error(&line, connection->error);
+    if (connection->reason == CONNECTION_FAILED) add_error(&line, error);
     add_number(&line, "in", connection->received);
     add_number(&line, "out", connection->received - buffer_pending(&connection->pending));
     finish(log, &line);

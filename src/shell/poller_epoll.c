@@ -11,10 +11,8 @@ static struct result wait(const struct poller *poller, struct readiness ready[PO
     struct epoll_record records[POLLER_EVENTS_MAX];
     struct result result = poller->kernel.ops->epoll_wait(poller->kernel.self, poller->queue,
                                                           records, POLLER_EVENTS_MAX, timeout_ms);
-    if (result.fault == FAULT_NONE) {
-        for (int64_t i = 0; i < result.value; i++)
-            ready[i] = epoll_decode(&records[i]);
-    }
+    for (int64_t i = 0; result.fault == FAULT_NONE && i < result.value; i++)
+        ready[i] = epoll_decode(&records[i]);
     return result;
 }
 

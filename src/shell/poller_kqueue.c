@@ -25,10 +25,8 @@ static struct result wait(const struct poller *poller, struct readiness ready[PO
     struct kqueue_record events[POLLER_EVENTS_MAX];
     struct result result = poller->kernel.ops->kevent(poller->kernel.self, poller->queue, NULL, 0,
                                                       events, POLLER_EVENTS_MAX, timeout_ms);
-    if (result.fault == FAULT_NONE) {
-        for (int64_t i = 0; i < result.value; i++)
-            ready[i] = kqueue_decode(&events[i]);
-    }
+    for (int64_t i = 0; result.fault == FAULT_NONE && i < result.value; i++)
+        ready[i] = kqueue_decode(&events[i]);
     return result;
 }
 

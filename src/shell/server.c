@@ -14,6 +14,9 @@
  * beside a short pass, not beside a long one. */
 #define READY_PER_ACCEPT 8
 
+/* More calls than a backlog holds clients, so that even endless interruptions end. */
+#define BACKLOG_MAX (1u << 16)
+
 /* No event reports that descriptors are available again, so a failed accept is retried. */
 #define RETRY_MS 100
 
@@ -31,25 +34,24 @@ static uint64_t area_bytes(const struct server_options *options) {
 /* An area and a connection for each slot, and the scratch area. */
 uint64_t server_memory_needed(const struct server_options *options) {
     uint64_t slot_bytes = area_bytes(options) + sizeof(struct connection);
-    return options->slot_count * slot_bytes + area_bytes(options);
+    return options->connections_max * slot_bytes + area_bytes(options);
 }
 
-static int32_t descriptor_of(const struct server *s, const struct connection *c) {
-    return (int32_t)(c - s->connections);
+static uint32_t slot_of(const struct server *s, const struct connection *c) {
+    return (uint32_t)(c - s->connections);
 }
 
 static struct token token_of(const struct server *s, const struct connection *c) {
-    return connection_token(c, (uint32_t)descriptor_of(s, c));
+    return connection_token(c, slot_of(s, c));
 }
 
 static uint8_t *area_of(const struct server *s, const struct connection *c) {
-    return s->areas + (size_t)descriptor_of(s, c) * s->area_bytes;
+    return s->areas + (size_t)slot_of(s, c) * s->area_bytes;
 }
 
 /* True if the token identifies an open connection. */
 static bool resolves(const struct server *s, struct token token) {
-    return token.slot < s->options.slot_count &&
-           token_resolves(token, &s->connections[token.slot].slot);
+    return token.slot < s->slots_used && token_resolves(token, &s->connections[token.slot].slot);
 }
 
 /* Time: the clock is read only while a deadline is set. */
@@ -107,36 +109,51 @@ static void resume_accepting(struct server *s) {
 
 /* Settling: the only place where the interest in a connection is set. */
 
-static void fail(struct connection *c, struct result result) {
-    c->error = result.raw;
+static void fail(struct server *s, struct connection *c, struct result result) {
+    s->error = result.raw;
     connection_lose(c, CONNECTION_FAILED);
 }
 
 static void shut(struct server *s, struct connection *c) {
-    struct result result = s->kernel.ops->shutdown(s->kernel.self, descriptor_of(s, c));
+    struct result result = s->kernel.ops->shutdown(s->kernel.self, c->descriptor);
     if (result.fault == FAULT_NONE)
         connection_shut(c);
     else if (result.fault == FAULT_RESET)
         connection_lose(c, CONNECTION_RESET);
     else
-        fail(c, result);
+        fail(s, c, result);
 }
 
 static struct result watch(struct server *s, struct connection *c, enum interest to) {
-    struct result result = s->poller.ops->change(&s->poller, descriptor_of(s, c), token_of(s, c),
+    struct result result = s->poller.ops->change(&s->poller, c->descriptor, token_of(s, c),
                                                  (enum interest)c->interest, to);
     if (result.fault == FAULT_NONE) c->interest = (uint8_t)to;
     return result;
 }
 
+/* The slots that were used and are free are a list, linked by what they hold as descriptor. */
+
+static void free_slot(struct server *s, struct connection *c) {
+    c->descriptor = (int32_t)s->slot_free;
+    s->slot_free = slot_of(s, c) + 1;
+}
+
+static struct connection *take_slot(struct server *s) {
+    if (s->slot_free == 0) return &s->connections[s->slots_used++];
+    struct connection *c = &s->connections[s->slot_free - 1];
+    s->slot_free = (uint32_t)c->descriptor;
+    return c;
+}
+
 /* Removes the descriptor from the poller before closing it: a duplicate elsewhere (fork,
  * pidfd_getfd) would otherwise cause events for ever. If that fails, it was no longer there. */
 static void disconnect(struct server *s, struct connection *c) {
-    log_disconnect(s->log, token_of(s, c), c);
+    log_disconnect(s->log, token_of(s, c), c, s->error);
     if (c->interest != INTEREST_NONE) watch(s, c, INTEREST_NONE);
     c->interest = INTEREST_NONE;
-    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));
+    s->kernel.ops->close(s->kernel.self, c->descriptor);
     connection_close(c);
+    free_slot(s, c);
     s->connected--;
     if (s->listener_interest == INTEREST_NONE && s->drain_ms == NEVER) resume_accepting(s);
 }
@@ -148,27 +165,27 @@ static void settle(struct server *s, struct connection *c) {
         s->kernel.ops->release(s->kernel.self, area_of(s, c), s->area_bytes);
     if (c->interest != to && to != INTEREST_NONE) {
         struct result result = watch(s, c, to);
-        if (result.fault != FAULT_NONE) fail(c, result);
+        if (result.fault != FAULT_NONE) fail(s, c, result);
     }
     if (connection_wants(c) == CONNECTION_WANTS_CLOSE) disconnect(s, c);
 }
 
 /* Serving */
 
-/* Records progress for the idle timeout, and an error for the log. */
+/* Records progress for the idle timeout, and an error for the log, if it ends the connection. */
 static void record_progress(struct server *s, struct connection *c, struct outcome outcome,
                             struct result result) {
     if (outcome.kind == OUTCOME_MOVED)
         c->progress_ms = (uint32_t)s->now_ms;
-    else if (connection_wants(c) == CONNECTION_WANTS_CLOSE)
-        c->error = result.raw;
+    else
+        s->error = result.raw;
 }
 
 /* Sends what is pending in `storage`; true if more can be done at once. */
 static bool flush(struct server *s, struct connection *c, const uint8_t *storage) {
     size_t asked = buffer_pending(&c->pending);
     struct result result =
-        s->kernel.ops->send(s->kernel.self, descriptor_of(s, c), storage + c->pending.read, asked);
+        s->kernel.ops->send(s->kernel.self, c->descriptor, storage + c->pending.read, asked);
     struct outcome outcome = outcome_of_send(result, asked);
     connection_sent(c, outcome);
     record_progress(s, c, outcome, result);
@@ -179,8 +196,7 @@ static bool flush(struct server *s, struct connection *c, const uint8_t *storage
  * the socket; the next wait reports what arrives later. */
 static bool echo(struct server *s, struct connection *c) {
     size_t asked = connection_receive_max(c, s->options.buffer_bytes);
-    struct result result =
-        s->kernel.ops->receive(s->kernel.self, descriptor_of(s, c), s->scratch, asked);
+    struct result result = s->kernel.ops->receive(s->kernel.self, c->descriptor, s->scratch, asked);
     struct outcome outcome = outcome_of_receive(result, asked);
     connection_received(c, outcome);
     record_progress(s, c, outcome, result);
@@ -212,14 +228,14 @@ static void serve(struct server *s, struct connection *c) {
 
 /* Opening */
 
-static void open_connection(struct server *s, uint32_t descriptor, const struct endpoint *peer) {
-    struct connection *c = &s->connections[descriptor];
-    connection_open(c, descriptor, peer);
+static void open_connection(struct server *s, int32_t descriptor, const struct endpoint *peer) {
+    struct connection *c = take_slot(s);
+    connection_open(c, slot_of(s, c), peer);
+    c->descriptor = descriptor;
     if (s->options.idle_timeout_ms > 0 && s->sweep_ms == NEVER)
         s->sweep_ms = in_future(s, s->options.idle_timeout_ms);
     c->progress_ms = (uint32_t)s->now_ms;
     s->connected++;
-    if (descriptor >= s->slots_used) s->slots_used = descriptor + 1;
     log_connect(s->log, token_of(s, c), peer);
     serve(s, c); /* its first bytes, or its FIN, have often arrived */
 }
@@ -235,17 +251,12 @@ static bool accept_one(struct server *s) {
     struct endpoint peer;
     struct result result = s->kernel.ops->accept(s->kernel.self, s->listener, &peer);
     struct outcome outcome = outcome_of_accept(result);
-    bool no_slot = outcome.kind == OUTCOME_MOVED && result.value >= s->options.slot_count;
-    if (no_slot) { /* the descriptor limit was raised at run time */
-        s->kernel.ops->close(s->kernel.self, (int32_t)result.value);
-        result = (struct result){.fault = FAULT_DESCRIPTORS};
-    }
-    if (no_slot || outcome.kind == OUTCOME_FAILED) {
+    if (outcome.kind == OUTCOME_FAILED) {
         report_wait(s, result);
         pause_accepting(s, in_future(s, RETRY_MS));
         return false;
     }
-    if (outcome.kind == OUTCOME_MOVED) open_connection(s, (uint32_t)result.value, &peer);
+    if (outcome.kind == OUTCOME_MOVED) open_connection(s, (int32_t)result.value, &peer);
     return outcome.kind != OUTCOME_WOULD_BLOCK;
 }
 
@@ -257,7 +268,7 @@ static void accept_up_to(struct server *s, uint32_t count) {
 /* Stopping: see server.h */
 
 static void stop(struct server *s, struct connection *c) {
-    struct result unread = s->kernel.ops->unread(s->kernel.self, descriptor_of(s, c));
+    struct result unread = s->kernel.ops->unread(s->kernel.self, c->descriptor);
     connection_stop(c, unread.fault == FAULT_NONE ? (uint32_t)unread.value : 0);
     serve(s, c);
 }
@@ -266,9 +277,9 @@ static void begin_drain(struct server *s) {
     log_stop(s->log, s->connected);
     s->waiting = true; /* not reported from here on: clients are accepted now or refused */
     s->poller.ops->change(&s->poller, s->stop, TOKEN_STOP, INTEREST_READ, INTEREST_NONE);
-    accept_up_to(s, s->options.slot_count);
+    accept_up_to(s, BACKLOG_MAX);
     if (s->retry_ms != NEVER) /* the fault may concern one client only: try the next ones */
-        accept_up_to(s, s->options.slot_count);
+        accept_up_to(s, BACKLOG_MAX);
     pause_accepting(s, NEVER);
     s->kernel.ops->close(s->kernel.self, s->listener);
     s->sweep_ms = NEVER;
@@ -370,7 +381,7 @@ enum server_status server_step(struct server *s) {
 struct result server_init(struct server *s, struct poller poller, struct log *log,
                           const struct server_options *options, int32_t listener, int32_t stop,
                           uint8_t *memory) {
-    assert(options->connections_max >= 1 && options->connections_max <= options->slot_count);
+    assert(options->connections_max >= 1 && options->connections_max <= INT32_MAX);
     assert(options->buffer_bytes >= 1);
     *s = (struct server){.kernel = poller.kernel,
                          .poller = poller,
@@ -383,7 +394,7 @@ struct result server_init(struct server *s, struct poller poller, struct log *lo
                          .drain_ms = NEVER,
                          .areas = memory,
                          .area_bytes = (size_t)area_bytes(options)};
-    s->scratch = memory + options->slot_count * s->area_bytes;
+    s->scratch = memory + options->connections_max * s->area_bytes;
     s->connections = (struct connection *)(void *)(s->scratch + s->area_bytes);
     struct result result =
         poller.ops->change(&poller, stop, TOKEN_STOP, INTEREST_NONE, INTEREST_READ);

@@ -81,6 +81,7 @@ const struct kernel_ops system_kernel = {
     .release = posix_release,
     .kevent = control,
     .clock_ms = posix_clock_ms,
+    .log_poll = posix_log_poll,
     .log_write = posix_log_write,
 };
 

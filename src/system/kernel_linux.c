@@ -44,6 +44,7 @@ const struct kernel_ops system_kernel = {
     .epoll_control = control,
     .epoll_wait = wait,
     .clock_ms = posix_clock_ms,
+    .log_poll = posix_log_poll,
     .log_write = posix_log_write,
 };
 

@@ -93,12 +93,10 @@ static struct server_options size_server(const struct options *options) {
         fail(STATUS_CANNOT_RUN,
              "--max-connections %u needs a descriptor limit of %u, but it is %u (see ulimit -n)",
              connections, connections + DESCRIPTORS_RESERVED, limit);
-    if (options->connections_max == 0) {
-        connections = limit - DESCRIPTORS_RESERVED;
-        if (connections > CONNECTIONS_DEFAULT_MAX) connections = CONNECTIONS_DEFAULT_MAX;
-    }
-    return (struct server_options){.slot_count = connections + DESCRIPTORS_RESERVED,
-                                   .connections_max = connections,
+    uint32_t most = limit - DESCRIPTORS_RESERVED;
+    if (options->connections_max == 0)
+        connections = most < CONNECTIONS_DEFAULT_MAX ? most : CONNECTIONS_DEFAULT_MAX;
+    return (struct server_options){.connections_max = connections,
                                    .buffer_bytes = options->buffer_bytes,
                                    .idle_timeout_ms = options->idle_timeout_s * 1000,
                                    .drain_timeout_ms = options->drain_timeout_s * 1000};
@@ -125,9 +123,6 @@ static void start(const struct options *options) {
     need(system_local_endpoint(listener, &address), "cannot determine the listening address");
     need(system_open_poller(&poller), "cannot open a poller");
     int32_t stop = (int32_t)need(system_catch_stop(), "cannot catch signals");
-    if (stop + 2 > DESCRIPTORS_RESERVED) /* there would be too few slots for clients */
-        fail(STATUS_CANNOT_RUN, "%d descriptors are open already (expected: at most %d)", stop + 2,
-             DESCRIPTORS_RESERVED);
     event_log = (struct log){
         .kernel = poller.kernel, .level = options->log_level, .format = options->log_format};
     need(server_init(&server, poller, &event_log, &sizes, listener, stop, memory),

@@ -49,4 +49,5 @@ struct result posix_close_descriptor(void *self, int32_t descriptor);
 struct result posix_unread(void *self, int32_t descriptor);
 void posix_release(void *self, uint8_t *memory, size_t length);
 uint64_t posix_clock_ms(void *self);
-struct result posix_log_write(void *self, const char *line, size_t length);
+struct result posix_log_poll(void *self);
+struct result posix_log_write(void *self, const char *line, size_t length, int32_t limit_us);

@@ -104,17 +104,20 @@ static void limit_write(int32_t us) {
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
-#define WRITE_LIMIT_US 1000
-
-/* The open file description may be shared with the parent process, so it is not made non-blocking.
- * A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)),
+/* A pipe that poll reports as writable has room for PIPE_BUF bytes (source: pipe(7), write(2)),
  * unless another process writes to it in between. */
-struct result posix_log_write(void *self, const char *line, size_t length) {
+struct result posix_log_poll(void *self) {
     struct pollfd sink = {.fd = STDOUT_FILENO, .events = POLLOUT};
     int ready = poll(&sink, 1, 0);
     if (ready == 0) return (struct result){.fault = FAULT_WOULD_BLOCK, .raw = EAGAIN};
-    if (log_may_block) limit_write(WRITE_LIMIT_US);
-    struct result result = posix_result(ready < 0 ? ready : write(STDOUT_FILENO, line, length));
+    return posix_result(ready);
+}
+
+/* The open file description may be shared with the parent process, so it is not made non-blocking:
+ * a write that may block is interrupted. */
+struct result posix_log_write(void *self, const char *line, size_t length, int32_t limit_us) {
+    if (log_may_block) limit_write(limit_us);
+    struct result result = posix_result(write(STDOUT_FILENO, line, length));
     if (log_may_block) limit_write(0);
     return result;
 }

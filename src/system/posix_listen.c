@@ -16,11 +16,6 @@ static bool prepare(int descriptor) {
 
 bool posix_listener_inherited;
 
-static bool adopt(int descriptor) {
-    posix_listener_inherited = true;
-    return prepare(descriptor);
-}
-
 /* Opens a listening socket; -1 with errno if that fails. */
 static int open_listener(const struct addrinfo *address, bool dual_stack) {
     bool is_v6 = address->ai_family == AF_INET6;
@@ -89,10 +84,11 @@ struct result system_activated(char complaint[SYSTEM_COMPLAINT_BYTES]) {
     socklen_t length = sizeof listening;
     if (addressee == NULL || count == NULL || strcmp(addressee, process) != 0)
         return posix_result(0);
+    posix_listener_inherited = true;
     if (strcmp(count, "1") != 0)
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "LISTEN_FDS is '%.20s', expected 1", count);
     else if (getsockopt(ACTIVATED, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
-             !listening || !adopt(ACTIVATED))
+             !listening || !prepare(ACTIVATED))
         snprintf(complaint, SYSTEM_COMPLAINT_BYTES, "descriptor 3 is not a listening TCP socket");
     else
         return posix_result(ACTIVATED);

@@ -9,7 +9,12 @@ uint8_t *run_guard(struct run *run, uint32_t slot) {
 
 void judge_step(struct run *run) {
     uint32_t capacity = run->server.options.buffer_bytes;
-    for (uint32_t i = SIM_CLIENT_FIRST; i < run->sim.top; i++) {
+    if (run->server.slots_used > run->server.options.connections_max) {
+        oracle_fail(&run->oracle, "%u slots were used, more than there are",
+                    run->server.slots_used);
+        return;
+    }
+    for (uint32_t i = 0; i < run->server.slots_used; i++) {
         const struct connection *c = &run->server.connections[i];
         if (!connection_is_valid(c, capacity)) oracle_fail(&run->oracle, "slot %u is not valid", i);
         if (capacity < KERNEL_MEMORY_UNIT && *run_guard(run, i) != 0)

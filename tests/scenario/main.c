@@ -28,7 +28,7 @@ static const char usage[] =
     "       scenario --help\n"
     "\n"
     "A FILE is text if its name ends in .scenario or its first word is scenario, else bytes.\n"
-    "KIND is short, delay, order, hints, stale, eagain, eintr, all or none.\n"
+    "KIND is short, delay, order, hints, stale, eagain, eintr, inherited, log, all or none.\n"
     "run also checks what the scenario's own steps expect, unless --oracle-only is given; shrink,\n"
     "sweep and soak do not.\n"
     "Exit status: 0 nothing failed, 1 a run failed, 2 bad usage.\n";
@@ -164,7 +164,7 @@ static uint32_t faults_of(char *value) {
             faults = VARY_ALL;
         else if (strcmp(word, "none") != 0)
             quit(word, "unknown kind of fault, expected short, delay, order, hints, stale, eagain, "
-                       "eintr, all or none");
+                       "eintr, inherited, log, all or none");
     }
     return faults;
 }

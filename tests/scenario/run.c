@@ -182,7 +182,7 @@ static void stop_server(void) {
 }
 
 static bool logs(const struct scenario *scenario) {
-    bool struck = false;
+    bool struck = (scenario->vary & VARY_LOG) != 0;
     for (uint32_t i = 0; i < scenario->fault_count; i++)
         struck |= scenario->faults[i].call == CALL_LOG;
     return struck || run.judge != RUN_BRIEFLY;
@@ -192,7 +192,6 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
                   struct sim_trace *trace) {
     uint32_t slots = SIM_DESCRIPTORS_MIN + scenario_crowd(scenario);
     struct server_options options = {
-        .slot_count = slots,
         .connections_max =
             scenario->connections_max > 0 ? scenario->connections_max : slots - SIM_CLIENT_FIRST,
         .buffer_bytes = scenario->buffer_bytes > 0 ? scenario->buffer_bytes : 65536,
@@ -213,8 +212,8 @@ static bool start(const struct scenario *scenario, enum sim_poller poller,
     memset(run.expected, 0, sizeof run.expected);
     struct result result =
         server_init(&run.server, real, &run.log, &options, SIM_LISTENER, SIM_STOP, memory);
-    memset(run.server.connections, 0, options.slot_count * sizeof(struct connection));
-    for (uint32_t i = SIM_CLIENT_FIRST; i < slots; i++)
+    memset(run.server.connections, 0, options.connections_max * sizeof(struct connection));
+    for (uint32_t i = 0; i < options.connections_max; i++)
         *run_guard(&run, i) = 0; /* earlier runs may have had larger areas */
     return result.fault == FAULT_NONE;
 }

@@ -27,8 +27,8 @@ const char *const scenario_step_words[STEP_KINDS] = {
     [STEP_CROWD] = "crowd",
 };
 
-const char *const scenario_vary_words[] = {"short", "delay",  "order", "hints",
-                                           "stale", "eagain", "eintr", NULL};
+const char *const scenario_vary_words[] = {"short",  "delay", "order",     "hints", "stale",
+                                           "eagain", "eintr", "inherited", "log",   NULL};
 
 const char *const scenario_call_words[CALL_KINDS] = {
     "accept", "receive", "send", "shutdown", "close", "unread", "control", "wait", "log"};

@@ -65,14 +65,17 @@ struct step {
 };
 
 /* What a simulated kernel may vary, as a set. */
-#define VARY_SHORT 1u   /* short reads and writes */
-#define VARY_DELAY 2u   /* segments and FINs arrive later, and in parts */
-#define VARY_ORDER 4u   /* order of records, and how many a wait returns */
-#define VARY_HINTS 8u   /* hints with events too many or too few */
-#define VARY_STALE 16u  /* records of closed connections */
-#define VARY_EAGAIN 32u /* EAGAIN from calls that would not block */
-#define VARY_EINTR 64u  /* calls and waits are interrupted */
-#define VARY_ALL 127u
+#define VARY_SHORT 1u       /* short reads and writes */
+#define VARY_DELAY 2u       /* segments and FINs arrive later, and in parts */
+#define VARY_ORDER 4u       /* order of records, and how many a wait returns */
+#define VARY_HINTS 8u       /* hints with events too many or too few */
+#define VARY_STALE 16u      /* records of closed connections */
+#define VARY_EAGAIN 32u     /* EAGAIN from calls that would not block */
+#define VARY_EINTR 64u      /* calls and waits are interrupted */
+#define VARY_INHERITED 128u /* descriptors that the parent process left open */
+#define VARY_LOG 256u       /* the log's sink is full, slow, shared, closed */
+#define VARY_KINDS 9
+#define VARY_ALL ((1u << VARY_KINDS) - 1)
 
 /* The calls of the kernel table that can be made to fail. */
 enum sim_call {

@@ -265,10 +265,12 @@ static bool take_vary(struct parser *p) {
     struct word word = next_word(p);
     if (word.text == NULL) return unexpected(p, word, "what varies, or all");
     for (; word.text != NULL; word = next_word(p)) {
-        uint32_t i = find_word(word, scenario_vary_words, 7);
-        if (i == 7 && !is_word(word, "all"))
-            return unexpected(p, word, "short, delay, order, hints, stale, eagain, eintr or all");
-        p->scenario->vary |= i == 7 ? VARY_ALL : 1u << i;
+        uint32_t i = find_word(word, scenario_vary_words, VARY_KINDS);
+        if (i == VARY_KINDS && !is_word(word, "all"))
+            return unexpected(p, word,
+                              "short, delay, order, hints, stale, eagain, eintr, inherited, log "
+                              "or all");
+        p->scenario->vary |= i == VARY_KINDS ? VARY_ALL : 1u << i;
     }
     return true;
 }

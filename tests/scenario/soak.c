@@ -51,11 +51,20 @@ static void random_step(struct sim_kernel *dice, struct scenario_state *state) {
     scenario.steps[scenario.step_count++] = step;
 }
 
-/* Rare, since its runs are long. */
+static void append(struct scenario_state *state, enum step_kind kind, uint32_t count) {
+    struct step step = {.kind = kind, .count = count};
+    if (scenario_take(state, &step) == NULL) scenario.steps[scenario.step_count++] = step;
+}
+
+/* Rare, since its runs are long. Half of the crowds are larger than a wait, and half of the runs
+ * have an idle timeout, which a crowd must not delay for the one client that came before it. */
 static void random_crowd(struct sim_kernel *dice, struct scenario_state *state) {
-    struct step step = {.kind = STEP_CROWD, .count = spread(dice, 9)};
-    scenario_take(state, &step);
-    scenario.steps[scenario.step_count++] = step;
+    bool large = number(dice, 2) == 0;
+    scenario.idle_timeout_s = number(dice, 2);
+    append(state, STEP_CONNECT, 0);
+    scenario.client_count = 1;
+    append(state, STEP_CROWD,
+           large ? SCENARIO_CROWD_MAX / 2 + number(dice, SCENARIO_CROWD_MAX / 2) : spread(dice, 9));
 }
 
 static void random_faults(struct sim_kernel *dice) {
@@ -81,11 +90,12 @@ static void random_scenario(struct sim_kernel *dice) {
     if (number(dice, 8) == 0) scenario.connections_max = spread(dice, 4);
     if (number(dice, 8) == 0) scenario.idle_timeout_s = 1;
     if (number(dice, 2) == 0) random_faults(dice);
-    if (number(dice, 256) == 0) random_crowd(dice, &state);
-    for (uint32_t left = spread(dice, 7); left > 0; left--)
+    bool crowded = number(dice, 256) == 0;
+    if (crowded) random_crowd(dice, &state);
+    for (uint32_t left = spread(dice, crowded ? 4 : 7); left > 0; left--)
         random_step(dice, &state);
-    struct step stop = {.kind = STEP_STOP};
-    if (number(dice, 2) == 0) scenario.steps[scenario.step_count++] = stop;
+    if (crowded) append(&state, STEP_WAIT, number(dice, 4096));
+    if (number(dice, 2) == 0) append(&state, STEP_STOP, 0);
 }
 
 static double seconds(void) {
@@ -102,7 +112,7 @@ static const char *failure_of(const struct run_result results[2]) {
 static void keep_failure(const struct soak_options *options, struct run_result results[2],
                          uint64_t runs) {
     FILE *file = fopen(options->out, "w");
-    printf("FAILED, %s\n", failure_of(results));
+    printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
     shrink(&scenario);
     run_both(&scenario, RUN_ORACLE, results);
     printf("shrunk, %s\n", failure_of(results));

@@ -2,9 +2,9 @@
 # The scenario command as a user runs it: what tests/README.md shows, which files are text, and bad
 # usage.
 #
-#   tests/scenario/test_command.sh SCENARIO-COMMAND
+#   tests/scenario/test_command.sh [EMULATOR...] SCENARIO-COMMAND
 set -euo pipefail
-scenario=$1
+scenario=("$@")
 cd "$(dirname "$0")/../.."
 scratch=$(mktemp -d)
 trap 'rm -r "$scratch"' EXIT
@@ -27,7 +27,7 @@ check_readme() {
     grep -v '^#' $example >"$scratch/written"
     same 'the scenario' "$scratch/shown" "$scratch/written" || return 1
     shown "$1" 'a               server' >"$scratch/shown"
-    "$scenario" run --trace --poller epoll $example |
+    "${scenario[@]}" run --trace --poller epoll $example |
         sed -n '1p; /^connect/,/^< FIN/p' >"$scratch/traced"
     same 'the trace' "$scratch/shown" "$scratch/traced"
 }
@@ -43,21 +43,21 @@ done
 # A text without its first line is recognised by its name alone, and rejected with line and column.
 printf 'connect a\n' >"$scratch/wrong.scenario"
 status=0
-"$scenario" text "$scratch/wrong.scenario" 2>"$scratch/log" || status=$?
+"${scenario[@]}" text "$scratch/wrong.scenario" 2>"$scratch/log" || status=$?
 [ $status = 2 ]
 grep -q '/wrong\.scenario:1:1: ' "$scratch/log"
 
 printf 'scenario 1\nsettle\nsettle\n' >"$scratch/settle"
-"$scenario" binary "$scratch/settle" >"$scratch/bytes"
+"${scenario[@]}" binary "$scratch/settle" >"$scratch/bytes"
 printf '\020\020' | cmp - "$scratch/bytes"
-"$scenario" text "$scratch/bytes" >"$scratch/text"
+"${scenario[@]}" text "$scratch/bytes" >"$scratch/text"
 same 'settle through bytes' "$scratch/settle" "$scratch/text"
 
 # Other files are bytes, even if they look like text or blank lines.
 for bytes in 'connect' '\r\n'; do
     # shellcheck disable=SC2059 # escapes are meant
     printf "$bytes" >"$scratch/bytes"
-    "$scenario" text "$scratch/bytes" >"$scratch/text"
+    "${scenario[@]}" text "$scratch/bytes" >"$scratch/text"
     grep -qx 'scenario 1' "$scratch/text"
 done
 
@@ -65,7 +65,7 @@ done
 refuses() {
     local name=$1 status=0
     shift
-    "$scenario" "$@" >"$scratch/output" 2>"$scratch/log" || status=$?
+    "${scenario[@]}" "$@" >"$scratch/output" 2>"$scratch/log" || status=$?
     [ $status = 2 ] && [ ! -s "$scratch/output" ] && [ "$(wc -l <"$scratch/log")" = 1 ] &&
         grep -q "^scenario: $name: " "$scratch/log" && return
     echo "scenario $*: status $status, expected 2 and one line about $name; got:"
@@ -90,5 +90,5 @@ refuses /no/such/file run /no/such/file
 refuses fly fly
 refuses 'no verb'
 
-"$scenario" --help >"$scratch/output" 2>"$scratch/log"
+"${scenario[@]}" --help >"$scratch/output" 2>"$scratch/log"
 [ ! -s "$scratch/log" ] && grep -q '^usage: scenario run' "$scratch/output"

@@ -6,6 +6,7 @@
 #include "sim/epoll.h"
 #include "sim/faults.h"
 #include "sim/kqueue.h"
+#include "sim/sink.h"
 #include "sim/socket.h"
 #include "sim/tcp.h"
 #include "sim/trace.h"
@@ -28,21 +29,6 @@ static uint64_t clock_ms(void *self) {
     sim->events++;
     trace_hash(sim, sim->now_ms);
     return sim->now_ms;
-}
-
-static struct result log_write(void *self, const char *line, size_t length) {
-    struct sim_kernel *sim = self;
-    struct result result = fault_inject(sim, CALL_LOG, -1);
-    if (length == 0 || length > 4096 || line[length - 1] != '\n')
-        oracle_fail(sim->oracle, "a log line of %llu bytes, empty, too long or without newline",
-                    (unsigned long long)length);
-    for (size_t i = 0; i < length; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        memcpy(&word, line + i, length - i < sizeof word ? length - i : sizeof word);
-        trace_hash(sim, word);
-    }
-    result.value = (int64_t)length;
-    return trace_call(sim, CALL_LOG, -1, length, result);
 }
 
 static void act_on_server(struct sim_kernel *sim, const struct step *step) {
@@ -89,7 +75,8 @@ static const struct kernel_ops table = {
     .epoll_wait = sim_epoll_wait,
     .kevent = sim_kevent,
     .clock_ms = clock_ms,
-    .log_write = log_write,
+    .log_poll = sim_log_poll,
+    .log_write = sim_log_write,
 };
 
 struct kernel sim_kernel(struct sim_kernel *sim) {
@@ -105,6 +92,17 @@ static void clear(struct sim_kernel *sim) {
     memset(sim->watches, 0, sim->top * sizeof sim->watches[0]);
     memset(sim, 0, offsetof(struct sim_kernel, top));
     sim->link_count = 0;
+}
+
+/* One range of numbers that the kernel gives to no client. */
+static void inherit(struct sim_kernel *sim) {
+    if ((sim->vary & VARY_INHERITED) == 0) return;
+    uint32_t first = SIM_CLIENT_FIRST + (uint32_t)(sim_random(sim) % 8);
+    uint32_t count = (uint32_t)(sim_random(sim) % (SIM_INHERITED_MAX + 1));
+    for (uint32_t i = first; i < first + count; i++)
+        sim->owner[i] = -1;
+    sim->slot_count += count;
+    if (count > 0) sim->top = first + count;
 }
 
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
@@ -129,4 +127,6 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
     sim->now_ms = sim->until_ms = CLOCK_FIRST_MS;
     sim->listening = true;
     sim->trace = trace;
+    inherit(sim);
+    sink_open(sim);
 }

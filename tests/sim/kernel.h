@@ -15,10 +15,11 @@
  * nothing to report and nothing left to deliver means that the server is idle: the wait returns
  * EINTR and sets `idle`. */
 
-/* A run has as many descriptors as its scenario needs: the least, and one for each client of a
- * crowd. */
+/* A run has as many descriptors as its scenario needs: the least, one for each client of a crowd,
+ * and with VARY_INHERITED at most so many that the parent process left open. */
 #define SIM_DESCRIPTORS_MIN 32
-#define SIM_DESCRIPTORS (SIM_DESCRIPTORS_MIN + SCENARIO_CROWD_MAX)
+#define SIM_INHERITED_MAX 40
+#define SIM_DESCRIPTORS (SIM_DESCRIPTORS_MIN + SCENARIO_CROWD_MAX + SIM_INHERITED_MAX)
 #define SIM_LISTENER 3
 #define SIM_QUEUE 4
 #define SIM_STOP 5
@@ -39,6 +40,18 @@ enum sim_poller { SIM_EPOLL, SIM_KQUEUE };
 /* The system whose TCP a run has: Linux with epoll; with kqueue FreeBSD if the seed is even, else
  * NetBSD. What differs was observed on the network stacks of FreeBSD 13 and NetBSD 7.99.34. */
 enum sim_system { SIM_LINUX, SIM_FREEBSD, SIM_NETBSD };
+
+/* Where the log goes. */
+enum sim_sink_kind { SINK_DISK, SINK_PIPE, SINK_TERMINAL, SINK_KINDS };
+
+struct sim_sink {
+    enum sim_sink_kind kind;
+    bool blocks; /* it could not be reopened: a write waits for room */
+    bool shared; /* another process writes to it, too */
+    bool asked;  /* it was ready when last polled, and not written to since */
+    bool gone;   /* the reader has left */
+    uint64_t room, size;
+};
 
 /* One connection, seen from both ends. */
 struct sim_link {
@@ -105,8 +118,9 @@ struct sim_kernel {
     uint32_t fault_count;
 
     uint32_t slot_count; /* descriptors, those of the server's own included */
-    uint32_t next;       /* the descriptor whose record comes first in the next wait */
-    uint32_t crowd;      /* clients without a name */
+    struct sim_sink sink;
+    uint32_t next;  /* the descriptor whose record comes first in the next wait */
+    uint32_t crowd; /* clients without a name */
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
     struct oracle_pass pass;             /* since the last wait */
     bool full;                           /* the last wait had room for no further record */
@@ -132,7 +146,7 @@ struct sim_kernel {
     uint32_t link_count;
     struct sim_link links[SIM_CLIENTS]; /* by client */
     uint16_t backlog[SIM_CLIENTS];      /* clients in the order in which they connected */
-    uint16_t owner[SIM_DESCRIPTORS];    /* descriptor: 1 + client, or 0 if it is free */
+    int16_t owner[SIM_DESCRIPTORS];     /* descriptor: 1 + client; 0: free; -1: inherited */
     bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
     uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
     struct sim_watch watches[SIM_DESCRIPTORS];
@@ -141,7 +155,7 @@ struct sim_kernel {
 /* The client whose connection has the descriptor; -1: none. */
 static inline int32_t sim_client_of(const struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor < SIM_CLIENT_FIRST || descriptor >= SIM_DESCRIPTORS) return -1;
-    return (int32_t)sim->owner[descriptor] - 1;
+    return sim->owner[descriptor] > 0 ? sim->owner[descriptor] - 1 : -1;
 }
 
 /* `sim` is zero, or was initialised before. */

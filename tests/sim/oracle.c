@@ -163,6 +163,32 @@ void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
     oracle->due_ms[DUE_ACCEPT] = now_ms + REST_MS;
 }
 
+/* A line says how many were lost if some were, and only then; it also ends a partial line. */
+static bool is_good_line(const struct oracle_log *log, const char *line, size_t length) {
+    static const char begin[] = "dropped lines=";
+    char due[64];
+    int due_length = snprintf(due, sizeof due, "%s%s%llu\n", log->torn ? "\n" : "", begin,
+                              (unsigned long long)log->lost);
+    if (log->lost > 0) return length == (size_t)due_length && memcmp(line, due, length) == 0;
+    bool one = length > 1 && length <= 4096 && memchr(line, '\n', length) == line + length - 1;
+    return one && (length < sizeof begin || memcmp(line, begin, sizeof begin - 1) != 0);
+}
+
+void oracle_logged(struct oracle *oracle, const char *line, size_t length, bool failed,
+                   size_t taken) {
+    struct oracle_log *log = &oracle->log;
+    bool whole = !failed && taken == length;
+    if (!is_good_line(log, line, length))
+        oracle_fail(oracle,
+                    "a log line of %llu bytes after %llu lost: not one whole line, or the "
+                    "losses are not stated",
+                    (unsigned long long)length, (unsigned long long)log->lost);
+    if (!failed) log->torn = !whole;
+    log->lost = whole ? 0 : log->lost + 1;
+}
+
+void oracle_unlogged(struct oracle *oracle) { oracle->log.lost++; }
+
 void oracle_stops(struct oracle *oracle, uint64_t now_ms) {
     oracle->stopping = true;
     oracle->turned_away = false;

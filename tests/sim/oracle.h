@@ -35,6 +35,12 @@ enum oracle_due {
     DUE_KINDS
 };
 
+/* The lines of the log, as its sink takes them. */
+struct oracle_log {
+    uint64_t lost; /* lines, since the last that said how many were */
+    bool torn;     /* the last write was partial */
+};
+
 struct oracle {
     const struct stream *stream;
     bool stopping;
@@ -43,6 +49,7 @@ struct oracle {
     uint64_t drain_timeout_ms;
     uint64_t drain_end_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
+    struct oracle_log log;
     bool failed;
     char failure[200];
     /* oracle_init clears the clients of the run before. */
@@ -93,6 +100,14 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client);
 
 /* Accepting, or watching the listener, failed. */
 void oracle_refused(struct oracle *oracle, uint64_t now_ms);
+
+/* The server wrote to the log, and the sink took so many bytes; `failed`: none. Lines are whole,
+ * and those that were lost are counted before the next one. */
+void oracle_logged(struct oracle *oracle, const char *line, size_t length, bool failed,
+                   size_t taken);
+
+/* A line is lost: the sink had no room. */
+void oracle_unlogged(struct oracle *oracle);
 
 /* The stop signal. */
 void oracle_stops(struct oracle *oracle, uint64_t now_ms);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "sim/faults.h"
+#include "sim/sink.h"
 #include "sim/tcp.h"
 #include "sim/trace.h"
 
@@ -49,7 +50,7 @@ static void take_turns(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS], u
 
 /* As queue_is_open, of a descriptor that is in range. */
 static inline bool is_in_order(const struct sim_kernel *sim, uint32_t i) {
-    if (i >= SIM_CLIENT_FIRST) return sim->owner[i] != 0;
+    if (i >= SIM_CLIENT_FIRST) return sim->owner[i] > 0;
     return i == SIM_STOP || (i == SIM_LISTENER && sim->listening);
 }
 
@@ -157,6 +158,7 @@ static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void
 struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max,
                          int32_t timeout_ms) {
     oracle_passed(sim->oracle, &sim->pass);
+    sink_drain(sim);
     sim->pass = (struct oracle_pass){.records = 0};
     struct result result = fault_inject(sim, CALL_WAIT, -1);
     if (result.fault == FAULT_NONE) result = wait_for(sim, gather, records, max, timeout_ms);

@@ -43,7 +43,7 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
     /* BSD does not hand out a connection that was reset; with it its data is gone. */
     if (link->reset_arrived && sim->system != SIM_LINUX) return fault_result(FAULT_ABORTED, 103);
     link->descriptor = descriptor;
-    sim->owner[descriptor] = (uint16_t)(client + 1);
+    sim->owner[descriptor] = (int16_t)(client + 1);
     sim->reported[descriptor] = true;
     sim->open++;
     sim->pass.accepts++;

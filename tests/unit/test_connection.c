@@ -205,7 +205,7 @@ static bool same_connection(const struct connection *a, const struct connection 
            a->pending.write == b->pending.write && a->slot.generation == b->slot.generation &&
            a->slot.live == b->slot.live && a->owed == b->owed && a->progress_ms == b->progress_ms &&
            same_peer(&a->peer, &b->peer) && a->state == b->state && a->interest == b->interest &&
-           a->reason == b->reason && a->error == b->error;
+           a->reason == b->reason;
 }
 
 /* The first difference from the model, or null. */
@@ -249,10 +249,7 @@ static const char *trespass(const struct connection *before, const struct connec
                             const struct operation *operation) {
     const enum outcome_kind kind = operation->outcome.kind;
     switch (operation->verb) {
-    case OPEN:
-        return after->interest != INTEREST_NONE ? "interest of a new connection"
-               : after->error != 0              ? "error of a new connection"
-                                                : NULL;
+    case OPEN: return after->interest != INTEREST_NONE ? "interest of a new connection" : NULL;
     case CLOSE: return NULL;
     case RECEIVED:
     case SENT:
@@ -361,9 +358,6 @@ static void check(const struct node *before, const struct node *after,
 static void act_as_server(struct connection *connection, const struct operation *done, bool eager) {
     if (done->verb == OPEN) {
         connection->progress_ms = UINT32_MAX;
-    }
-    if (connection->state == CONNECTION_DONE && connection->reason == CONNECTION_FAILED) {
-        connection->error = 110;
     }
     if (eager || connection_wants(connection) == CONNECTION_WANTS_CLOSE) {
         connection->interest = (uint8_t)connection_interest(connection);
@@ -526,7 +520,6 @@ static void open_resets_everything_but_the_peer(void **state) {
     assert_true(connection_is_valid(&connection, CAPACITY_MAX));
     connection_open(&connection, DESCRIPTOR, &peer);
     assert_int_equal(connection.received, 0);
-    assert_int_equal(connection.error, 0);
     assert_true(same_peer(&connection.peer, &peer));
     cases++;
 }

@@ -19,10 +19,21 @@ struct sink {
     enum fault fault; /* of every write */
     size_t cut;       /* at most this many bytes of a write are taken */
     size_t longest;   /* of the writes */
+    bool full;        /* no write is possible without blocking */
+    bool asked;
 };
 
-static struct result log_write(void *self, const char *line, size_t length) {
+static struct result log_poll(void *self) {
+    struct sink *polled = self;
+    polled->asked = true;
+    return (struct result){.fault = polled->full ? FAULT_WOULD_BLOCK : FAULT_NONE};
+}
+
+static struct result log_write(void *self, const char *line, size_t length, int32_t limit_us) {
     struct sink *sink = self;
+    assert_true(sink->asked); /* before each write; but the answer is soon out of date */
+    assert_int_equal(limit_us, 1000);
+    sink->asked = false;
     if (length > sink->longest) sink->longest = length;
     if (sink->fault != FAULT_NONE) /* the value is undefined then */
         return (struct result){.value = (int64_t)length, .fault = sink->fault, .raw = 1};
@@ -33,7 +44,7 @@ static struct result log_write(void *self, const char *line, size_t length) {
     return (struct result){.value = (int64_t)taken};
 }
 
-static const struct kernel_ops ops = {.log_write = log_write};
+static const struct kernel_ops ops = {.log_poll = log_poll, .log_write = log_write};
 
 static struct sink sink;
 
@@ -76,39 +87,38 @@ static void json_lines_are_objects_with_the_same_fields(void **state) {
     expect_lines("{\"event\":\"data\",\"token\":\"5.2\",\"bytes\":2,\"text\":\"\\\"\\u0001\"}\n");
 }
 
-static struct connection ended(enum connection_reason reason, int32_t error) {
+static struct connection ended(enum connection_reason reason) {
     return (struct connection){.received = 12,
                                .pending = {.read = 3, .write = 5},
                                .slot = {.generation = 2, .live = true},
                                .peer = peer,
                                .state = CONNECTION_DONE,
-                               .reason = (uint8_t)reason,
-                               .error = error};
+                               .reason = (uint8_t)reason};
 }
 
 static void disconnect_states_the_reason_errno_and_byte_counts(void **state) {
     struct log log = open_log(LOG_EVENTS, LOG_TEXT);
-    struct connection connection = ended(CONNECTION_ENDED, 0);
-    log_disconnect(&log, token, &connection);
+    struct connection connection = ended(CONNECTION_ENDED);
+    log_disconnect(&log, token, &connection, 0);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
-    connection = ended(CONNECTION_RESET, 104);
-    log_disconnect(&log, token, &connection);
+    connection = ended(CONNECTION_RESET);
+    log_disconnect(&log, token, &connection, 104);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=reset in=12 out=10\n");
-    connection = ended(CONNECTION_FAILED, 9999);
-    log_disconnect(&log, token, &connection);
+    connection = ended(CONNECTION_FAILED);
+    log_disconnect(&log, token, &connection, 9999);
     expect_lines(
         "disconnect token=5.2 peer=127.0.0.1:51234 reason=error errno=9999 in=12 out=10\n");
     log.format = LOG_JSON;
-    log_disconnect(&log, token, &connection);
+    log_disconnect(&log, token, &connection, 9999);
     expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
                  "\"reason\":\"error\",\"errno\":\"9999\",\"in\":12,\"out\":10}\n");
     log.format = LOG_TEXT;
-    connection = ended(CONNECTION_IDLE, 0);
-    log_disconnect(&log, token, &connection);
+    connection = ended(CONNECTION_IDLE);
+    log_disconnect(&log, token, &connection, 0);
     expect_lines("disconnect token=5.2 peer=127.0.0.1:51234 reason=idle in=12 out=10\n");
-    connection = ended(CONNECTION_EXPIRED, 0);
+    connection = ended(CONNECTION_EXPIRED);
     log.format = LOG_JSON;
-    log_disconnect(&log, token, &connection);
+    log_disconnect(&log, token, &connection, 0);
     expect_lines("{\"event\":\"disconnect\",\"token\":\"5.2\",\"peer\":\"127.0.0.1:51234\","
                  "\"reason\":\"expired\",\"in\":12,\"out\":10}\n");
 }
@@ -124,9 +134,9 @@ static void stop_states_the_number_of_connections(void **state) {
 
 static void each_level_selects_its_events(void **state) {
     struct log log = open_log(LOG_QUIET, LOG_TEXT);
-    struct connection connection = ended(CONNECTION_ENDED, 0);
+    struct connection connection = ended(CONNECTION_ENDED);
     log_connect(&log, token, &peer);
-    log_disconnect(&log, token, &connection);
+    log_disconnect(&log, token, &connection, 0);
     log_stop(&log, 1);
     log_data(&log, token, (const uint8_t *)"x", 1);
     expect_lines("");
@@ -137,7 +147,7 @@ static void each_level_selects_its_events(void **state) {
     expect_lines("");
     log.level = LOG_CHUNKS;
     log_stop(&log, 1);
-    log_disconnect(&log, token, &connection);
+    log_disconnect(&log, token, &connection, 0);
     expect_lines("stop connections=1\n"
                  "disconnect token=5.2 peer=127.0.0.1:51234 reason=end in=12 out=10\n");
 }
@@ -238,6 +248,18 @@ static void dropped_lines_are_counted_before_the_next_line(void **state) {
                  "{\"event\":\"listening\",\"address\":\"127.0.0.1:51234\"}\n");
 }
 
+/* A write that would block is not made. */
+static void lines_are_dropped_while_the_sink_is_full(void **state) {
+    struct log log = open_log(LOG_EVENTS, LOG_TEXT);
+    sink.full = true;
+    log_listening(&log, &peer);
+    log_listening(&log, &peer);
+    expect_lines("");
+    sink.full = false;
+    log_listening(&log, &peer);
+    expect_lines("dropped lines=2\nlistening on 127.0.0.1:51234\n");
+}
+
 /* A full disk can take part of a line. The dropped line starts with a newline, so that lines do not
  * run together. */
 static void torn_line_is_ended_by_the_dropped_line(void **state) {
@@ -291,6 +313,7 @@ int main(void) {
         cmocka_unit_test(long_chunks_are_cut_to_one_atomic_write),
         cmocka_unit_test(omitted_bytes_are_counted),
         cmocka_unit_test(dropped_lines_are_counted_before_the_next_line),
+        cmocka_unit_test(lines_are_dropped_while_the_sink_is_full),
         cmocka_unit_test(torn_line_is_ended_by_the_dropped_line),
         cmocka_unit_test(waiting_is_logged_with_its_reason),
     };

@@ -103,7 +103,8 @@ static void receive_and_send_map_every_result(void **state) {
             for (size_t v = 0; v < LENGTH(plain_values); v++) {
                 check_value(plain_values[v], asked, raws[r]);
             }
-            int64_t near = asked < INT64_MAX - 3 ? (int64_t)asked : INT64_MAX - 3;
+            uint64_t wide = asked; /* SIZE_MAX may be less than INT64_MAX */
+            int64_t near = wide < INT64_MAX - 3 ? (int64_t)wide : INT64_MAX - 3;
             for (int64_t value = near - 2; value <= near + 2; value++) {
                 check_value(value, asked, raws[r]);
             }

@@ -131,7 +131,7 @@ static void hash_covers_every_call(void **state) {
     hash_differs(&hash);
     add_filter(KQUEUE_READ);
     hash_differs(&hash);
-    kernel.ops->log_write(&sim, "a line\n", 7);
+    kernel.ops->log_write(&sim, "a line\n", 7, 1000);
     hash_differs(&hash);
 }
 

@@ -1,11 +1,11 @@
 # Runs the generator, and fails unless it writes exactly the files in tests/vectors.
 #
-#   cmake -DGENERATOR=FILE -DSOURCE=DIR -DSCRATCH=DIR [-DSPOIL=NAME] -P compare.cmake
+#   cmake "-DGENERATOR=[EMULATOR;...]FILE" -DSOURCE=DIR -DSCRATCH=DIR [-DSPOIL=NAME] -P compare.cmake
 #
 # SPOIL changes one of the generated files: the comparison must then fail and name it.
 file(REMOVE_RECURSE "${SCRATCH}")
 file(MAKE_DIRECTORY "${SCRATCH}")
-execute_process(COMMAND "${GENERATOR}" "${SCRATCH}" RESULT_VARIABLE status)
+execute_process(COMMAND ${GENERATOR} "${SCRATCH}" RESULT_VARIABLE status)
 if(NOT status EQUAL 0)
   message(FATAL_ERROR "${GENERATOR} exited with ${status}, expected 0")
 endif()

@@ -35,6 +35,8 @@ TARGETS = {
     "tests/scenario/scenario_bytes.c": "scenario",
     "tests/scenario/scenario_text.c": "scenario",
 }
+# What another fuzzer finds than that of its file.
+FINDERS = {"sizes-wrap-in-32-bits": "options"}
 LIMIT_S = 600
 # In CI, a sample: of these patches, and of the mutants.
 SAMPLE = ("buffer-moved-one-short", "generation-not-bumped")
@@ -58,7 +60,7 @@ class Seeded:
         self.name, self.defect = name, defect
         paths = " ".join(defect.paths)
         core = re.fullmatch(r"src/core/(\w+)\.c", paths)
-        self.target = TARGETS.get(paths, core[1] if core else "server")
+        self.target = FINDERS.get(name) or TARGETS.get(paths, core[1] if core else "server")
 
 
 # ---- Mutants

@@ -86,6 +86,7 @@ def test_junit(tmp_path):
         (["frob"], "'frob'"),
         (["ports", "frob"], "'frob'"),
         (["ports", "--frob"], "--frob"),
+        (["ports", "--sample", "0", "1"], "--sample"),
         (["ports", "--fix"], "--fix"),
         (["broken", "--smoke"], "--smoke"),
     ],
@@ -103,6 +104,13 @@ def test_bad_usage(capfd, arguments, named):
 def test_every_server_of_a_group_is_unique(group):
     names = [each.name for each in judge.GROUPS[group]()]
     assert names and len(set(names)) == len(names)
+
+
+def test_samples_one_after_the_other_are_all_servers():
+    every = len(judge.GROUPS["ports"]())
+    found = [judge.parse(["ports", "--sample", "2", str(k)]).servers for k in range(0, every, 2)]
+    assert all(len(each) == 2 for each in found)
+    assert len({server.name for each in found for server in each}) == every
 
 
 # action.yml

@@ -26,7 +26,7 @@ CLIENT_STEPS = (
 ).split()
 SERVER_STEPS = "freeze thaw settle wait descriptors stop crowd".split()
 CLOSES = ("fin", "rst", "open")
-VARIES = "short delay order hints stale eagain eintr".split()
+VARIES = "short delay order hints stale eagain eintr inherited log".split()
 
 _TRANSFERS = ("send", "expect")
 _COUNTS = ("wait", "descriptors")
@@ -273,7 +273,7 @@ class _Parser:
         while word.text is not None:
             name = _ascii(word)
             if name not in VARIES and name != "all":
-                self._unexpected(word, "short, delay, order, hints, stale, eagain, eintr or all")
+                self._unexpected(word, f"{', '.join(VARIES)} or all")
             self._scenario.vary |= set(VARIES) if name == "all" else {name}
             word = self._next_word()
 

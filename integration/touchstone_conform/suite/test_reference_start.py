@@ -178,7 +178,7 @@ def test_a_high_descriptor_limit(failing, start_server, tmp_path, limit):
     command = failing(GET_LIMIT, fault=f"retval=0:poke_exit=@arg4={limits}")
     with start_server(arguments=[*command, "--listen", "{host}:{port}"]).connect() as client:
         client.ping()
-    reserved = (CONNECTIONS_MAX + RESERVED) * SLOT_BYTES + 2 * AREA_BYTES
+    reserved = CONNECTIONS_MAX * SLOT_BYTES + 2 * AREA_BYTES
     found = f"mmap(NULL, {reserved}, " in (tmp_path / "trace").read_text()
     expect(found, "memory", f"expected the server to reserve {reserved} bytes")
 
