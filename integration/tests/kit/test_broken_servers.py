@@ -158,8 +158,13 @@ FAILURES = {
         "test_faults.py::test_lasting_accept_error[ENOMEM]": "no-answer",
     },
     "spins-without-descriptors": {"test_faults.py::TestNoDescriptorsLeft::test_waiting": "cpu"},
-    "interrupted-is-broken": {"test_faults.py::test_interrupted_calls": MISSING},
+    "interrupted-is-broken": {
+        "test_faults.py::test_interrupted_nonblocking_calls": MISSING,
+    },
     "dies-of-interruption": {"test_faults.py::test_interrupted_calls": "server-died"},
+    "starts-with-its-log": {
+        "test_surroundings.py::test_start_on_a_full_disk": "not-listening",
+    },
     "log-blocks": {"test_surroundings.py::test_full_stdout": MISSING},
     "dies-with-its-log": {
         "test_surroundings.py::test_closed_stdout_reader": "server-died",
