@@ -53,7 +53,7 @@ FAILURES = {
         "test_flow.py::test_stop_and_go": "wrong-byte",
     },
     "short-read-means-drained": {"test_stopped.py::test_urgent_data": MISSING},
-    "urgent-ends": {"test_flow.py::test_urgent_data": "no-answer"},
+    "urgent-ends": {"test_flow.py::test_urgent_data": "closed-early"},
     "urgent-spoils-the-end": {"test_flow.py::test_urgent_data": "rst-for-fin"},
     "spins-on-urgent": {"test_cpu.py::test_after_an_urgent_byte": "cpu"},
     "serial": {"test_neighbours.py::test_a_silent_client_delays_no_other": "no-answer"},
