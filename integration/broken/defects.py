@@ -196,7 +196,8 @@ class Farewell(Server):
     """Sends a farewell."""
 
     def ended(self, client):
-        client.connection.send(b"bye\r\n")
+        with contextlib.suppress(OSError):
+            client.connection.send(b"bye\r\n")
         super().ended(client)
 
 
@@ -932,13 +933,29 @@ class InterruptedIsBroken(Server):
 
 
 @defect
-class DiesOfInterruption(InterruptedIsBroken):
-    """Ends at EINTR."""
+class DiesOfInterruption(Server):
+    """Ends if its wait is interrupted; calls poll of libc, because Python's retries."""
 
-    def failed(self, client, error):
-        if isinstance(error, InterruptedError):
-            raise error
-        super().failed(client, error)
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def time_to_wait(self):
+        seconds = super().time_to_wait()
+        milliseconds = -1 if seconds is None else math.ceil(1000 * seconds)
+        asked = ctypes.create_string_buffer(struct.pack("ihh", self.selector.fileno(), 1, 0))
+        if self.libc.poll(asked, 1, milliseconds) < 0 and not self.stop_is_asked():
+            raise OSError(ctypes.get_errno(), "poll")
+        return 0
+
+    def stop_is_asked(self):
+        return bool(select.select([self.stop_pipe], [], [], 0)[0])
+
+
+@defect
+class StartsWithItsLog(Server):
+    """Does not start if its first line cannot be written."""
+
+    def log(self, line):
+        print(line, flush=True)
 
 
 @defect

@@ -11,4 +11,4 @@ Each folder imports only from the rows above it:
     cli/                        the command: options, the run, the terminal, expected failures
 """
 
-__version__ = "2.0.0"
+__version__ = "3.0.0"

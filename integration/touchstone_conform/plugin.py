@@ -25,7 +25,8 @@ import pytest
 
 from touchstone_conform import spec, transform
 from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
-from touchstone_conform.harness import PACKAGES, strace
+from touchstone_conform.foundations import ALWAYS, FOUNDATIONS, Blocked, Footing
+from touchstone_conform.harness import PACKAGES, samples, strace
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.server import NOT_OURS, Found, Server
 from touchstone_conform.harness.skips import NotRequired, SkipReason, limit_of
@@ -37,12 +38,17 @@ _LISTEN_ADDRESS = re.compile(r"[^=:]*:(\d+|\{port\})|\[.*\]:(\d+|\{port\})")
 _MARKERS = {
     "wire": "any client of any server can see it",
     "process": "needs a server that the kit started, and observes it from outside",
+    "service": "needs one that promises what a long-running service does: stops, logs",
     "reference": "holds for Touchstone's own server only: its options, its log, its system calls",
     "requirement(*IDs)": "the requirements of SPEC.md that the test judges",
+    "foundation(NAME)": "the foundation that the test judges, and so its requirement",
+    "leans_on(*NAMES)": "foundations that the test needs, beside those the harness knows of",
     "code(CODE)": "the failure code of the plain assertions in a test",
 }
 _servers_key = pytest.StashKey()
 _record_key = pytest.StashKey()
+_broken_key = pytest.StashKey()
+_blocked_key = pytest.StashKey()
 
 
 def pytest_addoption(parser):
@@ -100,6 +106,16 @@ def pytest_addoption(parser):
         help="run only the tests of these requirements, separated by commas",
     )
     group.addoption(
+        "--touchstone-foundations",
+        action="store_true",
+        help="run only the tests of the foundations that the selected tests may lean on",
+    )
+    group.addoption(
+        "--touchstone-broken",
+        metavar="NAMES",
+        help="the foundations were judged before, and these are broken",
+    )
+    group.addoption(
         "--touchstone-smoke",
         action="store_true",
         help="run only the first test of each requirement",
@@ -155,6 +171,10 @@ def pytest_configure(config):
         transform.choose(config.getoption("--touchstone-transform"), directory)
     except transform.TransformError as error:
         raise pytest.UsageError(f"--touchstone-transform: {error}") from error
+    config.stash[_broken_key] = set()
+    samples.use_plain(False)
+    for each in filter(None, (config.getoption("--touchstone-broken") or "").split(",")):
+        _note_broken(config, each)
 
 
 # Which tests are run, and how they end.
@@ -162,7 +182,15 @@ def pytest_configure(config):
 
 def requirements_of(item) -> list[str]:
     """The IDs of the requirements that a test judges."""
-    return [each for mark in item.iter_markers("requirement") for each in mark.args]
+    ids = [each for mark in item.iter_markers("requirement") for each in mark.args]
+    ids += [FOUNDATIONS[name] for name in [foundation_of(item)] if name]
+    return list(dict.fromkeys(ids))
+
+
+def foundation_of(item) -> str:
+    """The foundation that a test judges; empty if it judges none."""
+    mark = item.get_closest_marker("foundation")
+    return mark.args[0] if mark else ""
 
 
 @pytest.hookimpl(trylast=True)  # after -m
@@ -172,12 +200,20 @@ def pytest_collection_modifyitems(config, items):
         for each in requirements_of(item):
             if each not in known:
                 raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
-    judged = config.getoption("--touchstone-judge")
-    if judged is not None:
-        ids = set(judged.split(","))
-        _keep(config, items, lambda item: ids & set(requirements_of(item)))
+    judged = set((config.getoption("--touchstone-judge") or ",".join(known)).split(","))
+    if config.getoption("--touchstone-foundations"):
+        _keep(config, items, foundation_of)
+        items.sort(key=lambda item: list(FOUNDATIONS).index(foundation_of(item)))
+        return
+    first_of_each = _FirstOfEach(judged)
+    if config.getoption("--touchstone-broken") is not None:
+        for item in filter(foundation_of, items):
+            first_of_each(item)  # it has run
+        _keep(config, items, lambda item: not foundation_of(item))
+    if config.getoption("--touchstone-judge") is not None:
+        _keep(config, items, lambda item: judged & set(requirements_of(item)))
     if config.getoption("--touchstone-smoke"):
-        _keep(config, items, _FirstOfEach(judged))
+        _keep(config, items, first_of_each)
 
 
 def _keep(config, items, wanted):
@@ -190,21 +226,41 @@ class _FirstOfEach:
     """Selects the first test of each requirement."""
 
     def __init__(self, judged):
-        self._judged = judged and set(judged.split(","))
+        self._judged = judged
         self._seen = set()
 
     def __call__(self, item):
-        ids = set(requirements_of(item))
-        if self._judged is not None:
-            ids &= self._judged
+        ids = self._judged & set(requirements_of(item))
         new = ids - self._seen
         self._seen |= ids
         return new
 
 
+# What a test leans on.
+
+
+def _note_broken(config, name):
+    config.stash[_broken_key].add(name)
+    samples.use_plain("bytes" in config.stash[_broken_key])
+
+
+def _footing_of(item) -> Footing:
+    return Footing(item.config.stash[_broken_key], requirements_of(item))
+
+
+def _leans_on(item) -> list[str]:
+    """What is known before a test runs."""
+    own = foundation_of(item)
+    always = ALWAYS[: ALWAYS.index(own)] if own in ALWAYS else ALWAYS
+    return [*always, *(each for mark in item.iter_markers("leans_on") for each in mark.args)]
+
+
+# How tests end.
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    return (yield from _skipping(item))
+    return (yield from _skipping(item, *_leans_on(item)))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -212,9 +268,13 @@ def pytest_runtest_call(item):
     return (yield from _skipping(item))
 
 
-def _skipping(item):
+def _skipping(item, *leans_on):
     try:
+        _footing_of(item).require(*leans_on)
         return (yield)
+    except Blocked as blocked:
+        item.stash[_blocked_key] = blocked.requirements
+        pytest.skip(str(blocked))
     except (SkipReason, OSError) as error:
         reason = error if isinstance(error, SkipReason) else limit_of(error)
         if not reason:
@@ -230,11 +290,15 @@ def _skipping(item):
 def pytest_runtest_makereport(item, call):
     report = yield
     report.requirements = requirements_of(item)
+    report.foundation = foundation_of(item)
+    report.blocked_by = item.stash.get(_blocked_key, [])
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
         timeline, scenario = record.timeline(), scenario_of(record)
         servers = item.stash.get(_servers_key, [])
         code, message = _outcome_of(item, call.excinfo.value)
+        if report.foundation and code != KIT_ERROR:
+            _note_broken(item.config, report.foundation)
         report.evidence = {
             "code": code,
             "message": _with_errors(message, servers),
@@ -333,7 +397,8 @@ def _many_descriptors():
 @pytest.fixture
 def record(request) -> Exchange:
     """What happens in this test."""
-    return request.node.stash.setdefault(_record_key, Exchange())
+    footing = _footing_of(request.node)
+    return request.node.stash.setdefault(_record_key, Exchange(footing))
 
 
 @pytest.fixture
@@ -368,6 +433,7 @@ def start_server(request, record, tmp_path):
         return server
 
     with contextlib.ExitStack() as stopping:
+        stopping.callback(record.close)  # after the servers have ended
         yield start
         for server in servers:
             stopping.callback(server.stop)
@@ -382,6 +448,7 @@ def server(start_server):
 @pytest.fixture
 def attach_strace(server, record):
     """strace attached to the server for a `with` block: attach_strace("-e", "inject=…")."""
+    record.footing.require("interrupt")  # attaching interrupts a call, too
     record.cannot_express("a system call that fails")
     return functools.partial(strace.attached, server.pid)
 
@@ -389,6 +456,7 @@ def attach_strace(server, record):
 @pytest.fixture
 def start_flood(request, server, record):
     """Starts a process that sends to the server without pause; returns once it was served."""
+    record.footing.require("bytes", "stream", "neighbours", "reset")
     record.cannot_express("a client that sends without pause")
     floods = []
 

@@ -9,7 +9,7 @@ import re
 
 from touchstone_conform import transform
 
-PROFILES = ("wire", "process", "reference")
+PROFILES = ("wire", "process", "service", "reference")
 LEVELS = ("MUST", "SHOULD", "MAY")
 WITHDRAWN = "withdrawn"  # instead of a profile: the ID stays used, and requires nothing
 

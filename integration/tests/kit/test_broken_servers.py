@@ -53,7 +53,7 @@ FAILURES = {
         "test_flow.py::test_stop_and_go": "wrong-byte",
     },
     "short-read-means-drained": {"test_stopped.py::test_urgent_data": MISSING},
-    "urgent-ends": {"test_flow.py::test_urgent_data": "no-answer"},
+    "urgent-ends": {"test_flow.py::test_urgent_data": "closed-early"},
     "urgent-spoils-the-end": {"test_flow.py::test_urgent_data": "rst-for-fin"},
     "spins-on-urgent": {"test_cpu.py::test_after_an_urgent_byte": "cpu"},
     "serial": {"test_neighbours.py::test_a_silent_client_delays_no_other": "no-answer"},
@@ -158,8 +158,13 @@ FAILURES = {
         "test_faults.py::test_lasting_accept_error[ENOMEM]": "no-answer",
     },
     "spins-without-descriptors": {"test_faults.py::TestNoDescriptorsLeft::test_waiting": "cpu"},
-    "interrupted-is-broken": {"test_faults.py::test_interrupted_calls": MISSING},
+    "interrupted-is-broken": {
+        "test_faults.py::test_interrupted_nonblocking_calls": MISSING,
+    },
     "dies-of-interruption": {"test_faults.py::test_interrupted_calls": "server-died"},
+    "starts-with-its-log": {
+        "test_surroundings.py::test_start_on_a_full_disk": "not-listening",
+    },
     "log-blocks": {"test_surroundings.py::test_full_stdout": MISSING},
     "dies-with-its-log": {
         "test_surroundings.py::test_closed_stdout_reader": "server-died",

@@ -11,7 +11,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from running import INTEGRATION
+from running import INTEGRATION, run_tests
 from touchstone_conform import spec
 from touchstone_conform.cli import command, expected, printing
 from touchstone_conform.harness import listeners
@@ -25,17 +25,6 @@ BUILT = INTEGRATION.parent / "build" / "release"
 SIMULATED = BUILT / "tests" / "scenario"
 CONFORMING = [sys.executable, BROKEN, "--port", "{port}"]
 COMMAND = re.escape(shlex.join(CONFORMING))
-
-# Serves incorrectly in every second run; a file counts the runs.
-FLAKY = """
-import os, pathlib, sys
-lives = pathlib.Path(sys.argv[1])
-count = int(lives.read_text()) if lives.exists() else 0
-lives.write_text(str(count + 1))
-defect = ["--defect", "banner"] if count % 2 else []
-os.execv(sys.executable, [sys.executable, *sys.argv[2:], *defect])
-"""
-
 
 def failures(report):
     """The failed tests in a report, each once."""
@@ -230,11 +219,11 @@ asyncio.run(serve())
 def test_errors_of_a_server_that_continues(conform):
     """The exception that it caught is shown beside what its client saw."""
     arguments = [sys.executable, "-c", CATCHES, "{port}"]
-    status, output = conform("-k", "ECHO-1", "STOP-1", "--", *arguments)
+    status, output = conform("--profile", "service", "-k", "ECHO-1", "STOP-1", "--", *arguments)
     errors = r".*\n( +stderr: .*\n)+ +stderr: "
-    assert re.search(rf"(no|short)-answer: {errors}UnicodeDecodeError", output)
+    assert re.search(rf"(no-answer|short-answer|closed-early): {errors}UnicodeDecodeError", output)
     assert re.search(rf"exit-status: .*SIGINT{errors}KeyboardInterrupt", output)
-    assert "replay: touchstone-conform --only STOP-1 -- " in output
+    assert "replay: touchstone-conform --profile service --only STOP-1 -- " in output
     assert status == DOES_NOT
 
 
@@ -248,7 +237,7 @@ def test_a_server_that_its_log_stalls(conform):
         "runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
     arguments = [sys.executable, "-c", dies, *broken("log-blocks")[1:]]
-    status, output = conform("-k", "LOG-1", "--", *arguments)
+    status, output = conform("--profile", "service", "-k", "LOG-1", "--", *arguments)
     assert "no-answer: " in output
     assert "SIGPIPE" not in output.partition("what happened")[0].partition("test_full_stdout")[2]
     assert status == DOES_NOT
@@ -265,12 +254,13 @@ def test_a_server_that_its_log_stalls(conform):
 )
 def test_what_no_scenario_can_express(conform, tmp_path, defect, requirement, code):
     """Such a failure has no scenario; the command to replay it runs its tests."""
-    command = ["-k", requirement, "--report", tmp_path, "--", *broken(defect)]
+    how = ["--profile", "service", "-k", requirement, "--report", tmp_path]
+    command = [*how, "--", *broken(defect)]
     status, output = conform(*command)
     (failed,) = failures(tmp_path)
     assert (failed["code"], failed["scenario"]) == (code, "")
     assert failed["inexpressible"] in output
-    assert f"replay: touchstone-conform --only {requirement} -- " in output
+    assert f"replay: touchstone-conform --profile service --only {requirement} -- " in output
     assert status == DOES_NOT
 
 
@@ -290,8 +280,8 @@ def test_list(conform):
 
 
 def test_a_server_that_conforms(conform):
-    status, output = conform("-k", "CLOSE-2", "START-2", "--", *CONFORMING)
-    assert "pass  CLOSE-2  Once it has sent the whole answer" in output
+    status, output = conform("-k", "CLOSE-2", "START-1", "--", *CONFORMING)
+    assert "pass    CLOSE-2  Once it has sent the whole answer" in output
     assert "wire: conforms (1 pass)\nprocess: conforms (1 pass)\n" in output
     assert status == CONFORMS
 
@@ -309,7 +299,7 @@ def test_progress_in_a_log(monkeypatch):
 
 def test_the_count_is_of_all(conform, monkeypatch):
     monkeypatch.setattr(printing, "_LINE_EVERY_S", 0)
-    status, output = conform("-k", "CLOSE-2", "START-2", "--", *CONFORMING)
+    status, output = conform("-k", "CLOSE-2", "START-1", "--", *CONFORMING)
     assert re.search(r"\d of (\d+) tests \.\.\.\n(.*\n)*\1 of \1 tests \.\.\.\n", output)
 
 
@@ -318,7 +308,7 @@ def test_output_without_a_reader(tmp_path):
     read, write = os.pipe()
     os.close(read)
     own = "import sys; from touchstone_conform.cli.command import main; sys.exit(main())"
-    arguments = ["-k", "START-2", "--report", tmp_path, "--", *CONFORMING]
+    arguments = ["-k", "START-1", "--report", tmp_path, "--", *CONFORMING]
     with open(write, "wb") as closed:
         ended = subprocess.run(
             [sys.executable, "-c", own, *arguments], stdout=closed, stderr=subprocess.PIPE
@@ -330,15 +320,15 @@ def test_output_without_a_reader(tmp_path):
 
 def test_a_server_that_does_not(conform):
     """The sentence, the test, its code and message, what happened, and how to replay it."""
-    status, output = conform("-k", "CLOSE-2", "START-2", "--", *broken("farewell"))
-    assert "FAIL  CLOSE-2" in output
+    status, output = conform("-k", "CLOSE-2", "START-1", "--", *broken("fin-answered-with-reset"))
+    assert "FAIL    CLOSE-2" in output
     assert "\nCLOSE-2 (wire) Once it has sent the whole answer, a server MUST answer" in output
     assert "  test_close.py::test_bare_fin\n    FIN without any byte is answered" in output
-    assert "    unasked-data: client: " in output
+    assert "    rst-for-fin: client: " in output
     assert re.search(rf"replay: touchstone-conform --replay \S+\.scenario -- {COMMAND}", output)
     assert "client  -> FIN\n" in output
-    assert "client  <- receive 5 bytes b'bye\\r\\n'\n" in output
-    assert "pass  START-2" in output
+    assert "client  <- receive RST\n" in output
+    assert "pass    START-1" in output
     assert "wire: does not conform (1 fail)\nprocess: conforms (1 pass)\n" in output
     assert status == DOES_NOT
 
@@ -378,7 +368,7 @@ def test_a_fixed_port_of_the_reference(conform):
 def test_a_fixed_port(conform):
     port = listeners.free_port("127.0.0.1")
     fixed = [sys.executable, BROKEN, "--port", port]
-    status, output = conform("--port", port, "-k", "CLOSE-2", "START-2", "--", *fixed)
+    status, output = conform("--port", port, "-k", "CLOSE-2", "START-1", "--", *fixed)
     assert "process: conforms (1 pass)" in output
     assert status == CONFORMS
 
@@ -405,7 +395,7 @@ def test_skip(conform):
     reason = "as known, " * 20 + "and so on"
     skip = ["--skip", f"echo-6={reason}"]
     status, output = conform("-k", "ECHO-6", "CLOSE-2", *skip, "--", *CONFORMING)
-    assert f"skip  ECHO-6   {reason}\n" in output
+    assert f"skip    ECHO-6   {reason}\n" in output
     assert status == CONFORMS
 
 
@@ -418,10 +408,10 @@ def test_nothing_is_judged(conform):
 def test_a_missing_tool(conform, monkeypatch):
     """The test is skipped, or with --require-all fails."""
     monkeypatch.setenv("PATH", "/nonexistent")
-    status, output = conform("-k", "FAULT-1", "CLOSE-2", "--", *CONFORMING)
+    status, output = conform("-k", "FAULT-2", "CLOSE-2", "--", *CONFORMING)
     assert re.search(r"process: not judged \(1 skip\): .*strace", output)
     assert status == CONFORMS
-    status, output = conform("-k", "FAULT-1", "CLOSE-2", "--require-all", "--", *CONFORMING)
+    status, output = conform("-k", "FAULT-2", "CLOSE-2", "--require-all", "--", *CONFORMING)
     assert "unexpected-skip: " in output
     assert status == DOES_NOT
 
@@ -447,11 +437,20 @@ def test_other_settings_of_pytest_do_not_matter(conform, monkeypatch, tmp_path):
 # Several runs.
 
 
-def test_flakes_are_counted(conform, tmp_path):
+def test_flakes_are_counted(conform, monkeypatch):
     """A flaky requirement neither passes nor fails."""
-    arguments = [sys.executable, "-c", FLAKY, tmp_path / "lives", *CONFORMING[1:]]
-    status, output = conform("-k", "FAIR-3", "--jobs", 1, "--repeat", 3, "--", *arguments)
-    assert "1/3   FAIR-3" in output
+    outcomes = iter([FAILED, PASSED, FAILED])
+
+    def run(arguments, *_):
+        if "--touchstone-foundations" in arguments:
+            return []
+        result = Result("test_it", ["FAIR-3"], next(outcomes), code="no-answer")
+        result.scenario = "scenario 1\n" if result.outcome == FAILED else None
+        return [result]
+
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", run)
+    status, output = conform("-k", "FAIR-3", "--repeat", 3, "--", *CONFORMING)
+    assert "1/3     FAIR-3" in output
     assert "-round-3.scenario" in output
     assert "1 of 3 rounds" in output
     assert "wire: does not conform (1 flaky)" in output
@@ -483,7 +482,7 @@ def test_what_is_counted_is_shown():
     shown = io.StringIO()
     printing.Printer(shown).verdicts(verdict_of(PASSED, SKIPPED, SKIPPED))
     counted, skipped = shown.getvalue().splitlines()
-    assert counted.startswith("2/2   CLOSE-2")
+    assert counted.startswith("2/2     CLOSE-2")
     assert skipped.strip() == "2 of 3 tests skipped: requires X"
 
 
@@ -492,6 +491,8 @@ def test_the_reference_runs_with_the_same_seed(conform, monkeypatch):
     seeds = []
 
     def run(arguments, *_):
+        if "--touchstone-foundations" in arguments:
+            return []
         seeds.append(arguments[arguments.index("--touchstone-seed") + 1])
         return [Result("test_it", ["CLOSE-2"], FAILED)]
 
@@ -511,13 +512,13 @@ def known(tmp_path):
 
 
 def judge_known(conform, known, defect):
-    arguments = ["--expected-failures", known, "-k", "CLOSE-2", "START-2", "--"]
+    arguments = ["--expected-failures", known, "-k", "CLOSE-2", "START-1", "--"]
     return conform(*arguments, *broken(defect))
 
 
 def test_known_failures(conform, known):
-    known.write_text("# farewell\nCLOSE-2 unasked-data\nCLOSE-2  wrong-byte\n")
-    status, output = judge_known(conform, known, "farewell")
+    known.write_text("# fin-answered-with-reset\nCLOSE-2 rst-for-fin\nCLOSE-2  wrong-byte\n")
+    status, output = judge_known(conform, known, "fin-answered-with-reset")
     assert "as expected" in output
     assert status == CONFORMS
 
@@ -530,32 +531,32 @@ def test_the_form_of_a_list(known):
 
 
 def test_an_unlisted_failure(conform, known):
-    known.write_text("START-2 output\n")
-    status, output = judge_known(conform, known, "farewell")
-    assert "known: CLOSE-2 " in output and "unasked-data" in output
+    known.write_text("START-1 output\n")
+    status, output = judge_known(conform, known, "fin-answered-with-reset")
+    assert "known: CLOSE-2 " in output and "rst-for-fin" in output
     assert status == DOES_NOT
 
 
 def test_a_listed_pass(conform, known):
-    known.write_text("CLOSE-2 unasked-data\nSTART-2 output\n")
-    status, output = judge_known(conform, known, "farewell")
-    assert "known: START-2 " in output
+    known.write_text("CLOSE-2 rst-for-fin\nSTART-1 output\n")
+    status, output = judge_known(conform, known, "fin-answered-with-reset")
+    assert "known: START-1 " in output
     assert status == DOES_NOT
 
 
 def test_a_listed_pass_of_a_smoke_run(conform, known):
     """Tests that did not run may fail as listed."""
-    known.write_text("CLOSE-2 unasked-data\nSTART-2 output\n")
-    arguments = ["--smoke", "--expected-failures", known, "-k", "CLOSE-2", "START-2", "--"]
-    status, output = conform(*arguments, *broken("farewell"))
+    known.write_text("CLOSE-2 rst-for-fin\nSTART-1 output\n")
+    arguments = ["--smoke", "--expected-failures", known, "-k", "CLOSE-2", "START-1", "--"]
+    status, output = conform(*arguments, *broken("fin-answered-with-reset"))
     assert "as expected" in output
     assert status == CONFORMS
 
 
 def test_another_code(conform, known):
     known.write_text("CLOSE-2 timed-out\n")
-    status, output = judge_known(conform, known, "farewell")
-    assert re.search("known: CLOSE-2 .*unasked-data.*timed-out.*test_bare_fin", output)
+    status, output = judge_known(conform, known, "fin-answered-with-reset")
+    assert re.search("known: CLOSE-2 .*rst-for-fin.*timed-out.*test_bare_fin", output)
     assert status == DOES_NOT
 
 
@@ -571,7 +572,7 @@ def test_another_code(conform, known):
 def test_a_bad_list(conform, known, text, complaint):
     """Also one of the form before 2.0, which matched messages."""
     known.write_text(text)
-    status, output = judge_known(conform, known, "farewell")
+    status, output = judge_known(conform, known, "fin-answered-with-reset")
     assert complaint in output and output.count("\n") == 1
     assert "ID" in output
     assert status == USAGE
@@ -579,7 +580,7 @@ def test_a_bad_list(conform, known, text, complaint):
 
 def results_of_all(*_):
     """One test for each requirement, of which two fail."""
-    codes = {"CLOSE-2": "unasked-data", "START-2": "server-stuck"}
+    codes = {"CLOSE-2": "rst-for-fin", "START-1": "server-stuck"}
     return [
         Result(f"test_{id}", [id], FAILED if id in codes else PASSED, code=codes.get(id, ""))
         for id in spec.read().requirements
@@ -591,7 +592,7 @@ def test_the_list_is_written(conform, known, monkeypatch):
     monkeypatch.setattr("touchstone_conform.cli.judging.run", results_of_all)
     arguments = ["--expected-failures", known, "--", *CONFORMING]
     assert conform("--fix", *arguments)[0] == CONFORMS
-    assert "\nCLOSE-2  unasked-data\nSTART-2  server-stuck\n" in known.read_text()
+    assert "\nCLOSE-2  rst-for-fin\nSTART-1  server-stuck\n" in known.read_text()
     assert conform(*arguments)[0] == CONFORMS
 
 
@@ -619,28 +620,19 @@ def test_scenarios_are_exported(conform, tmp_path):
     assert status == CONFORMS
 
 
-@pytest.fixture
-def written(conform, tmp_path):
-    """Runs a broken server, and gives the scenarios of its failures."""
-
-    def run(defect, *ids):
-        conform("-k", *ids, "--report", tmp_path, "--", *broken(defect))
-        return sorted((tmp_path / "scenarios").iterdir())
-
-    return run
-
-
-def test_a_failure_is_replayed(conform, written):
+def test_a_failure_is_replayed(conform, tmp_path):
     """The scenario of a failure fails on the same server, and passes on others.
 
     One of these is the reference on the simulated kernel.
     """
     paths = []
-    for path in written("hint-is-end", "CLOSE-4"):
-        steps = language.parse(path.read_bytes()).steps
+    tests = run_tests(broken("hint-is-end"), ["test_stopped.py::test_data_and_fin"])
+    for number, result in enumerate(tests.values()):
+        steps = language.parse(result.scenario.encode()).steps if result.scenario else []
         # More may not fit the buffers of a stopped server; then FIN arrives only later.
-        if "test-stopped" in path.name and max(step.count for step in steps) < 10_000:
-            paths.append(path)
+        if steps and max(step.count for step in steps) < 10_000:
+            paths.append(tmp_path / f"{number}.scenario")
+            paths[-1].write_text(result.scenario)
     assert len(paths) >= 4
     simulated = subprocess.run([SIMULATED, "run", *paths], capture_output=True, text=True)
     assert simulated.returncode == 0, simulated.stdout + simulated.stderr
@@ -652,10 +644,10 @@ def test_a_failure_is_replayed(conform, written):
     assert status == CONFORMS
 
 
-def test_a_generated_scenario_is_shrunk(written):
+def test_a_generated_scenario_is_shrunk():
     """One client with the necessary steps is left."""
-    (path,) = written("fin-answered-with-reset", "MIX-1")
-    shrunk = language.parse(path.read_bytes())
+    (result,) = run_tests(broken("fin-answered-with-reset"), ["test_mixture.py"]).values()
+    shrunk = language.parse(result.scenario.encode())
     assert len(shrunk.names) == 1 and len(shrunk.steps) <= 2
 
 
@@ -693,26 +685,26 @@ def test_a_scenario_for_the_simulated_kernel_is_skipped(conform, tmp_path):
 def reported(tmp_path_factory):
     """The folder of a report on a broken server."""
     folder = tmp_path_factory.mktemp("report")
-    arguments = ["-k", "CLOSE-2", "START-2", "COST-1", "--junit", str(folder / "junit.xml")]
+    arguments = ["-k", "CLOSE-2", "START-1", "COST-1", "--junit", str(folder / "junit.xml")]
     arguments += ["--time-scale", "1.5", "--skip", "COST-1=no time", "--report", str(folder), "--"]
-    assert command.main([*arguments, *broken("farewell")]) == DOES_NOT
+    assert command.main([*arguments, *broken("fin-answered-with-reset")]) == DOES_NOT
     return folder
 
 
 def test_json(reported):
     data = json.loads((reported / "report.json").read_text())
-    assert data["schema"] == 2
+    assert data["schema"] == 3
     assert len(data["specification"]["sha256"]) == 64
-    assert data["server"]["command"][-1] == "farewell"
+    assert data["server"]["command"][-1] == "fin-answered-with-reset"
     assert data["conforms"] is False
     assert data["options"] == ["--time-scale", "1.5"]
     assert data["expected"] == []
     assert data["profiles"]["wire"]["verdict"] == "does not conform"
     verdicts = {each["id"]: each["verdict"] for each in data["requirements"]}
-    assert verdicts == {"CLOSE-2": "fail", "COST-1": "skip", "START-2": "pass"}
+    assert verdicts == {"CLOSE-2": "fail", "COST-1": "skip", "START-1": "pass"}
     failed = [each for each in data["requirements"][0]["tests"] if each["outcome"] == "failed"]
     assert [each["what"] for each in failed[0]["timeline"]][:2] == ["connect", "FIN"]
-    assert {each["code"] for each in failed} == {"unasked-data"}
+    assert {each["code"] for each in failed} == {"rst-for-fin"}
     assert failed[0]["purpose"].startswith("FIN ")
     for each in failed:
         written = (reported / "scenarios" / each["scenario"]).read_text()
@@ -724,7 +716,7 @@ def test_page(reported):
     page = (reported / "index.html").read_text()
     assert re.findall(r"""src=|href=["'](?!#|data:)|url\(|@import""", page) == []
     assert page.count("<svg ") > 0
-    for text in ("Does not conform", "CLOSE-2", "unasked-data", "receive 5 bytes b'bye", "sha256"):
+    for text in ("Does not conform", "CLOSE-2", "rst-for-fin", "receive RST", "sha256"):
         assert text in page
 
 
@@ -732,7 +724,7 @@ def test_junit(reported):
     suite = ElementTree.parse(reported / "junit.xml").getroot()[0]
     cases = {f"{each.get('classname')}::{each.get('name')}": each for each in suite}
     failure = cases["test_close::test_bare_fin"].find("failure")
-    assert failure.get("type") == "unasked-data"
-    assert "client  <- receive 5 bytes b'bye" in failure.text
+    assert failure.get("type") == "rst-for-fin"
+    assert "client  <- receive RST" in failure.text
     assert int(suite.get("tests")) == len(cases)
     assert int(suite.get("failures")) == len(suite.findall("testcase/failure")) > 0

@@ -30,7 +30,7 @@ def test_a_conforming_server(tmp_path):
 def test_a_failure_that_is_not_listed(tmp_path):
     result = judged(tmp_path, start=server_command("banner"))
     assert result.outcome == judge.FAILED
-    assert "FAIL  ECHO-6" in result.output
+    assert "FAIL    ECHO-6" in result.output
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ def test_an_unlisted_failure_must_occur_again(monkeypatch, tmp_path, expected, a
     matrix.listed = {"x": expected}
     assert matrix.verdicts(judge.Server("x", []), tmp_path, 2) == (failed, set())
     assert "--client-timeout" in asked[0]
-    assert asked[1:] == ([] if again is None else [("--jobs", 2, "--only", "ECHO-3")])
+    profile = ("--profile", "service")
+    assert asked[1:] == ([] if again is None else [("--jobs", 2, *profile, "--only", "ECHO-3")])
 
 
 def test_a_server_that_is_not_judged_in_time(tmp_path):

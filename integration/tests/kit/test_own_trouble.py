@@ -74,7 +74,9 @@ def test_a_closed_stdout(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="requires /dev/full")
-@pytest.mark.parametrize("defect, status", [(None, KIT_FAILED), ("farewell", DOES_NOT)])
+@pytest.mark.parametrize(
+    "defect, status", [(None, KIT_FAILED), ("fin-answered-with-reset", DOES_NOT)]
+)
 def test_a_full_disk(tmp_path, defect, status):
     """What can be written is; a failure of the server stays one."""
     outputs = ["--junit", "/dev/full", "--report", tmp_path]
@@ -187,7 +189,8 @@ def test_earlier_results_do_not_stay(tmp_path):
     """Where no server starts there are none: those of an earlier run would be taken for them."""
     junit = tmp_path / "junit.xml"
     outputs = ["--report", tmp_path, "--junit", junit]
-    assert kit("-k", "CLOSE-2", *outputs, "--", *server_command("farewell")).returncode == DOES_NOT
+    resets = server_command("fin-answered-with-reset")
+    assert kit("-k", "CLOSE-2", *outputs, "--", *resets).returncode == DOES_NOT
     assert junit.exists() and list((tmp_path / "scenarios").iterdir())
     assert kit(*outputs, "--", *script("0")).returncode == NOT_STARTED
     assert [each for each in tmp_path.rglob("*") if each.is_file()] == []

@@ -17,10 +17,10 @@ USED = {
     "FAIR": 6,
     "MIX": 1,
     "COST": 5,
-    "FAULT": 4,
+    "FAULT": 5,
     "LOG": 4,
     "STOP": 6,
-    "START": 2,
+    "START": 3,
     "REF": 17,
 }
 

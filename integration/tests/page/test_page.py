@@ -16,25 +16,26 @@ from touchstone_conform.cli import command
 
 INTEGRATION = pathlib.Path(__file__).parents[2]
 BROKEN = [sys.executable, str(INTEGRATION / "broken" / "server.py"), "--port", "{port}"]
-JUDGED = ["ECHO-7", "CLOSE-2", "FAIR-3", "START-2"]
-SERVERS = ["python", "farewell", "listed"]
-FAILING = "CLOSE-2:farewell"
-PASSING = "START-2:python"
+JUDGED = ["ECHO-7", "CLOSE-2", "FAIR-3", "START-1"]
+SERVERS = ["python", "resets", "listed"]
+FAILING = "CLOSE-2:resets"
+PASSING = "START-1:python"
 
 
 @pytest.fixture(scope="session")
 def results(tmp_path_factory):
     """A conforming server, one that fails, and the same with expected failures."""
     folder = tmp_path_factory.mktemp("results")
-    for name, arguments in (("python", BROKEN), ("farewell", [*BROKEN, "--defect", "farewell"])):
+    resets = [*BROKEN, "--defect", "fin-answered-with-reset", "--defect", "nagle"]
+    for name, arguments in (("python", BROKEN), ("resets", resets)):
         known = folder / f"{name}.known"
-        known.write_text("ECHO-7 slow\n" if name == "farewell" else "")
+        known.write_text("ECHO-7 slow\n" if name == "resets" else "")
         options = ["-k", *JUDGED, "--jobs", "1", "--report", str(folder / name)]
         command.main([*options, "--expected-failures", str(known), "--", *arguments])
-    listed = json.loads((folder / "farewell" / "report.json").read_text())
+    listed = json.loads((folder / "resets" / "report.json").read_text())
     listed.update(expected=["CLOSE-2", "ECHO-7"], surprises=[])
     (folder / "listed.json").write_text(json.dumps(listed))
-    return [folder / "python/report.json", folder / "farewell/report.json", folder / "listed.json"]
+    return [folder / "python/report.json", folder / "resets/report.json", folder / "listed.json"]
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +112,7 @@ def check_table(page):
     assert cell(page, PASSING).get_attribute("title") == "pass"
     totals = page.locator(".totals tr:first-child td").all_inner_texts()
     totals = [each.partition("\n")[0] for each in totals]
-    assert totals == ["conforms", "2 of 3 fail", "2 of 3 fail"]
+    assert totals == ["conforms", "1 of 3 fail", "1 of 3 fail"]
     assert "CLOSE-2" in page.locator(".surprises").text_content()
 
 
@@ -133,27 +134,27 @@ def check_filters(page):
 def check_evidence(page):
     """A click on a cell shows its evidence, and Escape returns to the cell."""
     cell(page, FAILING).click()
-    dialog = page.get_by_role("dialog", name="CLOSE-2, farewell: ✗ fail")
+    dialog = page.get_by_role("dialog", name="CLOSE-2, resets: ✗ fail")
     text = dialog.inner_text()
     for due in (
         "a server MUST answer a client's FIN with FIN",
-        "unasked-data",
+        "rst-for-fin",
         "FIN without any byte is answered",
         "touchstone-conform --only CLOSE-2 -- ",
-        "--defect farewell",
+        "--defect fin-answered-with-reset",
     ):
         assert due in text
     picture = dialog.locator("svg.timeline").first
     assert picture.is_visible()
     labels = picture.locator("text").all_text_contents()
-    assert {"client", "server", "connect", "FIN", "receive FIN"} <= set(labels)
+    assert {"client", "server", "connect", "FIN", "receive RST"} <= set(labels)
     scenario = dialog.locator("pre", has_text=re.compile("^scenario 1\n")).first.inner_text()
     assert "\nshutdown a\n" in scenario
     assert re.search(r"--replay \S+\.scenario -- ", text)
     escape(page)
     assert not dialog.is_visible()
     assert page.evaluate("document.activeElement.getAttribute('aria-label')") == (
-        "CLOSE-2, farewell: fail"
+        "CLOSE-2, resets: fail"
     )
 
 
@@ -161,7 +162,7 @@ def check_passing_evidence(page):
     """A requirement that passes shows its tests."""
     cell(page, PASSING).click()
     dialog = page.get_by_role("dialog")
-    assert "passed test_surroundings.py::test_port_in_use" in dialog.inner_text()
+    assert "passed test_surroundings.py::test_restart" in dialog.inner_text()
     dialog.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
 
@@ -173,11 +174,11 @@ def check_keys(page):
     focused = "document.activeElement.getAttribute('aria-label')"
     assert page.evaluate(focused) == "ECHO-7, python: pass"
     for keys, label in (
-        ("ArrowDown ArrowRight", "CLOSE-2, farewell: fail"),
+        ("ArrowDown ArrowRight", "CLOSE-2, resets: fail"),
         ("ArrowDown End", "FAIR-3, listed: pass"),
-        ("ArrowRight ArrowDown ArrowDown", "START-2, listed: pass"),
-        ("Home ArrowUp ArrowRight ArrowRight ArrowLeft", "FAIR-3, farewell: pass"),
-        ("ArrowUp", "CLOSE-2, farewell: fail"),
+        ("ArrowRight ArrowDown ArrowDown", "START-1, listed: pass"),
+        ("Home ArrowUp ArrowRight ArrowRight ArrowLeft", "FAIR-3, resets: pass"),
+        ("ArrowUp", "CLOSE-2, resets: fail"),
     ):
         for key in keys.split():
             page.keyboard.press(key)
@@ -188,7 +189,7 @@ def check_keys(page):
     assert dialog.evaluate("each => each.matches(':modal')")
     assert page.evaluate("document.activeElement.textContent") == "Close"
     escape(page)
-    assert page.evaluate(focused) == "CLOSE-2, farewell: fail"
+    assert page.evaluate(focused) == "CLOSE-2, resets: fail"
     page.keyboard.press("Tab")
     assert not page.evaluate("document.activeElement.matches('.cell')")
 
@@ -255,8 +256,8 @@ def test_paper_is_white(visit, matrix):
 
 def test_an_address_of_a_cell(visit, matrix):
     """It opens the evidence of the cell, and disappears when that is closed."""
-    page = visit(matrix, "#CLOSE-2%3Afarewell")
-    page.get_by_role("dialog", name="CLOSE-2, farewell: ✗ fail").wait_for()
+    page = visit(matrix, "#CLOSE-2%3Aresets")
+    page.get_by_role("dialog", name="CLOSE-2, resets: ✗ fail").wait_for()
     escape(page)
     assert page.url == f"file://{matrix}"
 
@@ -266,7 +267,7 @@ def test_without_scripts(visit, matrix):
     page = visit(matrix, java_script_enabled=False)
     assert not page.locator(".filters").is_visible()
     cell(page, FAILING).click()
-    assert page.url.endswith("#CLOSE-2%3Afarewell")
+    assert page.url.endswith("#CLOSE-2%3Aresets")
     assert page.locator("section.evidence:visible").count() == len(JUDGED) * len(SERVERS)
 
 
@@ -314,7 +315,7 @@ SEEDED = [
     (check_paper, "@media screen and (prefers-color-scheme: dark)", "@media all"),
     (check_obstacles, "--faint: #5d6778", "--faint: #aab0bb"),
     (check_obstacles, '<html lang="en">', "<html>"),
-    (check_obstacles, 'aria-label="CLOSE-2, farewell: fail"', 'aria-label=""'),
+    (check_obstacles, 'aria-label="CLOSE-2, resets: fail"', 'aria-label=""'),
 ]
 
 
@@ -333,7 +334,7 @@ def test_a_seeded_defect_is_found(visit, matrix, tmp_path, check, found, seeded)
 # Files that are not results.
 
 
-@pytest.mark.parametrize("text", [None, "{", "[]", '{"schema": 1}', '{"schema": 2}'])
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"schema": 1}', '{"schema": 3}'])
 def test_a_file_that_is_not_a_result(tmp_path, capsys, text):
     """One line that names the file, and status 2."""
     path = tmp_path / "x.json"

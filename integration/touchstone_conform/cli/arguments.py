@@ -14,7 +14,8 @@ _USAGE = """touchstone-conform [OPTION...] -- COMMAND [ARGUMENT...]   start a se
        touchstone-conform report RESULT.json... [-o PAGE.html]    results side by side (--help)"""
 _EXIT_STATUSES = """
 Exit status:
-  0  the server conforms, or fails as --expected-failures lists
+  0  the server conforms, perhaps with remarks (a SHOULD fails), or fails as --expected-failures
+     lists
   1  it does not
   2  bad usage
   3  the server could not be started or reached
@@ -105,8 +106,8 @@ def _add_selection(group) -> None:
     group.add_argument(
         "--level",
         choices=("must", "should"),
-        default="should",
-        help="must omits the requirements with SHOULD (default: should)",
+        help="should: a SHOULD that fails is a failure as a MUST is; must: no SHOULD is judged "
+        "(default: it is judged, and one that fails is a remark)",
     )
     group.add_argument(
         "-k",

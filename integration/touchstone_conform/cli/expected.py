@@ -13,7 +13,7 @@ from __future__ import annotations
 import pathlib
 
 from touchstone_conform.failure import CODES
-from touchstone_conform.report.results import FAIL, FLAKY, PASS, SKIP, Verdict
+from touchstone_conform.report.results import BLOCK, FAIL, FLAKY, PASS, REMARK, SKIP, Verdict
 
 _HEADER = "# Requirements that are known to fail, and the codes: touchstone-conform --fix\n"
 
@@ -48,6 +48,7 @@ def read(path: pathlib.Path, known) -> dict[str, list[str]]:
 def complaints(verdicts: list[Verdict], expected: dict[str, list[str]], whole: bool) -> list[str]:
     """Where the verdicts differ from what is expected; a skipped requirement never does.
 
+    Nor does a blocked one if what blocks it is listed, or a SHOULD that fails and is not listed.
     If only a part of the tests was run, a listed requirement may pass.
     """
     found = []
@@ -55,7 +56,9 @@ def complaints(verdicts: list[Verdict], expected: dict[str, list[str]], whole: b
         codes = expected.get(each.requirement.id)
         if each.verdict == PASS and codes and whole:
             found.append(f"{each.requirement.id} passes, but is listed")
-        elif each.verdict in (FAIL, FLAKY):
+        elif each.verdict == BLOCK and not expected.keys() & set(each.blocked_by):
+            found.append(f"{each.requirement.id} is {each.reason}, which is not listed")
+        elif each.verdict in (FAIL, FLAKY) or (each.verdict == REMARK and codes):
             found += _surprises(each, codes)
     return found
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from touchstone_conform import __version__, spec
-from touchstone_conform.cli import expected, judging
+from touchstone_conform.cli import expected, judging, phases
 from touchstone_conform.cli.arguments import parser
 from touchstone_conform.failure import KIT_ERROR
 from touchstone_conform.report import again, files, page
@@ -23,7 +23,10 @@ CONFORMS, DOES_NOT_CONFORM, USAGE, NOT_STARTED, NOT_JUDGED, KIT_FAILED = range(6
 INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
-_HOW = ("transform", "host", "port", "profile", "time_scale", "client_timeout", "seed", "examples")
+_HOW = (
+    *("transform", "host", "port", "profile", "level"),
+    *("time_scale", "client_timeout", "seed", "examples"),
+)
 
 
 class Judgement:
@@ -48,7 +51,8 @@ class Judgement:
             self._run(rounds)
         except judging.Interrupted:
             self._complete = False
-        verdicts = judge(self._requirements(rounds), rounds, options.skips)
+        strict = options.level == "should"
+        verdicts = judge(self._requirements(rounds), rounds, options.skips, strict)
         self._write_scenarios(verdicts)
         surprises = self._compare(verdicts)
         self._print(verdicts, surprises)
@@ -97,9 +101,12 @@ class Judgement:
             server += ["--touchstone-host", options.host]
         if options.port is not None:
             server += ["--touchstone-server-port", str(options.port)]
-        selection = (_REPLAY,) if options.replay else ()
         arguments = [*server, *self._arguments(number)]
-        results = judging.run(arguments, options.jobs, selection, self._printer.progress)
+        if options.replay:
+            results = judging.run(arguments, options.jobs, (_REPLAY,), self._printer.progress)
+        else:
+            whole = not options.only
+            results = phases.run(arguments, options.jobs, whole, self._printer.progress)
         return self._numbered(results, number)
 
     def _numbered(self, results, number):

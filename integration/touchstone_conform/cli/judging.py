@@ -12,7 +12,7 @@ import pytest
 from touchstone_conform.failure import CAUSES, KIT_ERROR
 from touchstone_conform.harness.owned import become_reaper
 from touchstone_conform.harness.server import end_what_is_left
-from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+from touchstone_conform.report.results import BLOCKED, FAILED, PASSED, SKIPPED, Result
 from touchstone_conform.timeline import visible
 
 SUITE = pathlib.Path(__file__).parents[1] / "suite"
@@ -116,7 +116,8 @@ class _Collector:
             self.lost = True
             return
         result = self.results.setdefault(
-            report.nodeid, Result(report.nodeid, report.requirements, PASSED)
+            report.nodeid,
+            Result(report.nodeid, report.requirements, PASSED, foundation=report.foundation),
         )
         result.seconds += report.duration
         if report.failed and report.evidence["code"] == KIT_ERROR:
@@ -124,7 +125,8 @@ class _Collector:
         elif report.failed:
             _add_failure(result, report)
         elif report.skipped and result.outcome == PASSED:
-            result.outcome, result.message = SKIPPED, _reason(report)
+            result.outcome = BLOCKED if report.blocked_by else SKIPPED
+            result.message, result.blocked_by = _reason(report), report.blocked_by
         if report.when == "teardown" and self._progress:
             self._done += 1
             self._progress(self._done, self._total)

@@ -7,10 +7,22 @@ import shutil
 import textwrap
 import time
 
-from touchstone_conform.report.results import FAIL, FLAKY, PASS, SKIP, SKIPPED, Verdict, by_profile
+from touchstone_conform.report.results import (
+    BLOCK,
+    BLOCKED,
+    FAIL,
+    FLAKY,
+    PASS,
+    REMARK,
+    SKIP,
+    SKIPPED,
+    Verdict,
+    by_profile,
+)
 from touchstone_conform.timeline import lines_of, visible
 
-_COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", SKIP: "33"}
+_COLOURS = {PASS: "32", FAIL: "31;1", FLAKY: "31;1", BLOCK: "33", REMARK: "33", SKIP: "33"}
+_WORD_WIDTH = max(map(len, _COLOURS))
 _WIDTH_ELSEWHERE = 100
 _ALSO_MAX = 4
 _LINE_EVERY_S = 15
@@ -68,26 +80,28 @@ class Printer:
                 self._verdict(each)
 
     def _verdict(self, each):
-        word = each.verdict.upper() if not each.holds else each.verdict
+        word = each.verdict.upper() if each.verdict in (FAIL, FLAKY) else each.verdict
         if each.rounds > 1 and each.verdict in (PASS, FLAKY):
             word = f"{each.rounds_passed}/{each.rounds}"
         head = f"{each.requirement.id:8} "
         text = _one_line(each.reason)
-        if each.verdict != SKIP:
-            width = max(20, self._width - 6 - len(head))
+        if each.verdict not in (BLOCK, SKIP):
+            width = max(20, self._width - _WORD_WIDTH - 1 - len(head))
             text = textwrap.shorten(each.requirement.sentence, width, placeholder=" …")
-        self._coloured_line("", each.verdict, f"{word:5}", f" {head}{text}")
-        if each.verdict != SKIP:
-            self._skipped(each.results)
+        self._coloured_line("", each.verdict, f"{word:{_WORD_WIDTH}}", f" {head}{text}")
+        if each.verdict not in (BLOCK, SKIP):
+            self._not_run(each.results, SKIPPED)
+            self._not_run(each.results, BLOCKED)
 
-    def _skipped(self, results):
-        """How many tests of a requirement were skipped, and why."""
-        skipped = [each for each in results if each.outcome == SKIPPED]
-        if skipped:
-            reasons = {each.name: _one_line(each.message) for each in skipped}
-            why = "; ".join(sorted({*reasons.values()}))
+    def _not_run(self, results, outcome):
+        """How many tests of a requirement were skipped or blocked, and why."""
+        those = [each for each in results if each.outcome == outcome]
+        reasons = {each.name: _one_line(each.message) for each in those}
+        if reasons:
+            why = "; ".join(sorted({each.removeprefix("blocked ") for each in reasons.values()}))
             count = len({each.name for each in results})
-            self.line(f"{'':15}{len(reasons)} of {count} tests skipped: {why}")
+            indent = " " * (_WORD_WIDTH + 10)
+            self.line(f"{indent}{len(reasons)} of {count} tests {outcome}: {why}")
 
     def _coloured_line(self, before, verdict, text, after):
         """One line; `text` has the colour of a verdict."""
@@ -144,9 +158,8 @@ class Printer:
         """Its verdict, as a colour and a word, and what follows the word."""
         counts = ", ".join(f"{count} {word}" for word, count in profile.counts.items() if count)
         if profile.judged:
-            if profile.conforms:
-                return PASS, "conforms", f" ({counts})"
-            return FAIL, "does not conform", f" ({counts})"
+            colour = PASS if profile.conforms else FAIL
+            return colour, profile.verdict, f" ({counts})"
         reasons = {v.reason for v in verdicts if v.requirement.profile == profile.profile}
         return SKIP, "not judged", f" ({counts}): {'; '.join(sorted(reasons))}"
 

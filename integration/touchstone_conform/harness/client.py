@@ -17,6 +17,7 @@ import termios
 import time
 
 from touchstone_conform.failure import Failure
+from touchstone_conform.foundations import STREAM_FROM
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.skips import SkipReason, limit_of
 from touchstone_conform.harness.waiting import Deadline
@@ -81,17 +82,23 @@ class Client:
         self.finished = False  # reading has reached the end
         self._may_end = False  # we ended our direction, or wait for the server's end
         self._reset_was_reported = False
+        self._sent = self._received = 0  # bytes, in all
         self._reads = True
         self._left = False
-        self._sent = self._received = 0  # bytes, in all
+        self._footing = self.record.footing
+        if self.record.connected:
+            self._footing.require("neighbours")
         self._note("connect", count=receive_buffer or 0)
         self._socket = _connect(address, timeout, receive_buffer, send_buffer, new_socket)
+        self.record.connected.add(self)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.close()
+        """Close, but for a server that does not outlive RST: then it is ended first."""
+        if self._left or self._footing.holds("reset") or not self._would_reset():
+            self._close()
 
     @property
     def address(self):
@@ -128,6 +135,7 @@ class Client:
 
     def send_until_blocked(self, data: bytes, quiet: float) -> int:
         """Send `data` without reading until none is taken for `quiet` seconds; return the count."""
+        self._footing.require("idle", "stall")
         self._stall()
         sent = 0
         while sent < len(data) and not self.end and self._ready(_WRITE, quiet):
@@ -154,6 +162,7 @@ class Client:
 
     def shutdown(self) -> None:
         """Send FIN; the client can still read."""
+        self._footing.require("fin", *["data-and-fin"] * self._is_owed())
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError as error:
@@ -165,6 +174,7 @@ class Client:
 
     def reset(self) -> None:
         """End the connection with RST."""
+        self._footing.require("reset")
         self._leave("RST")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()
@@ -172,11 +182,47 @@ class Client:
     def close(self) -> None:
         """Close: the kernel sends RST if unread bytes are left, else FIN."""
         if not self._left and not self.end:
+            self._footing.require("fin", *["reset"] * self._would_reset())
+        self._close()
+
+    def _close(self):
+        if not self._left and not self.end:
             self._leave("close")
+        self.drop()
+
+    def drop(self) -> None:
+        """Close without a word, once the server has ended."""
+        self.record.connected.discard(self)
         self._socket.close()
+
+    def leave(self) -> None:
+        """End a connection that has all its answers, by a kind of end that works; else stay.
+
+        For tests that judge something else than ends. That nothing but FIN comes is judged: where
+        it comes in general, what this client did before was the reason.
+        """
+        if self.end:
+            self._close()
+        elif self._footing.holds("fin") and self._footing.holds("farewell"):
+            self.shutdown()
+            self.expect_end()
+            self._close()
+        else:
+            self.expect_quiet(0)
+            if self._footing.holds("reset"):
+                self.reset()
+
+    def _is_owed(self) -> bool:
+        """Whether answers are due that have not come."""
+        return self._received < self._sent and not self.end
+
+    def _would_reset(self) -> bool:
+        """Whether closing sends RST: bytes came that were not read, or will come."""
+        return not self.end and (self._is_owed() or bool(self._ready(_READ, 0)))
 
     def _leave(self, how: str) -> None:
         self._left = True
+        self.record.connected.discard(self)
         self._note(how)
 
     def _stall(self) -> None:
@@ -185,17 +231,21 @@ class Client:
         self._reads = False
 
     def _await(self, what: str, count: int = 0) -> None:
+        if not self._reads:
+            self._footing.require("resume")
         self._reads = True
         self._note(what, count=count)
 
     # Expectations.
 
-    def receive(self, count: int) -> bytes:
-        """The next `count` bytes; fewer if the connection ended or nothing came for `timeout`."""
+    def receive(self, count: int, seconds: float | None = None) -> bytes:
+        """The next `count` bytes; fewer if the connection ended or nothing came for `seconds`
+        (default: the timeout)."""
+        seconds = self.timeout if seconds is None else seconds
         self._await("expect", count)
         received = bytearray()
         latest = self._latest()
-        while len(received) < count and not self.end and self._ready(_READ, self.timeout):
+        while len(received) < count and not self.end and self._ready(_READ, seconds):
             received += self._receive_some(count - len(received))
             self._judge_pace(latest, len(received))
         return bytes(received)
@@ -256,6 +306,7 @@ class Client:
 
     def expect_end(self, expected=b"", *, allowed=(CloseKind.FIN,), already=b"") -> None:
         """`already` and all that still comes make `expected`; then comes an allowed end."""
+        self._footing.require("farewell")
         received, kind = self.read_to_end()
         self.judge_bytes(expected, already + received)
         if kind not in allowed:
@@ -326,6 +377,8 @@ class Client:
         return ready[0][1]
 
     def _send_some(self, data: bytes, flags: int = 0) -> int:
+        if self._sent + len(data) > STREAM_FROM:
+            self._footing.require("stream")
         try:
             count = self._socket.send(data, flags)
         except BlockingIOError:
@@ -363,6 +416,7 @@ class Client:
         if error.errno not in _END_OF_ERROR:
             raise error
         self.end = _END_OF_ERROR[error.errno]
+        self.record.connected.discard(self)
         # An error is reported once: if a send met it, reading then ends as it does for FIN. With
         # EPIPE that may be true: RST came after FIN.
         self._reset_was_reported = error.errno != errno.EPIPE

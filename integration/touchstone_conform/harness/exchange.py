@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import time
 
+from touchstone_conform.foundations import Footing
 from touchstone_conform.timeline import AT, FROM, TO
 
 _EVENTS_MAX = 4000
@@ -83,9 +84,11 @@ class Event:
 
 
 class Exchange:
-    """The events of a test, in order."""
+    """The events of a test, in order; and what the test may lean on."""
 
-    def __init__(self):
+    def __init__(self, footing: Footing | None = None):
+        self.footing = footing or Footing()
+        self.connected = set()  # the clients that have not left
         self.events: list[Event] = []
         self.replayed: bytes | None = None  # the scenario that was run, if one was
         self.inexpressible = ""  # what no scenario can express
@@ -95,7 +98,12 @@ class Exchange:
 
     def begin_again(self) -> None:
         """Forget all of it: what comes now is another exchange."""
-        self.__init__()
+        self.__init__(self.footing)
+
+    def close(self) -> None:
+        """Close the clients that stayed."""
+        for each in list(self.connected):
+            each.drop()
 
     def has_clients(self) -> bool:
         return self._clients > 0

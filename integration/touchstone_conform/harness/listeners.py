@@ -54,11 +54,16 @@ def listening_process(roots: list[int], port: int) -> int | None:
     A command line may start the server through a wrapper; the process that listens is judged.
     """
     for root in roots:
-        inodes = {inode for inode, _, found in _listening(root) if found == port}
+        inodes = listening_inodes(root, port)
         for pid in family(root) if inodes else ():
             if inodes & _socket_inodes(pid):
                 return pid
     return None
+
+
+def listening_inodes(root: int, port: int | None = None) -> set[str]:
+    """Of one port or all, in the network namespace of `root`, which may differ from ours."""
+    return {inode for inode, _, found in _listening(root) if port in (None, found)}
 
 
 def listening_addresses(roots: list[int]) -> list[str]:

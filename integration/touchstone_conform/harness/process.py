@@ -11,6 +11,7 @@ import signal
 import time
 
 from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.listeners import listening_inodes
 from touchstone_conform.harness.owned import Owned, family, signal_family
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
@@ -59,6 +60,17 @@ class Process:
         for entry in self._path("fd").iterdir():
             with contextlib.suppress(FileNotFoundError):
                 found[int(entry.name)] = os.readlink(entry)
+        return found
+
+    def socket_flags(self) -> list[tuple[bool, int]]:
+        """Of each socket whether it listens, and its open-file flags."""
+        found = []
+        listening = listening_inodes(self.pid)
+        for number, target in self.descriptors().items():
+            with contextlib.suppress(OSError):
+                if target.startswith("socket:["):
+                    inode = target[len("socket:[") : -1]
+                    found.append((inode in listening, self.descriptor_flags(number)))
         return found
 
     def descriptor_flags(self, number: int) -> int:
@@ -143,6 +155,7 @@ class Process:
 
     def cpu_seconds_during(self, seconds: float) -> float:
         """CPU time used in the next `seconds` of wall time."""
+        self.record.footing.require("idle", "rest")
         self.record.cannot_express("CPU time")
         before = self.cpu_seconds()
         time.sleep(seconds)
@@ -151,6 +164,7 @@ class Process:
     @contextlib.contextmanager
     def stopped(self):
         """Stop the process (SIGSTOP): all that clients do meanwhile is ready at once afterwards."""
+        self.record.footing.require("interrupt")
         try:
             if not wait_until(self._stops, 5):
                 raise RuntimeError(f"process {self.pid} does not stop: state {self.state()}")

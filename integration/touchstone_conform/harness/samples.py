@@ -1,12 +1,31 @@
-"""Bytes to send: the same in every run, and without repetition, so that each loss is visible."""
+"""Bytes to send: the same in every run, and without repetition, so that each loss is visible.
+
+Of every value; to a server that maps some of them wrongly (ECHO-1) only plain ones, so that it can
+be judged on everything else.
+"""
 
 import random
 
 from touchstone_conform.transform import ALL_BYTES
 
-__all__ = ["ALL_BYTES", "sample"]
+PLAIN = b"bcdefghjklmnopqrstuvwxy0123456789"  # not the ends of the alphabet, nor i, as in Turkish
+_TO_PLAIN = bytes(PLAIN[byte % len(PLAIN)] for byte in ALL_BYTES)
+
+_plain = False
+
+
+def use_plain(plain: bool) -> None:
+    """Whether only plain bytes are sent from now on."""
+    global _plain
+    _plain = plain
+
+
+def all_bytes() -> bytes:
+    """Each byte value once, or each plain one."""
+    return PLAIN if _plain else ALL_BYTES
 
 
 def sample(count: int, seed: int = 0) -> bytes:
-    """`count` bytes of every value, the same for the same seed."""
-    return random.Random(seed).randbytes(count)
+    """`count` bytes, the same for the same seed."""
+    data = random.Random(seed).randbytes(count)
+    return data.translate(_TO_PLAIN) if _plain else data

@@ -74,6 +74,13 @@ class Reachable:
         ours = {"timeout": self.timeout, "record": self.record}
         return Client((self.host, self.port), name=name, **ours, **buffers)
 
+    def warm_up(self) -> None:
+        """Two clients come and go: a runtime opens some descriptors with the first ones."""
+        for _ in range(2):
+            with self.connect("early") as client:
+                client.ping()
+                client.leave()
+
     def scaled(self, seconds: float) -> float:
         """A duration of the tests, on this machine."""
         return seconds * self.time_scale
@@ -338,6 +345,7 @@ class Server(Reachable):
     def signal(self, number: int) -> None:
         """Send a signal to the process that listens."""
         if number in (signal.SIGTERM, signal.SIGINT):
+            self.record.footing.require("stop")
             self._ended = True  # from now on it may end
             self.record.note("stop")
         if number != signal.SIGTERM:  # a scenario's stop is one
@@ -377,6 +385,12 @@ class Server(Reachable):
         found = self.wait_for_end(seconds)
         message = f"expected exit status {status}, but the server {self.ending()}"
         expect(found == status, "exit-status", message + self.shown_errors())
+
+    def wait_until_gone(self) -> None:
+        """The process that listens was killed: until it is gone, whatever started it does then."""
+        self._ended = True
+        gone = wait_until(self._judged.has_ended, self.scaled(5))
+        expect(gone, "server-stuck", "the process that listens is still there after SIGKILL")
 
     def terminate(self) -> None:
         """Send the stop signal (SIGTERM)."""
@@ -455,14 +469,16 @@ class Server(Reachable):
             else:
                 self.check_alive()
         finally:
+            self.record.close()  # it need not wait for clients that stayed
             self.end()
 
     def end(self) -> None:
-        """End it and what it started."""
+        """End it and what it started; at once if it is known not to end when it is asked to."""
         if self not in _running:
             return
+        ends = self.record.footing.holds("fin") and self.record.footing.holds("stop")
         self._signal_all(signal.SIGTERM)
-        self._wait(self.timeout)
+        self._wait(self.timeout if ends else 0)
         self._kill()
 
     def _kill(self) -> None:

@@ -1,8 +1,8 @@
 """The verdict as JSON and as JUnit XML.
 
-report.json, schema 2:
+report.json, schema 3:
 
-    schema          1
+    schema          3
     kit             version of this package
     specification   version and sha256 of SPEC.md
     server          command (a list of arguments) or address
@@ -14,13 +14,15 @@ report.json, schema 2:
     rounds          number of rounds
     conforms        true or false
     complete        false if the run was interrupted: the results so far
-    profiles        by name: verdict ("conforms", "does not conform", "not judged") and the counts
+    profiles        by name: verdict ("conforms", "conforms, with remarks", "does not conform",
+                    "not judged") and the counts
     requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
-                    "fail", "flaky", "skip"), reason (of a skip), rounds_passed, and tests: name,
-                    round, outcome ("passed", "failed", "skipped"), code (of a failure; PORTING.md
-                    lists them; of kit-error, skipped), seconds, message, purpose (of a failed
-                    test), timeline, scenario (file) and scenario_text, or inexpressible (what no
-                    scenario can express), label
+                    "fail", "flaky", "remark", "blocked", "skip"), reason (of a skip), blocked_by
+                    (IDs that fail instead), rounds_passed, and tests: name, round, outcome
+                    ("passed", "failed", "blocked", "skipped"), code (of a failure; PORTING.md lists
+                    them; of kit-error, skipped), seconds, message, purpose (of a failed test),
+                    timeline, scenario (file) and scenario_text, or inexpressible (what no scenario
+                    can express), label
     expected        IDs in the file of expected failures
     surprises       where the outcome differs from that file
 """
@@ -33,7 +35,14 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 from touchstone_conform.failure import KIT_ERROR
-from touchstone_conform.report.results import FAILED, SKIPPED, Result, Verdict, by_profile
+from touchstone_conform.report.results import (
+    BLOCKED,
+    FAILED,
+    SKIPPED,
+    Result,
+    Verdict,
+    by_profile,
+)
 from touchstone_conform.timeline import lines_of
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
@@ -49,11 +58,7 @@ def as_data(about: dict, verdicts: list[Verdict]) -> dict:
 
 
 def _profile(profile):
-    verdict = "conforms" if profile.conforms else "does not conform"
-    return {
-        "verdict": verdict if profile.judged else "not judged",
-        **profile.counts,
-    }
+    return {"verdict": profile.verdict, **profile.counts}
 
 
 def _requirement(verdict):
@@ -66,6 +71,7 @@ def _requirement(verdict):
         "notes": requirement.notes,
         "verdict": verdict.verdict,
         "reason": verdict.reason,
+        "blocked_by": verdict.blocked_by,
         "rounds_passed": verdict.rounds_passed,
         "tests": [_test(result) for result in verdict.results],
     }
@@ -112,7 +118,7 @@ def _counts(results):
         "tests": str(len(results)),
         "failures": str(outcomes.count(FAILED)),
         "errors": str(errors),
-        "skipped": str(outcomes.count(SKIPPED) - errors),
+        "skipped": str(outcomes.count(SKIPPED) + outcomes.count(BLOCKED) - errors),
         "time": f"{sum(result.seconds for result in results):.3f}",
     }
 
@@ -140,7 +146,7 @@ def _add_case(suite, result):
         failure.text = _clean("\n".join(lines))
     elif result.code == KIT_ERROR:
         ElementTree.SubElement(case, "error", type=result.code, message=_clean(result.message))
-    elif result.outcome == SKIPPED:
+    elif result.outcome in (BLOCKED, SKIPPED):
         ElementTree.SubElement(case, "skipped", message=_clean(result.message))
 
 

@@ -14,18 +14,38 @@ import markupsafe
 from touchstone_conform import spec
 from touchstone_conform.failure import CODES
 from touchstone_conform.report import again, picture
-from touchstone_conform.report.results import FAIL, FAILED, FLAKY, PASS, SKIP
+from touchstone_conform.report.results import (
+    BLOCK,
+    FAIL,
+    FAILED,
+    FLAKY,
+    PASS,
+    REMARK,
+    SKIP,
+    VERDICTS,
+)
 from touchstone_conform.timeline import lines_of
 
 _RESULT = "report.json"
-_FAILING = (FAIL, FLAKY)
+_FAILING = (FAIL, FLAKY, REMARK)
 _NOT_JUDGED = "none"
 _MEANINGS = {
     PASS: "pass",
     FAIL: "fail",
     FLAKY: "flaky",
+    REMARK: "remark: a SHOULD fails",
+    BLOCK: "blocked by a failure",
     SKIP: "skipped",
     _NOT_JUDGED: "not judged",
+}
+_SYMBOLS = {
+    PASS: "✓",
+    FAIL: "✗",
+    FLAKY: "≈",
+    REMARK: "!",
+    BLOCK: "○",
+    SKIP: "–",
+    _NOT_JUDGED: "·",
 }
 _NEEDED = {"server", "options", "specification", "host", "profiles", "requirements", "expected"}
 # How many failed tests of a cell are shown with their timelines; the others with their messages.
@@ -47,6 +67,13 @@ class Column:
     def server(self) -> str:
         return self.data["server"]["address"] or shlex.join(self.data["server"]["command"])
 
+    @property
+    def verdict(self) -> str:
+        """The headline."""
+        if not self.data["conforms"]:
+            return "Does not conform"
+        return "Conforms, with remarks" if self.counts[REMARK] else "Conforms"
+
     def again(self, *options: str) -> str:
         """The command that judges this server again."""
         return again.command(self.data["server"], self.data["options"], *options)
@@ -58,7 +85,7 @@ class Column:
     @property
     def counts(self) -> dict[str, int]:
         verdicts = [each["verdict"] for each in self.requirements.values()]
-        return {each: verdicts.count(each) for each in (FAIL, FLAKY, PASS, SKIP)}
+        return {each: verdicts.count(each) for each in VERDICTS}
 
 
 @dataclasses.dataclass
@@ -75,6 +102,8 @@ class Cell:
 
     @property
     def meaning(self) -> str:
+        if self.word == BLOCK:
+            return self.requirement["reason"]
         return _MEANINGS[self.word] + (", as expected" if self.expected else "")
 
     @property
@@ -141,7 +170,7 @@ def write(path: pathlib.Path, columns: list[Column]) -> None:
         rows=rows,
         levels=levels,
         profiles=dict.fromkeys(name for each in columns for name in each.data["profiles"]),
-        symbols={PASS: "✓", FAIL: "✗", FLAKY: "≈", SKIP: "–", _NOT_JUDGED: "·"},
+        symbols=_SYMBOLS,
         meanings=_MEANINGS,
         picture=lambda timeline: markupsafe.Markup(picture.svg(timeline)),
         lines_of=lines_of,

@@ -196,6 +196,8 @@ class _Run:
 
     def run(self) -> None:
         if self._scenario.uses("descriptors"):
+            self._server.warm_up()
+            self._server.record.begin_again()
             self._limit.allow(resource.RLIM_INFINITY)  # looks while the server is idle
         for step in self._scenario.steps:
             if step.kind not in ("connect", "freeze", "thaw", "stop"):  # recorded elsewhere

@@ -7,7 +7,7 @@ from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.leans_on("idle", "rest")]
 
 ALLOWED_CPU_S = 0.2  # in a second; a conforming server uses none
 
@@ -18,7 +18,7 @@ def expect_no_spin(server):
     expect(used <= ALLOWED_CPU_S, "cpu", message)
 
 
-@pytest.mark.requirement("COST-1")
+@pytest.mark.foundation("rest")
 def test_idle(server):
     """An idle client costs no CPU time."""
     with server.connect() as client:
@@ -27,6 +27,7 @@ def test_idle(server):
 
 
 @pytest.mark.requirement("COST-2")
+@pytest.mark.leans_on("stream", "stall")
 def test_stalled(server):
     """A client that does not read costs no CPU time."""
     with server.connect() as client:
@@ -35,6 +36,7 @@ def test_stalled(server):
 
 
 @pytest.mark.requirement("COST-3")
+@pytest.mark.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
 def test_half_closed_with_pending_output(server):
     """A half-closed client that does not read costs no CPU time, and then gets everything."""
     data = sample(60_000)
@@ -48,6 +50,7 @@ def test_half_closed_with_pending_output(server):
 
 
 @pytest.mark.requirement("COST-3")
+@pytest.mark.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
 def test_slow_flush_after_half_close(server):
     """What is flushed in many small sends after FIN arrives whole."""
     data = sample(60_000)
@@ -61,6 +64,7 @@ def test_slow_flush_after_half_close(server):
 
 
 @pytest.mark.requirement("COST-4")
+@pytest.mark.leans_on("stream", "stall", "reset")
 def test_after_a_reset(server):
     """A connection that was reset with output pending costs no CPU time."""
     client = server.connect(receive_buffer=4096)

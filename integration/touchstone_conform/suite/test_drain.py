@@ -12,7 +12,7 @@ from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.service, pytest.mark.leans_on("stop")]
 
 IN_TIME_S = 10  # longer than any sensible drain timeout
 FLOOD = sample(24 << 20)  # more than the kernel's buffers take in both directions
@@ -65,7 +65,8 @@ def test_with_clients(server, crowd, number):
 def test_without_clients(server, number):
     """Without clients it ends at once, with status 0."""
     with server.connect() as client:
-        client.exchange(b"x", shutdown=True)
+        client.ping(b"x")
+        client.leave()
     server.signal(number)
     server.expect_exit(0, 1)
 

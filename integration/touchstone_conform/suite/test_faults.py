@@ -1,6 +1,7 @@
 """Errors of system calls that occur on a busy system."""
 
 import contextlib
+import os
 import resource
 import time
 
@@ -14,10 +15,9 @@ from touchstone_conform.transform import answer
 
 pytestmark = pytest.mark.process
 
-INTERRUPTIBLE = (
-    "read readv recvfrom recvmsg write writev sendto sendmsg accept accept4 "
-    "epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6"
-)
+WAITS = "epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6"
+ACCEPTS = "accept accept4"
+TRANSFERS = "read readv recvfrom recvmsg write writev sendto sendmsg"
 LASTING_REFUSALS = 3
 
 
@@ -48,20 +48,53 @@ def wait_until_at_rest(server):
     wait_until(at_rest, server.scaled(5))
 
 
+def split_by_blocking(server):
+    """The names of the calls that a signal can interrupt in this server, and of the others.
+
+    What waits, and calls on blocking sockets: those of clients are known once one is connected.
+    """
+    with server.connect("probe") as client:
+        client.ping()
+        flags = [each for process in server.process.family() for each in process.socket_flags()]
+        client.leave()
+    listening = {each for listens, each in flags if listens}
+    connected = {each for listens, each in flags if not listens}
+    can, cannot = [WAITS], []
+    for names, found in ((ACCEPTS, listening), (TRANSFERS, connected)):
+        (can if any(not each & os.O_NONBLOCK for each in found) else cannot).append(names)
+    return " ".join(can), " ".join(cannot)
+
+
 @pytest.mark.requirement("FAULT-1")
+@pytest.mark.leans_on("interrupt")
 def test_interrupted_calls(server, attach_strace):
-    """Every third system call of a kind fails with EINTR: nothing is lost or repeated.
+    """Every third system call that a signal can interrupt fails with EINTR: no byte is lost.
 
     Every second one would be too many: some loops make two of a kind, and the same one of them
     would always fail. No known loop makes three.
     """
-    which = calls(INTERRUPTIBLE)
+    interrupt(server, attach_strace, split_by_blocking(server)[0])
+
+
+@pytest.mark.requirement("FAULT-5")
+@pytest.mark.leans_on("interrupt")
+def test_interrupted_nonblocking_calls(server, attach_strace):
+    """The same with calls on non-blocking sockets, for which Linux knows no interruption."""
+    names = split_by_blocking(server)[1]
+    if not names:
+        raise NotRequired("non-blocking sockets")
+    interrupt(server, attach_strace, names)
+
+
+def interrupt(server, attach_strace, names):
+    which = calls(names)
     with attach_strace(
         "-e", f"trace={which}", "-e", f"inject={which}:error=EINTR:when=1+3"
     ) as trace:
         for seed in range(3):
             with server.connect(receive_buffer=8192) as client:
-                client.exchange(sample(200_000, seed), shutdown=True)
+                client.exchange(sample(200_000, seed))
+                client.leave()
         with server.connect() as client:
             for _ in range(20):
                 client.ping()
@@ -70,6 +103,7 @@ def test_interrupted_calls(server, attach_strace):
 
 
 @pytest.mark.requirement("FAULT-2")
+@pytest.mark.leans_on("interrupt")
 @pytest.mark.parametrize(
     "error", ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "EPERM", "EINTR"]
 )
@@ -89,6 +123,7 @@ def test_transient_accept_error(server, attach_strace, error):
 
 
 @pytest.mark.requirement("FAULT-3")
+@pytest.mark.leans_on("release", "interrupt")
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_lasting_accept_error(server, attach_strace, error):
     """While accept lacks resources, old clients are served; new ones afterwards.
@@ -116,6 +151,7 @@ def test_lasting_accept_error(server, attach_strace, error):
     expect(served, "no-answer", refused)
 
 
+@pytest.mark.leans_on("neighbours")
 class TestNoDescriptorsLeft:
     """While descriptors are exhausted, old clients are served; new ones afterwards."""
 
@@ -127,6 +163,7 @@ class TestNoDescriptorsLeft:
             def connect(name):
                 return connections.enter_context(server.connect(name))
 
+            server.warm_up()
             self.old = connect("old")
             self.old.ping()
             before = len(server.process.descriptors())
@@ -149,17 +186,18 @@ class TestNoDescriptorsLeft:
         self.old.ping()
 
     @pytest.mark.requirement("FAULT-3")
+    @pytest.mark.leans_on("release")
     def test_one_leaves(self, server):
         """The descriptor of a client that left serves the next, and so on."""
         if not self.are_kept:
             raise NotRequired("descriptors of clients in the process that listens")
-        self.leaving.shutdown()
-        self.leaving.expect_end()
+        self.leaving.leave()
         for client in self.newly_connected:
             ping_unless_shed(client)
             client.close()
 
     @pytest.mark.requirement("FAULT-3")
+    @pytest.mark.leans_on("release")
     def test_limit_raised(self, server):
         """No event reports that there are descriptors again; all clients are served soon."""
         self.limit.close()

@@ -16,7 +16,8 @@ def flood():
     return sample(1 << 20) * (FAR_TOO_MUCH >> 20)
 
 
-@pytest.mark.requirement("FLOW-1")
+@pytest.mark.foundation("stall")
+@pytest.mark.leans_on("stream", "idle")
 def test_a_client_that_reads_none(server):
     """A client that does not read stops being read."""
     with server.connect() as client:
@@ -26,7 +27,8 @@ def test_a_client_that_reads_none(server):
             client.fail("no-backpressure", message)
 
 
-@pytest.mark.requirement("FLOW-2")
+@pytest.mark.foundation("resume")
+@pytest.mark.leans_on("stream", "stall")
 def test_backpressure(server):
     """A client that stopped reading, and continues, gets everything, and can send again."""
     data = flood()
@@ -34,18 +36,20 @@ def test_backpressure(server):
         sent = client.send_until_blocked(data, server.scaled(0.3))
         client.expect(answer(data[:sent]))
         client.ping(b"and once more")
-        client.shutdown()
-        client.expect_end()
+        client.leave()
 
 
 @pytest.mark.requirement("FLOW-2")
+@pytest.mark.leans_on("stream")
 def test_tiny_windows(server):
     """With windows that make every send a short one, nothing is lost or repeated."""
     with server.connect(receive_buffer=4096) as client:
-        client.exchange(sample(6 << 20), shutdown=True)
+        client.exchange(sample(6 << 20))
+        client.leave()
 
 
 @pytest.mark.requirement("FLOW-2")
+@pytest.mark.leans_on("stream")
 def test_stop_and_go(server):
     """A client that stops and continues reading several times gets everything in order."""
     data = sample(8 << 20)
@@ -56,11 +60,12 @@ def test_stop_and_go(server):
             part = client.receive((sent - received) // 8)
             client.judge_bytes(answer(data[received : received + len(part)]), part)
             received += len(part)
-        client.shutdown()
-        client.expect_end(answer(data[received:sent]))
+        client.expect(answer(data[received:sent]))
+        client.leave()
 
 
 @pytest.mark.requirement("FLOW-4")
+@pytest.mark.leans_on("stream")
 @pytest.mark.parametrize("size", [30_000, 300_000])
 def test_burst(server, size):
     """A burst larger than a buffer is echoed whole, without further traffic."""
@@ -72,6 +77,7 @@ def test_burst(server, size):
 
 
 @pytest.mark.requirement("FAIR-4")
+@pytest.mark.leans_on("stream", "stall", "neighbours")
 def test_a_stalled_client_delays_no_other(server):
     """While one client does not read, the others are answered at once."""
     with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
@@ -81,14 +87,15 @@ def test_a_stalled_client_delays_no_other(server):
 
 
 @pytest.mark.requirement("FLOW-6")
+@pytest.mark.leans_on("stream")  # what several reads return is answered
 def test_urgent_data(server):
     """An urgent byte is echoed in its place or dropped; no other byte is affected."""
     with server.connect() as client:
         client.send(b"before ")
         client.send_urgent(b"u")
         client.send(b" after")
-        client.shutdown()
-        received, _ = client.read_to_end()
+        received = client.receive(len(b"before  after"))
         if received != answer(b"before  after"):
-            client.judge_bytes(answer(b"before u after"), received)
-        client.expect_end()
+            client.judge_bytes(answer(b"before u after"), received + client.receive(1))
+        client.ping()
+        client.leave()

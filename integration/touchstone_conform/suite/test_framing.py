@@ -8,7 +8,7 @@ import pytest
 
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.process import Process
-from touchstone_conform.harness.samples import ALL_BYTES, sample
+from touchstone_conform.harness.samples import all_bytes, sample
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.transform import answer
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.wire
 def test_one_byte_at_a_time(server):
     """Each byte is answered before the next is sent: the server waits for no newline or buffer."""
     with server.connect() as client:
-        for value in ALL_BYTES:
+        for value in all_bytes():
             client.ping(bytes([value]))
 
 
@@ -41,8 +41,7 @@ def test_any_split(server):
                 client.expect(answer(data[heard:sent]))
                 heard = sent
         client.expect(answer(data[heard:]))
-        client.shutdown()
-        client.expect_end()
+        client.leave()
 
 
 @pytest.mark.requirement("ECHO-6")

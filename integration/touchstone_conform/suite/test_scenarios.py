@@ -8,13 +8,23 @@ import re
 
 import pytest
 
+from touchstone_conform.foundations import STREAM_FROM
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.scenario import language
 from touchstone_conform.scenario.runner import run
 from touchstone_conform.spec import SCENARIOS
 
 # Steps that need more than sockets.
-PROCESS_STEPS = ("freeze", "thaw", "settle", "descriptors", "stop")
+# What a scenario leans on beside the end of its clients by FIN, by its steps.
+LEANS_ON = {
+    "send": "bytes",
+    "reset": "reset",
+    "pause": "resume",
+    "freeze": "interrupt",
+    "stop": "stop",
+    "descriptors": "release",
+}
+PROCESS_STEPS = ("freeze", "thaw", "settle", "descriptors")
 
 
 def pytest_generate_tests(metafunc):
@@ -39,13 +49,24 @@ def parameter(path, name):
         return pytest.param(path, id=name, marks=pytest.mark.wire)
     if parsed.simulated and name == path.stem:
         return None
+    marks.append(pytest.mark.leans_on(*leanings(parsed)))
     if parsed.server_options() or parsed.uses("urgent"):
         marks.append(pytest.mark.reference)
+    elif parsed.uses("stop"):
+        marks.append(pytest.mark.service)
     elif parsed.uses(*PROCESS_STEPS):
         marks.append(pytest.mark.process)
     else:
         marks.append(pytest.mark.wire)
     return pytest.param(path, id=name, marks=marks)
+
+
+def leanings(parsed):
+    """The foundations without which its clients cannot do or see what the scenario expects."""
+    names = ["fin", "farewell", "data-and-fin"]
+    names += [name for step, name in LEANS_ON.items() if parsed.uses(step)]
+    names += ["neighbours"] * (len(parsed.names) > 1)
+    return names + ["stream"] * any(step.count > STREAM_FROM for step in parsed.steps)
 
 
 def shown(text):

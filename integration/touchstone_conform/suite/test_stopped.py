@@ -12,7 +12,7 @@ from touchstone_conform.harness.duplicates import backlog
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.leans_on("interrupt")]
 
 
 @pytest.mark.requirement("CLOSE-4")
@@ -81,6 +81,7 @@ def test_urgent_data(server):
 
 
 @pytest.mark.requirement("FAIR-6")
+@pytest.mark.leans_on("neighbours")
 def test_many_ready(server):
     """More clients that are ready at once than an event array holds: all are served."""
     with contextlib.ExitStack() as connections:
@@ -95,6 +96,7 @@ def test_many_ready(server):
 
 
 @pytest.mark.requirement("CLOSE-6")
+@pytest.mark.leans_on("reset", "neighbours")
 class TestReset:
     """RST that arrives before the server can look ends that connection only."""
 
@@ -106,7 +108,8 @@ class TestReset:
             yield
             neighbour.ping()
             with server.connect("new") as new:
-                new.exchange(b"new", shutdown=True)
+                new.ping(b"new")
+                new.leave()
 
     def test_in_the_backlog(self, server):
         """RST of connections that were never accepted, with and without bytes."""

@@ -1,0 +1,130 @@
+"""What other tests lean on, judged first, one after the other: see foundations.py.
+
+Some foundations are judged by tests that lie beside those of the same topic.
+"""
+
+import contextlib
+import signal
+
+import pytest
+
+from touchstone_conform.failure import expect
+from touchstone_conform.harness.samples import PLAIN
+from touchstone_conform.suite.test_release import end_by_fin, end_by_reset, judge_descriptors
+from touchstone_conform.transform import answer
+
+LINE = b"touchstone\n"
+IN_TIME_S = 10  # longer than any sensible drain timeout
+
+
+@pytest.mark.foundation("silence")
+@pytest.mark.wire
+def test_no_banner(server):
+    """A client that has sent nothing receives nothing."""
+    with server.connect() as client:
+        received = client.receive(1, server.scaled(0.2))
+        if received:
+            client.judge_bytes(b"", received)
+
+
+@pytest.mark.foundation("line")
+@pytest.mark.wire
+def test_a_line(server):
+    """A line is answered with as many bytes, whatever they are."""
+    with server.connect() as client:
+        client.send(LINE)
+        received = client.receive(len(LINE))
+        if len(received) < len(LINE):
+            client.judge_bytes(answer(LINE), received)
+
+
+@pytest.mark.foundation("letters")
+@pytest.mark.wire
+def test_letters(server):
+    """Letters and digits are mapped as they should be."""
+    with server.connect() as client:
+        client.ping(PLAIN + b"\n")
+
+
+@pytest.mark.foundation("byte")
+@pytest.mark.wire
+def test_a_byte(server):
+    """A byte that no newline follows is answered."""
+    with server.connect() as client:
+        client.ping(b"t")
+
+
+@pytest.mark.foundation("neighbours")
+@pytest.mark.wire
+def test_clients_that_connect_at_once(server):
+    """All are served, the last first, while the others are connected."""
+    with contextlib.ExitStack() as connections:
+        clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(5)]
+        for client in reversed(clients):
+            client.ping()
+
+
+@pytest.mark.foundation("farewell")
+@pytest.mark.wire
+def test_no_farewell(server):
+    """Between the last answer and its FIN the server sends nothing."""
+    with server.connect() as client:
+        client.ping()
+        client.shutdown()
+        client.judge_bytes(b"", client.read_to_end()[0])
+
+
+@pytest.mark.foundation("data-and-fin")
+@pytest.mark.wire
+def test_a_few_bytes_and_fin(server):
+    """Bytes and FIN that are sent together: the bytes are answered."""
+    for _ in range(20):
+        with server.connect() as client:
+            client.send(LINE)
+            client.shutdown()
+            client.judge_bytes(answer(LINE), client.receive(len(LINE)))
+
+
+@pytest.mark.foundation("reset")
+@pytest.mark.wire
+def test_reset_of_an_idle_client(server):
+    """New clients are served after others left by RST."""
+    for _ in range(3):
+        client = server.connect()
+        client.ping()
+        client.reset()
+    with server.connect("new") as new:
+        new.ping()
+
+
+@pytest.mark.foundation("interrupt")
+@pytest.mark.process
+def test_stop_and_continue(server):
+    """The server outlives SIGSTOP and SIGCONT, which interrupt its wait."""
+    with server.connect() as client:
+        client.ping()
+        for _ in range(2):
+            with server.process.stopped():
+                client.send(b"ping")
+            client.expect(answer(b"ping"))
+
+
+@pytest.mark.foundation("release")
+@pytest.mark.parametrize("end", [end_by_fin, end_by_reset])
+@pytest.mark.process
+def test_descriptors_of_a_few(server, end):
+    """The descriptors of a few clients are closed when they leave."""
+    judge_descriptors(server, end, 20)
+
+
+@pytest.mark.foundation("stop")
+@pytest.mark.service
+def test_stop(server):
+    """The signal ends the server, not by killing it, once its client has left."""
+    with server.connect() as client:
+        client.ping()
+        server.signal(signal.SIGTERM)
+        client.read_to_end()
+    status = server.wait_for_end(IN_TIME_S)
+    handled = status >= 0
+    expect(handled, "exit-status", f"expected a handled signal, but the server {server.ending()}")
