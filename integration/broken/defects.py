@@ -1154,6 +1154,559 @@ class WaitsForGoodbyes(Server):
         pass
 
 
+# Longer, larger, later, and more at once than the servers above.
+
+
+@defect
+class SelectHasNoRoom(Server):
+    """Never serves a client whose descriptor does not fit into a set of select()."""
+
+    def wants(self, client):
+        return super().wants(client) if client.number < 1024 else 0
+
+    def settle(self, client):
+        if self.wants(client):
+            super().settle(client)
+
+
+@defect
+class ForgetsTheThousandth(Server):
+    """Waits edge-triggered with room for 1,000 events, and loses those beyond."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        self.forgotten = set()
+        self.all_events, self.selector.select = self.selector.select, self.first_events
+
+    def first_events(self, timeout):
+        events = [each for each in self.all_events(timeout) if each[0].fd not in self.forgotten]
+        self.forgotten |= {key.fd for key, _ in events[1000:]}
+        return events[:1000]
+
+
+@defect
+class AcceptsSixtyFourPerEdge(Server):
+    """Waits for new connections edge-triggered, and accepts at most 64."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        edge = select.EPOLLIN | select.EPOLLET
+        self.selector._selector.modify(self.listener, edge)  # selectors has no edges
+
+    def accept_clients(self):
+        for _ in range(4):
+            super().accept_clients()
+
+
+@defect
+class DrainsSixtyFour(Server):
+    """Accepts at most 64 of the backlog when it stops."""
+
+    def empty_backlog(self):
+        for _ in range(4):
+            self.accept_clients()
+
+
+@defect
+class DiesOfAHundredResets(Server):
+    """Has room for a hundred connections that fail in one batch."""
+
+    batch = 0
+
+    def time_to_wait(self):
+        self.batch = 0
+        return super().time_to_wait()
+
+    def failed(self, client, error):
+        self.batch += 1
+        if self.batch > 100:
+            raise error
+        super().failed(client, error)
+
+
+@defect
+class CountsConnectionsInSixteenBits(Server):
+    """Serves no connection after the 65,535th."""
+
+    number = 0
+
+    def welcome(self, connection):
+        self.number += 1
+        if self.number < 65_536:
+            super().welcome(connection)
+        else:
+            connection.close()
+
+
+@defect
+class KnowsClientsByPort(Server):
+    """Answers the client that connected last from a port, whatever its address."""
+
+    def welcome(self, connection):
+        super().welcome(connection)
+        self.newest = getattr(self, "newest", {})
+        port = connection.getpeername()[1]
+        self.newest[port] = next(c for c in self.clients if c.connection is connection)
+
+    def answer(self, client, data):
+        newest = self.newest.get(client.connection.getpeername()[1], client)
+        super().answer(client if newest.closed else newest, data)
+
+
+@defect
+class AThousandRequests(Server):
+    """Closes a connection after a thousand messages."""
+
+    def answer(self, client, data):
+        super().answer(client, data)
+        client.requests = getattr(client, "requests", 0) + 1
+        if client.requests > 1000 and len(data) < 100 and not client.closed:
+            self.close(client)
+
+
+class Impatient(Server):
+    """Closes clients that are like this for so long."""
+
+    def time_to_wait(self):
+        return min(super().time_to_wait() or 1, 1)
+
+    def resume_accepting(self):
+        super().resume_accepting()
+        if self.end_of_drain == NEVER:
+            for client in filter(self.is_enough, list(self.clients)):
+                self.close(client)
+
+
+@defect
+class ClosesAfterTenSeconds(Impatient):
+    """Closes a client that is silent for ten seconds."""
+
+    def is_enough(self, client):
+        return not client.pending and time.monotonic() - client.last_active > 10
+
+
+@defect
+class GivesUpOnStalledClients(Impatient):
+    """Closes a client that takes no output for five seconds."""
+
+    def is_enough(self, client):
+        stalled = client.pending and not hung_up(client)
+        return stalled and time.monotonic() - client.last_active > 5
+
+
+@defect
+class GivesUpOnFlushing(Impatient):
+    """Gives a client five seconds after its FIN to take what is pending."""
+
+    def is_enough(self, client):
+        stalled = client.pending and hung_up(client)
+        return stalled and time.monotonic() - client.last_active > 5
+
+
+@defect
+class SpinsLater(Server):
+    """Takes a timer that has passed for one that is due, for ever."""
+
+    def time_to_wait(self):
+        last = max((client.last_active for client in self.clients), default=math.inf)
+        if time.monotonic() - last > 3:
+            return 0
+        return min(super().time_to_wait() or 1, 1)
+
+
+@defect
+class WakesEveryMillisecond(Server):
+    """Looks every millisecond whether there is something to do."""
+
+    def time_to_wait(self):
+        return 0.001
+
+
+@defect
+class WakesBesideStalled(Server):
+    """Tries every five milliseconds whether a client takes its output."""
+
+    def wants(self, client):
+        return 0 if client.pending else selectors.EVENT_READ
+
+    def settle(self, client):
+        if client.closed or self.wants(client) or not client.interest:
+            super().settle(client)
+        else:
+            self.selector.unregister(client.connection)
+            client.interest = 0
+
+    def time_to_wait(self):
+        stalled = any(client.pending for client in self.clients)
+        return 0.005 if stalled else super().time_to_wait()
+
+    def resume_accepting(self):
+        super().resume_accepting()
+        for client in [each for each in self.clients if each.pending]:
+            self.serve(client)
+
+
+@defect
+class LosesAByteAtTwoToTheTwentyFour(Server):
+    """Loses the byte at offset 2^24 of a connection."""
+
+    def answer(self, client, data):
+        before = getattr(client, "answered", 0)
+        client.answered = before + len(data)
+        at = (1 << 24) - before
+        super().answer(client, data[:at] + data[at + 1 :] if 0 <= at < len(data) else data)
+
+
+@defect
+class RemembersEveryByte(Server):
+    """Keeps a copy of all input of a connection."""
+
+    def answer(self, client, data):
+        client.copy = getattr(client, "copy", [])
+        client.copy.append(bytes(data))
+        super().answer(client, data)
+
+
+@defect
+class RemembersEveryMessage(Server):
+    """Keeps a small record of each read of a connection."""
+
+    def answer(self, client, data):
+        client.reads = getattr(client, "reads", [])
+        client.reads.append((time.monotonic(), len(data)))
+        super().answer(client, data)
+
+
+# Right after each kind of end.
+
+
+@defect
+class KeepsTheHalfClosed(Server):
+    """Keeps the memory of each client whose FIN came while output was pending."""
+
+    kept = []
+
+    def flush(self, client):
+        super().flush(client)
+        new = client.pending and not client.closed and not hasattr(client, "kept")
+        if new and hung_up(client):
+            client.kept = True
+            self.kept.append(bytearray(b"." * 4096))
+
+
+@defect
+class KeepsPendingOutput(Server):
+    """Keeps a part of what was pending for a client that was reset."""
+
+    kept = []
+
+    def close(self, client):
+        self.kept.append(bytes(client.pending[:4096]))
+        super().close(client)
+
+
+@defect
+class PausesAfterReset(Server):
+    """Accepts nobody for a second after a reset."""
+
+    def failed(self, client, error):
+        super().failed(client, error)
+        if self.accept_again == NEVER and self.end_of_drain == NEVER:
+            self.selector.unregister(self.listener)
+            self.accept_again = time.monotonic() + 1
+
+
+@defect
+class LeaksInTheBacklog(Server):
+    """Does not close a connection that was reset before it was accepted."""
+
+    leaked = []
+
+    def welcome(self, connection):
+        try:
+            connection.getpeername()
+        except OSError:
+            self.leaked.append(connection)
+            return
+        super().welcome(connection)
+
+
+@defect
+class LeaksHalfClosedAfterReset(Server):
+    """Does not close a connection that is reset after its FIN, while output is pending."""
+
+    leaked = []
+
+    def flush(self, client):
+        super().flush(client)
+        if client.pending and not client.closed and hung_up(client):
+            client.flushes = True
+
+    def failed(self, client, error):
+        if hasattr(client, "flushes"):
+            self.leaked.append(client.connection.dup())
+        super().failed(client, error)
+
+
+@defect
+class SpinsAfterAnIdleReset(Server):
+    """Polls after the reset of a client for which nothing was pending."""
+
+    spins_until = 0
+
+    def failed(self, client, error):
+        if not client.pending:
+            self.spins_until = time.monotonic() + 1.5
+        super().failed(client, error)
+
+    def time_to_wait(self):
+        return 0 if time.monotonic() < self.spins_until else super().time_to_wait()
+
+
+@defect
+class LeavesSlowly(Server):
+    """Waits a second before it answers the FIN of a client that it has answered."""
+
+    def __init__(self, host, port):
+        super().__init__(host, port)
+        self.leaving = []
+
+    def ended(self, client):
+        if not hasattr(client, "spoke") or self.end_of_drain < NEVER:
+            super().ended(client)
+            return
+        self.selector.unregister(client.connection)
+        client.interest = 0
+        client.closed = True
+        self.leaving.append((time.monotonic() + 1, client))
+
+    def answer(self, client, data):
+        client.spoke = True
+        super().answer(client, data)
+
+    def time_to_wait(self):
+        return 0.1 if self.leaving else super().time_to_wait()
+
+    def resume_accepting(self):
+        super().resume_accepting()
+        while self.leaving and self.leaving[0][0] < time.monotonic():
+            self.close(self.leaving.pop(0)[1])
+
+
+@defect
+class UrgentByteSpoilsFin(Server):
+    """Answers FIN with RST where an urgent byte is the last before it."""
+
+    def ended(self, client):
+        if hasattr(client, "last_is_urgent"):
+            reset(client)
+        super().ended(client)
+
+    def receive(self, client):
+        if at_mark(client):
+            client.last_is_urgent = True
+        data = super().receive(client)
+        if data and len(data) > 1 and hasattr(client, "last_is_urgent"):
+            del client.last_is_urgent
+        return data
+
+
+@defect
+class SecondUrgentByteEnds(Server):
+    """Closes a connection at its second urgent byte."""
+
+    def receive(self, client):
+        if at_mark(client):
+            client.urgent = getattr(client, "urgent", 0) + 1
+        if getattr(client, "urgent", 0) > 1:
+            self.close(client)
+            return None
+        return super().receive(client)
+
+
+# While something else is blocked.
+
+
+@defect
+class FlushesBlocking(Server):
+    """After FIN, waits until the client has taken what is pending."""
+
+    def flush(self, client):
+        super().flush(client)
+        if client.pending and not client.closed and self.end_of_drain == NEVER and hung_up(client):
+            client.connection.setblocking(True)
+            with contextlib.suppress(OSError):
+                client.connection.sendall(client.pending)
+            client.pending.clear()
+            client.connection.setblocking(False)
+
+
+@defect
+class ShedsTheLast(Server):
+    """Without descriptors, closes the client that it accepted last."""
+
+    newest = None
+
+    def welcome(self, connection):
+        super().welcome(connection)
+        self.newest = next(c for c in self.clients if c.connection is connection)
+
+    def accept_failed(self, error):
+        super().accept_failed(error)
+        if error.errno == errno.EMFILE and self.newest and not self.newest.closed:
+            self.close(self.newest)
+
+
+@defect
+class CannotStopWithoutDescriptors(Server):
+    """Needs a descriptor to stop."""
+
+    def drain(self):
+        with open("/dev/null"):
+            super().drain()
+
+
+@defect
+class StopsOnlyAfterAClient(Server):
+    """Ignores the stop signal before its first client."""
+
+    had_one = False
+
+    def welcome(self, connection):
+        self.had_one = True
+        super().welcome(connection)
+
+    def drain(self):
+        if self.had_one:
+            super().drain()
+        else:
+            self.selector.unregister(self.stop_pipe)
+
+
+@defect
+class LogsItsEnd(Server):
+    """Waits at its end until its log takes a last line."""
+
+    def drain(self):
+        super().drain()
+        with contextlib.suppress(OSError):
+            os.write(1, b"stopping\n")
+
+
+def takes_some(number):
+    """Whether a write to a descriptor would not block; it may fail."""
+    with contextlib.suppress(OSError):
+        return bool(select.select([], [number], [], 0)[1])
+    return True
+
+
+class QueuingLog(Server):
+    """Logs each client, and keeps lines that the log does not take now."""
+
+    lines = []
+
+    def welcome(self, connection):
+        super().welcome(connection)
+        self.lines.append(b"a client connected from %d\n" % connection.fileno() * 8)
+        self.write_lines()
+
+    def write_lines(self):
+        while self.lines and takes_some(1):
+            with contextlib.suppress(OSError):
+                os.write(1, self.lines[0])
+            self.lines.pop(0)
+
+
+@defect
+class QueuesItsLog(QueuingLog):
+    """Keeps all lines that a full log does not take."""
+
+
+@defect
+class AsksTheFullLog(QueuingLog):
+    """Asks a full log without pause whether it takes a line."""
+
+    def time_to_wait(self):
+        self.write_lines()
+        del self.lines[100:]
+        return 0 if self.lines else super().time_to_wait()
+
+
+# On standard error as on standard output.
+
+
+@defect
+class ErrorsBlock(Server):
+    """Reports each client on stderr, and blocks until the line is written."""
+
+    def welcome(self, connection):
+        super().welcome(connection)
+        with contextlib.suppress(OSError):
+            os.write(2, b"a client connected\n" * 8)
+
+
+@defect
+class DiesWithItsErrors(Server):
+    """Ends if it cannot report on stderr."""
+
+    def welcome(self, connection):
+        super().welcome(connection)
+        if takes_some(2):
+            os.write(2, b"a client connected\n")
+
+
+@defect
+class RawErrors(Server):
+    """Reports what clients send on stderr, unescaped."""
+
+    def answer(self, client, data):
+        super().answer(client, data)
+        if takes_some(2):
+            with contextlib.suppress(OSError):
+                os.write(2, b"data " + data[:2000] + b"\n")
+
+
+@defect
+class EscapesSomeControls(Server):
+    """Logs what clients send, and escapes only the control bytes that it knows."""
+
+    known = re.compile(rb"[\x00\x07\n\r\x1b\x80-\xff]")
+
+    def answer(self, client, data):
+        super().answer(client, data)
+        line = self.known.sub(lambda found: b"\\x%02x" % found[0][0], data[:200])
+        with contextlib.suppress(OSError):
+            if log_takes_some():
+                os.write(1, b"data " + line + b"\n")
+
+
+@defect
+class LogIntoTheFirstFree(Server):
+    """Writes to descriptor 1, even if that alone was closed, and is a client's now."""
+
+    def __init__(self, host, port):
+        only = sys.stdin and sys.stdout is None and sys.stderr
+        held = os.open("/dev/null", os.O_RDONLY) if only else None
+        super().__init__(host, port)
+        if only:
+            os.close(held)
+
+    def answer(self, client, data):
+        super().answer(client, data)
+        if sys.stdin and sys.stdout is None:
+            with contextlib.suppress(OSError):
+                os.write(1, b"a client sent something\n")
+
+
+@defect
+class CasingOfLatin1(Server):
+    """Uppercases 0xE4 as a locale of ISO 8859-1 would."""
+
+    def transform(self, data):
+        latin1 = "ISO-8859-1" in os.environ.get("LC_ALL", "")
+        return super().transform(data.replace(b"\xe4", b"\xc4") if latin1 else data)
+
+
 # In some runs.
 
 

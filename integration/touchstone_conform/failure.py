@@ -25,6 +25,7 @@ CODES = {
     "slow": "something took longer than its limit",
     # What the server costs.
     "cpu": "the server uses CPU time while there is nothing to do",
+    "wake-ups": "the server wakes up again and again while there is nothing to do",
     "system-calls": "the server makes other system calls than it needs",
     "memory": "the server's memory exceeds its limit",
     "descriptors": "the server's open descriptors, or their flags, are not as required",

@@ -57,28 +57,32 @@ def test_invalid_utf8(server):
             client.ping(data)
 
 
-@pytest.fixture(scope="session")
-def turkish_locale(tmp_path_factory):
-    """The environment of a locale in which the capital of i is not I."""
+LOCALES = [("tr_TR", "UTF-8"), ("de_DE", "ISO-8859-1")]
+
+
+@pytest.fixture(scope="session", params=LOCALES, ids="-".join)
+def locale_environment(request, tmp_path_factory):
+    """That of a locale in which the capital of i is not I, or 0xC4 is that of 0xE4."""
+    language, charset = request.param
     localedef = shutil.which("localedef")
     if localedef is None:
         raise SkipReason("localedef")
     directory = tmp_path_factory.mktemp("locale")
     made = subprocess.run(
-        [localedef, "-i", "tr_TR", "-f", "UTF-8", str(directory / "tr_TR.UTF-8")],
+        [localedef, "-i", language, "-f", charset, str(directory / f"{language}.{charset}")],
         capture_output=True,
         text=True,
     )
     if made.returncode > 1 or not os.listdir(directory):  # 1: warnings only
-        raise SkipReason(f"a localedef that has tr_TR ({made.stderr.strip()[-80:]})")
-    return {"LC_ALL": "tr_TR.UTF-8", "LOCPATH": str(directory)}
+        raise SkipReason(f"a localedef that has {language} ({made.stderr.strip()[-80:]})")
+    return {"LC_ALL": f"{language}.{charset}", "LOCPATH": str(directory)}
 
 
 @pytest.mark.requirement("ECHO-2")
 @pytest.mark.leans_on("bytes")
 @pytest.mark.process
-def test_turkish_locale(start_server, turkish_locale):
+def test_locale(start_server, locale_environment):
     """The locale does not change the mapping."""
-    server = start_server(environment=turkish_locale)
+    server = start_server(environment=locale_environment)
     with server.connect() as client:
         client.ping(ALL_BYTES + "iı İI".encode())

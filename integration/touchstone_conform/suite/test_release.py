@@ -154,15 +154,33 @@ def memory_after(server, connections):
 
 def connect_and_end(server, reset):
     """One connection, without recording it."""
+    if reset:
+        reset_at_once(server)
+        return
     with socket.create_connection((server.host, server.port), server.timeout) as connection:
-        if reset:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            return
         connection.sendall(b"ping")
         received = connection.recv(4, socket.MSG_WAITALL)
         connection.shutdown(socket.SHUT_WR)
         connection.recv(1)
     expect(received == answer(b"ping"), "wrong-byte", f"expected an echo, got {received!r}")
+
+
+def reset_at_once(server):
+    """A connection that ends by RST before it sent anything, without recording it."""
+    with socket.create_connection((server.host, server.port), server.timeout) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def judge_memory(server, use, allowed, what):
+    """Memory, measured after equal uses, until once it has not grown: see test_memory."""
+    sizes = []
+    while len(sizes) < 2 or sizes[-1] - sizes[-2] > allowed:
+        if len(sizes) > LOOKS:
+            grown = sizes[-1] - sizes[-2]
+            message = f"{grown} bytes more after {what}, at most {allowed}"
+            raise Failure("memory", f"{message}; resident memory after each round: {sizes}")
+        use()
+        sizes.append(server.process.resident())
 
 
 @pytest.mark.requirement("FLOW-3")

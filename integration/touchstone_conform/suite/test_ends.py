@@ -1,0 +1,182 @@
+"""What each kind of end costs: time, CPU time, memory and descriptors."""
+
+import time
+
+import pytest
+
+from touchstone_conform.harness.client import WRONG_END, CloseKind
+from touchstone_conform.harness.duplicates import shrink_send_buffer
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.suite.test_cpu import expect_no_spin
+from touchstone_conform.suite.test_release import (
+    NOISE_BYTES,
+    descriptors,
+    end_by_close_with_unread_answers,
+    end_by_reset,
+    end_by_reset_behind_data_and_fin,
+    judge_descriptors,
+    judge_memory,
+    settled,
+)
+from touchstone_conform.transform import answer
+
+PENDING = sample(60_000)
+TAKEN = 5000  # the server has written more than once
+ENDS = 300  # between two looks at memory
+SOON_S = 0.5
+
+
+def stalled(server, fin=False):
+    """A client that took a part of its answer, while the rest is pending for certain.
+
+    The server has also received its FIN, if it sent one: a full window would keep that back.
+    """
+    client = server.connect("stalled", receive_buffer=2304)
+    client.ping()
+    shrink_send_buffer(server.process, client.address)
+    client.send(PENDING)
+    if fin:
+        client.shutdown()
+    client.receive(TAKEN)
+    return client
+
+
+def end_by_fin_with_pending_output(server):
+    with stalled(server, fin=True) as client:
+        client.read_to_end()
+
+
+def end_by_reset_while_stalled(server):
+    stalled(server).reset()
+
+
+def end_by_reset_after_half_close(server):
+    stalled(server, fin=True).reset()
+
+
+def end_in_the_backlog(server):
+    """RST before the server could accept."""
+    with server.process.stopped():
+        server.connect().reset()
+
+
+@pytest.mark.requirement("CLOSE-5")
+@pytest.mark.leans_on("reset", "stream", "fin", "data-and-fin")
+@pytest.mark.process
+def test_a_new_client_after_each_kind_of_end(server):
+    """Right after clients were reset, whatever they did before, a new one is served at once."""
+    for end in (
+        end_by_reset,
+        end_by_reset_while_stalled,
+        end_by_close_with_unread_answers,
+        end_by_reset_after_half_close,
+    ):
+        for _ in range(3):
+            end(server)
+        began = time.monotonic()
+        with server.connect("new") as new:
+            new.ping()
+        server.judge_time(time.monotonic() - began, SOON_S, f"a new client after {end.__name__}")
+
+
+@pytest.mark.requirement("CLOSE-2")
+@pytest.mark.leans_on("fin", "stream", "data-and-fin")
+@pytest.mark.parametrize("size", [4, 100_000])
+@pytest.mark.parametrize("when", ["after the answer", "with the data"])
+@pytest.mark.wire
+def test_fin_is_answered_at_once(server, size, when):
+    """FIN of a client that has sent something is answered without delay, whatever came before."""
+    for seed in range(3):
+        with server.connect() as client:
+            data = sample(size, seed)
+            if when == "after the answer":
+                client.exchange(data)
+            began = time.monotonic()
+            if when == "with the data":
+                client.send_what_fits(data)
+            client.shutdown()
+            _, end = client.read_to_end()
+            if end is not CloseKind.FIN:
+                client.fail(WRONG_END[end], f"expected FIN, got {end.value}")
+            server.judge_time(time.monotonic() - began, SOON_S, "the answer to FIN")
+
+
+@pytest.mark.requirement("COST-4")
+@pytest.mark.leans_on("idle", "rest", "reset", "stream", "fin", "data-and-fin")
+@pytest.mark.parametrize("end", [end_by_reset, end_by_reset_after_half_close])
+@pytest.mark.process
+def test_after_another_reset(server, end):
+    """A connection that was reset while idle, or after its FIN, costs no CPU time."""
+    end(server)
+    expect_no_spin(server)
+
+
+@pytest.mark.requirement("CLOSE-8")
+@pytest.mark.parametrize(
+    "end", [end_by_fin_with_pending_output, end_by_reset_after_half_close, end_in_the_backlog]
+)
+@pytest.mark.process
+def test_descriptors(server, end):
+    """However connections end, the number of descriptors does not grow with them."""
+    judge_descriptors(server, end, 20)
+
+
+@pytest.mark.requirement("CLOSE-9")
+@pytest.mark.leans_on("release")
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_fin_with_pending_output,
+        end_by_reset_while_stalled,
+        end_by_reset_after_half_close,
+        end_by_reset_behind_data_and_fin,
+        end_in_the_backlog,
+    ],
+)
+@pytest.mark.process
+def test_memory(server, end):
+    """Memory does not grow with the number of ends of a kind."""
+    before = len(descriptors(server))
+
+    def end_some():
+        for _ in range(ENDS):
+            end(server)
+        settled(server, before, SOON_S)
+
+    judge_memory(server, end_some, NOISE_BYTES, f"{ENDS} times {end.__name__}")
+
+
+# Urgent bytes.
+
+
+@pytest.mark.requirement("FLOW-6")
+@pytest.mark.leans_on("stream")
+@pytest.mark.wire
+def test_several_urgent_bytes(server):
+    """The first byte of a connection may be urgent, and later ones; each is answered or dropped."""
+    with server.connect() as client:
+        for _ in range(3):
+            client.send_urgent(b"!")
+            client.send(b"text?")
+            received = client.receive(5)
+            if received != answer(b"text?"):
+                client.judge_bytes(answer(b"!text?"), received + client.receive(1))
+        client.ping()
+        client.leave()
+
+
+@pytest.mark.requirement("FLOW-6")
+@pytest.mark.leans_on("fin", "farewell", "data-and-fin")
+@pytest.mark.wire
+def test_an_urgent_byte_before_fin(server):
+    """An urgent byte right before FIN, which is answered with FIN."""
+    with server.connect() as client:
+        client.ping()
+        client.send(b"text")
+        client.send_urgent(b"!")
+        client.shutdown()
+        received, end = client.read_to_end()
+        if received != answer(b"text"):
+            client.judge_bytes(answer(b"text!"), received)
+        if end is not CloseKind.FIN:
+            client.fail(WRONG_END[end], f"expected FIN, got {end.value}")

@@ -1,0 +1,157 @@
+"""Clients that wait for long, and streams that go on for long."""
+
+import socket
+import time
+
+import pytest
+
+from touchstone_conform.failure import Failure, expect
+from touchstone_conform.harness.duplicates import shrink_send_buffer
+from touchstone_conform.harness.samples import sample
+from touchstone_conform.suite.test_cpu import expect_no_spin
+from touchstone_conform.suite.test_release import judge_memory
+from touchstone_conform.transform import answer
+
+SILENT_S = 12  # more than ten seconds, the shortest idle timeout in use
+FLUSH_S = 6  # more than five
+LATER_S = 4
+MESSAGES = 3000
+MORE_MESSAGES = 15_000
+LONG = 36 << 20  # beyond 2^25
+PIECE = sample(1 << 20, seed=24)
+WAKE_UPS = 50  # in a second; a conforming server needs none
+MIB = 1 << 20
+
+
+@pytest.mark.requirement("CLOSE-7")
+@pytest.mark.leans_on("stream", "stall", "resume", "neighbours", "idle")
+@pytest.mark.wire
+def test_clients_that_wait_for_long(server):
+    """A client that is silent for 12 s, and one that reads nothing meanwhile, stay connected."""
+    data = sample(48 << 20)
+    with server.connect("silent") as silent, server.connect("stalled") as stalled:
+        silent.ping()
+        sent = stalled.send_until_blocked(data, server.scaled(0.3))
+        silent.expect_quiet(SILENT_S)
+        silent.ping()
+        stalled.expect(answer(data[:sent]))
+        stalled.ping()
+
+
+@pytest.mark.requirement("CLOSE-3")
+@pytest.mark.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@pytest.mark.process
+def test_a_long_pause_after_fin(server):
+    """A client that reads nothing for 6 s after its FIN still gets all, then FIN."""
+    data = sample(60_000)
+    with server.connect(receive_buffer=2304) as client:
+        client.ping()
+        shrink_send_buffer(server.process, client.address)
+        client.send(data)
+        client.shutdown()
+        time.sleep(FLUSH_S)  # the stall itself
+        client.expect_end(answer(data))
+
+
+@pytest.mark.requirement("ECHO-3")
+@pytest.mark.leans_on("stream")
+@pytest.mark.wire
+def test_a_stream_beyond_24_bits(server):
+    """Each byte of a long stream comes back, also where a counter of 24 or 25 bits is full."""
+    data = sample(LONG)
+    with server.connect() as client:
+        client.exchange(data)
+        client.expect_quiet(0)
+
+
+@pytest.mark.requirement("CLOSE-7")
+@pytest.mark.leans_on("stream")
+@pytest.mark.wire
+def test_thousands_of_messages(server):
+    """A client that sends thousands of messages, each after the answer to the last, is kept."""
+    with server.connect() as client:
+        for _ in range(MESSAGES):
+            client.ping(b"message")
+
+
+@pytest.mark.requirement("COST-1")
+@pytest.mark.leans_on("idle", "rest")
+@pytest.mark.process
+def test_after_a_while(server):
+    """A client that has been idle for some seconds costs no CPU time."""
+    with server.connect() as client:
+        client.ping()
+        client.expect_quiet(LATER_S)
+        expect_no_spin(server)
+
+
+# Wake-ups.
+
+
+def expect_rest(server):
+    before = server.process.switches()
+    server.process.cpu_seconds_during(1.0)
+    woken = abs(server.process.switches() - before)
+    message = f"the server woke up {woken} times in a second, at most {WAKE_UPS}"
+    expect(woken <= WAKE_UPS, "wake-ups", message)
+
+
+@pytest.mark.requirement("COST-6")
+@pytest.mark.leans_on("idle", "rest")
+@pytest.mark.process
+def test_wake_ups_beside_an_idle_client(server):
+    """A server with an idle client hardly wakes up."""
+    with server.connect() as client:
+        client.ping()
+        expect_rest(server)
+
+
+@pytest.mark.requirement("COST-6")
+@pytest.mark.leans_on("idle", "rest", "stream", "stall", "fin", "data-and-fin")
+@pytest.mark.process
+def test_wake_ups_beside_stalled_clients(server):
+    """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
+    with server.connect("stalled") as stalled, server.connect("half-closed") as half_closed:
+        stalled.send_until_blocked(sample(48 << 20), server.scaled(0.3))
+        half_closed.ping()
+        shrink_send_buffer(server.process, half_closed.address)
+        half_closed.send(sample(60_000))
+        half_closed.shutdown()
+        expect_rest(server)
+        half_closed.expect_end(answer(sample(60_000)))
+
+
+# Memory and the bytes of one connection.
+
+
+@pytest.mark.requirement("FLOW-8")
+@pytest.mark.leans_on("stream")
+@pytest.mark.process
+def test_memory_and_a_long_stream(server):
+    """Memory does not grow with the bytes that a client has sent and received."""
+    with server.connect() as client:
+
+        def send_on():
+            for _ in range(16):
+                client.exchange(PIECE)
+
+        judge_memory(server, send_on, 2 * MIB, "16 MiB through one connection")
+
+
+@pytest.mark.requirement("FLOW-8")
+@pytest.mark.leans_on("stream")
+@pytest.mark.process
+def test_memory_and_many_messages(server):
+    """Memory does not grow with the messages that a client has sent and received."""
+    due = answer(b"message")
+    with socket.create_connection((server.host, server.port), server.timeout) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def talk_on():
+            for _ in range(MORE_MESSAGES):
+                connection.sendall(b"message")
+                received = connection.recv(len(due), socket.MSG_WAITALL)
+                if received != due:
+                    raise Failure("short-answer", f"expected {due!r}, got {received!r}")
+
+        judge_memory(server, talk_on, 128 * 1024, f"{MORE_MESSAGES} messages of one connection")
