@@ -117,11 +117,10 @@ def test_cpu_time_with_a_full_log(muted):
 def test_memory_with_a_full_log(muted):
     """Lines that the log does not take are not kept without limit."""
 
-    def log_some():
-        for _ in range(LINES):
-            connect_and_end(muted, reset=False)
+    def log_one():
+        connect_and_end(muted, reset=False)
 
-    judge_memory(muted, log_some, NOISE_BYTES, f"{LINES} clients")
+    judge_memory(muted, log_one, LINES, NOISE_BYTES, "clients")
 
 
 # Standard error.

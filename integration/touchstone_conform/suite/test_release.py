@@ -21,6 +21,7 @@ PENDING_MAX = 8 << 20
 WARM_UP_MIB = 64
 ROUNDS = 5  # in each of which a leak grows
 ROUND_S, SETTLED_S = 0.5, 5  # for descriptors to be closed; in the last round
+SHORT_LOOK_S = 8  # all of these within the time limit of a test
 LOOK_S = 40  # a server that forks makes fewer connections in this time
 
 
@@ -171,15 +172,19 @@ def reset_at_once(server):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def judge_memory(server, use, allowed, what):
-    """Memory, measured after equal uses, until once it has not grown: see test_memory."""
-    sizes = []
+def judge_memory(server, use, count, allowed, what):
+    """Memory, measured after `count` uses each, until once it has not grown: see test_memory."""
+    sizes, before = [], len(descriptors(server))
     while len(sizes) < 2 or sizes[-1] - sizes[-2] > allowed:
         if len(sizes) > LOOKS:
             grown = sizes[-1] - sizes[-2]
-            message = f"{grown} bytes more after {what}, at most {allowed}"
+            message = f"{grown} bytes more after {done} {what}, at most {allowed}"
             raise Failure("memory", f"{message}; resident memory after each round: {sizes}")
-        use()
+        deadline, done = Deadline(SHORT_LOOK_S), 0
+        while done < count and not deadline.passed():
+            use()
+            done += 1
+        settled(server, before, ROUND_S)
         sizes.append(server.process.resident())
 
 
