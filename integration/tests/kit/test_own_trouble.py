@@ -234,7 +234,7 @@ def test_odd_bytes_in_reports(tmp_path):
     """Escaped in each; and of a long error its first lines are shown and its last."""
     junit = tmp_path / "junit.xml"
     outputs = ["--report", tmp_path, "--junit", junit]
-    ended = kit("-k", "ECHO-1", *outputs, "--", *script(DIES_WITH_ODD_BYTES))
+    ended = kit("-k", "ECHO-6", "ECHO-3", *outputs, "--", *script(DIES_WITH_ODD_BYTES))
     assert ended.returncode == DOES_NOT
     texts = [ended.stdout.decode(), junit.read_text(encoding="utf-8")]
     texts.append((tmp_path / "index.html").read_text(encoding="utf-8"))
