@@ -39,6 +39,7 @@ UNITS = Step("units, gcc", "ci/test units dev gcc")
 
 # Each time. The longest begin first, so that the end is not one step alone.
 CHECKS = [
+    Step("the kit itself", "ci/conform self-test --sample 20", full="ci/conform self-test"),
     Step("proofs", "ci/prove", full="ci/prove --full"),
     UNITS,
     Step("units, gcc, release", "ci/test units release gcc"),
@@ -46,7 +47,7 @@ CHECKS = [
     Step("units, clang, msan", "ci/test units msan clang"),
     Step("units, clang, asan", "ci/test units asan clang"),
     Step("reference, asan", "ci/conform reference asan"),
-    Step("the kit itself", "ci/conform self-test --sample 20", full="ci/conform self-test"),
+    Step("the tools themselves", f"{SELF_TESTS} --sample 2", full=SELF_TESTS),
     Step("coverage", "ci/coverage", full="ci/coverage --whole"),
     Step("clang-tidy", "ci/lint tidy", full="ci/lint tidy --full"),
     Step("mutants", "ci/mutate --sample 8", full="ci/mutate"),
@@ -59,7 +60,6 @@ CHECKS = [
     Step("under", "ci/simulate under --sample 2", full="ci/simulate under"),
     Step("random scenarios", "ci/simulate events 100000000",
          full="ci/simulate events 10000000000"),
-    Step("the tools themselves", f"{SELF_TESTS} --sample 2", full=SELF_TESTS),
     RULES,
     Step("layout", "ci/lint format"),
     Step("fault sweep", "ci/simulate sweep --sample 5", full="ci/simulate sweep"),

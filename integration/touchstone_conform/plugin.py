@@ -200,7 +200,8 @@ def pytest_collection_modifyitems(config, items):
         for each in requirements_of(item):
             if each not in known:
                 raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
-    judged = set((config.getoption("--touchstone-judge") or ",".join(known)).split(","))
+    wanted = config.getoption("--touchstone-judge")
+    judged = set(known) if wanted is None else set(wanted.split(","))
     if config.getoption("--touchstone-foundations"):
         _keep(config, items, foundation_of)
         items.sort(key=lambda item: list(FOUNDATIONS).index(foundation_of(item)))
@@ -210,7 +211,7 @@ def pytest_collection_modifyitems(config, items):
         for item in filter(foundation_of, items):
             first_of_each(item)  # it has run
         _keep(config, items, lambda item: not foundation_of(item))
-    if config.getoption("--touchstone-judge") is not None:
+    if wanted is not None:
         _keep(config, items, lambda item: judged & set(requirements_of(item)))
     if config.getoption("--touchstone-smoke"):
         _keep(config, items, first_of_each)

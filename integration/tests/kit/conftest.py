@@ -5,7 +5,11 @@ import running  # noqa: F401  (it extends sys.path)
 
 _SAMPLED = ("test_defect_is_found", "test_patch_is_found")
 # Each is judged with the whole kit, which takes half a minute or more.
-_SAMPLED_THINLY = ("test_server_that_fails_one_requirement",)
+_SAMPLED_THINLY = (
+    "test_server_that_fails_one_requirement",
+    "test_one_defect_fails_one_requirement",
+    "test_a_bounded_pool_is_no_leak",
+)
 _THINNER = 4
 _NOT_SAMPLED = ("test_server_that_fails_several_requirements",)
 

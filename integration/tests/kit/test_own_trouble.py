@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import resource
 import signal
 import socket
@@ -58,7 +59,7 @@ def test_a_limit_of_descriptors():
         *("-k", "FAIR-1", "FAIR-6", "--", *CONFORMING),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (few, few)),
     )
-    assert b"1 of 5 tests skipped: requires more descriptors" in ended.stdout
+    assert re.search(rb"\d of \d tests skipped: requires more descriptors", ended.stdout)
     assert ended.returncode == CONFORMS
 
 
@@ -215,18 +216,13 @@ def test_odd_bytes_of_a_server_that_does_not_start():
 
 
 DIES_WITH_ODD_BYTES = f"""
-import os, sys, threading
-def late():
-    import time
-    time.sleep(0.3)
-    for line in ["the cause", *map(str, range(30)), "the end"]:
-        print({ODD!r}, line, file=sys.stderr, flush=True)
-    os._exit(3)
-threading.Thread(target=late).start()
-import socket
+import os, socket, sys
 listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-while True:
-    listener.accept()[0].recv(1)
+while not listener.accept()[0].recv(1):
+    pass
+for line in ["the cause", *map(str, range(30)), "the end"]:
+    print({ODD!r}, line, file=sys.stderr, flush=True)
+os._exit(3)
 """
 
 
