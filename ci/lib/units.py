@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import build, command, tree
 
-LABELS = "^(unit|fidelity|simulation|replay)$"
+LABELS = "^(unit|fidelity|simulation|replay|under)$"
 TIMEOUT_S = 120
 # All that a test prints goes into the results: cmocka's tests are counted there.
 OUTPUT_BYTES = 4_000_000
