@@ -273,12 +273,14 @@ static void fill_in(const char *command, uint16_t port) {
  * libraries to load ends at a blank. */
 static void find_library(void) {
     char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 32);
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path);
     char *slash = length < 0 ? NULL : memrchr(path, '/', (size_t)length);
     if (slash == NULL) quit("/proc/self/exe", "cannot be read");
-    strcpy(slash + 1, "libtouchstone_under.so");
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) quit(path, strerror(errno));
+    *slash = '\0';
+    int folder = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = openat(folder, "libtouchstone_under.so", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) quit("libtouchstone_under.so", strerror(errno));
+    close(folder);
     snprintf(under.library, sizeof under.library, "/proc/%d/fd/%d", (int)getpid(), fd);
 }
 
