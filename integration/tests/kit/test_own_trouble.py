@@ -187,14 +187,17 @@ def test_an_interrupt(tmp_path, number, of_group):
 
 
 def test_earlier_results_do_not_stay(tmp_path):
-    """Where no server starts there are none: those of an earlier run would be taken for them."""
-    junit = tmp_path / "junit.xml"
+    """Where no server starts there are none: those of an earlier run would be taken for them. Files
+    of the user's own stay."""
+    junit, own = tmp_path / "junit.xml", tmp_path / "scenarios" / "own.scenario"
     outputs = ["--report", tmp_path, "--junit", junit]
+    own.parent.mkdir()
+    own.write_text("scenario 1\n")
     resets = server_command("fin-answered-with-reset")
     assert kit("-k", "CLOSE-2", *outputs, "--", *resets).returncode == DOES_NOT
-    assert junit.exists() and list((tmp_path / "scenarios").iterdir())
+    assert junit.exists() and len(list(own.parent.iterdir())) > 1
     assert kit(*outputs, "--", *script("0")).returncode == NOT_STARTED
-    assert [each for each in tmp_path.rglob("*") if each.is_file()] == []
+    assert [each for each in tmp_path.rglob("*") if each.is_file()] == [own]
 
 
 # What a server writes.

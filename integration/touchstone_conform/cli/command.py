@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import shlex
@@ -119,12 +120,22 @@ def _run(options, printer) -> int:
         return USAGE
 
 
+def _scenarios_of(report: pathlib.Path) -> list[pathlib.Path]:
+    """The files that an earlier report names: others in that folder are not the kit's."""
+    try:
+        verdicts = json.loads((report / "report.json").read_text(encoding="utf-8"))["requirements"]
+        names = {test["scenario"] for each in verdicts for test in each["tests"]}
+    except (OSError, ValueError, LookupError, TypeError):  # none, or no report
+        return []
+    return [report / "scenarios" / pathlib.Path(name).name for name in names if name]
+
+
 def _remove_earlier_results(options) -> None:
     """Whatever comes now, nobody takes the results of an earlier run for those of this one."""
     found = [options.junit]
     if options.report is not None:
+        found += _scenarios_of(options.report)
         found += [options.report / "report.json", options.report / "index.html"]
-        found += (options.report / "scenarios").glob("*.scenario")
     for path in found:
         if path is not None and path.is_file():  # not a device or a pipe
             path.unlink()
