@@ -473,7 +473,7 @@ def parse(arguments=None):
         help="judge N of the servers, from the Kth on and then round again",
     )
     parser.add_argument("--fix", action="store_true", help="write what is expected of NAME")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     known = {server.name: server for server in GROUPS[options.group]()}
     for name in options.names:
         if name not in known:

@@ -106,6 +106,11 @@ def test_every_server_of_a_group_is_unique(group):
     assert names and len(set(names)) == len(names)
 
 
+def test_names_may_follow_options():
+    options = judge.parse(["broken", "--jobs", "1", "banner", "--fix", "farewell"])
+    assert options.fix and options.names == ["banner", "farewell"]
+
+
 def test_samples_one_after_the_other_are_all_servers():
     every = len(judge.GROUPS["ports"]())
     found = [judge.parse(["ports", "--sample", "2", str(k)]).servers for k in range(0, every, 2)]
