@@ -40,9 +40,9 @@ class Server:
 
 def servers(folder) -> list[Server]:
     touchstone = tree.shown(folder / "touchstone")
-    libuv, node = BUILT / "libuv", shutil.which("node")
+    libuv, node = BUILT / "libuv", shutil.which("node") or "node"
     python = tree.shown(PORTS / "python" / "server.py")
-    found = [
+    return [
         Server("reference", f"{touchstone} --quiet --listen 127.0.0.1:{{port}}"),
         Server("libuv", f"{tree.shown(libuv)} {{port}}", known="fault control",
                build=["cc", "-O2", "-o", libuv, PORTS / "libuv" / "server.c", "-luv"]),
@@ -51,11 +51,9 @@ def servers(folder) -> list[Server]:
                       PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
         Server("python", f"env PYTHONHASHSEED=0 {sys.executable} {python} {{port}}",
                known="fault (control|close)", slow=True),
+        Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
+               known="fault control", not_judged=True, slow=True),
     ]
-    if node:
-        found.append(Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
-                            known="fault control", not_judged=True, slow=True))
-    return found
 
 
 def broken(folder) -> tuple[list[Server], list[tuple[str, str]]]:
@@ -69,6 +67,7 @@ def broken(folder) -> tuple[list[Server], list[tuple[str, str]]]:
 
 
 def under(options) -> bool:
+    command.in_venv("venv")
     folder = build.make(build.configure("release", "gcc"), "scenario", "broken", "touchstone")
     scenario = tree.shown(folder / "tests" / "scenario")
     right, mistakes = broken(folder)
@@ -102,11 +101,15 @@ def _named(names, every, mistakes):
 
 def _right(scenario, server) -> list[str]:
     """No alarm, whatever varies and fails; and the same traces twice."""
+    reason = _lacking(server)
+    if reason:
+        command.say(f"{server.name}: skipped: {reason}")
+        return []
     if server.build:
         BUILT.mkdir(parents=True, exist_ok=True)
-        if not shutil.which(server.build[0]) or command.run(server.build).returncode != 0:
-            command.say(f"{server.name}: skipped, it cannot be built here")
-            return []
+        done = command.run(server.build)
+        if done.returncode != 0:
+            return [f"{done.stdout}{server.name}: not built [build]"]
     files = simulate.relative(simulate.scenario_files())
     hashes = ["run", "--hash", *files]
     less = SLOW if server.slow else 1
@@ -128,6 +131,15 @@ def _right(scenario, server) -> list[str]:
         return [f"{server.name}: its traces differ from one run to the next [trace-differs]"]
     command.say(f"{server.name:12} right")
     return []
+
+
+def _lacking(server) -> str:
+    """What this machine has not that a port needs, as the judge of the ports has it."""
+    sys.path.insert(0, str(tree.TOP / "integration"))
+    import judge  # it needs the kit
+
+    port = next((each for each in judge.ports() if each.name == server.name), None)
+    return judge.lacking(port) if port else ""
 
 
 def _is_known(server, line) -> bool:

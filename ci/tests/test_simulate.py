@@ -114,8 +114,10 @@ def test_an_alarm_about_a_right_server_is_reported(copy, old, new, server):
         ("tests/under/world.c", "channel->ended = run->status",
          "channel->result.hash ^= (uint64_t)REAL(SYS_getpid);\n    channel->ended = run->status",
          "level", "trace-differs"),
+        ("integration/ports/libuv/server.c", "#include <uv.h>", "#error", "libuv", "build"),
     ],
-    ids=["no mistake", "a call that is not modelled", "a number of the process in the trace"],
+    ids=["no mistake", "a call that is not modelled", "a number of the process in the trace",
+         "a port that does not compile"],
 )
 def test_what_is_wrong_with_servers_under_the_simulated_kernel_is_reported(
     copy, file, old, new, name, code
