@@ -69,7 +69,8 @@ def _prove(files, sample, full):
         runs = list(pool.map(
             lambda each: frama.Run(tree.TOP, files, each[0], *each[2:], name=each[1]), wanted))
     if sample:
-        runs[0].smoke = runs.pop().smoke
+        smoke = runs.pop()
+        runs[0].smoke, runs[0].text = smoke.smoke, runs[0].text + smoke.text
     if not full and not all(map(runs[0].proven, runs[0].goals)):
         runs.append(frama.Run(tree.TOP, files, "z3", name="core"))
     return runs
