@@ -25,11 +25,7 @@ class Point:
     workload: str
     options: dict
     only: tuple = ()  # servers; all if empty. What is added by --extra is always measured
-
-    @property
-    def group(self) -> str:
-        """Points of a group are measured in turns."""
-        return self.name.partition("-")[0] if self.name.startswith("flat-") else self.name
+    group: str = ""  # points of one are measured in turns; without one, a point is alone
 
 
 POINTS = [
@@ -53,7 +49,7 @@ FLAT_IDLE = (10, 100, 1_000, 10_000)
 FLAT = [
     Point(
         f"flat-{idle}", f"64 clients, 64 B, beside {idle:,} idle", PING, "ping",
-        {"connections": 64, "idle": idle}, (OURS, FLOOR),
+        {"connections": 64, "idle": idle}, (OURS, FLOOR), "flat",
     )
     for idle in FLAT_IDLE
 ]

@@ -49,8 +49,8 @@ class Bench:
         so it meets the same disturbances. Points of one group are compared with each other, too.
         """
         found = {}
-        for group in dict.fromkeys(point.group for point in chosen):
-            together = [point for point in chosen if point.group == group]
+        for group in dict.fromkeys(point.group or point.name for point in chosen):
+            together = [point for point in chosen if group in (point.group, point.name)]
             found.update(self.cost_together(together))
         return found
 
