@@ -10,12 +10,11 @@ from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import NotStarted
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.suite.test_cpu import expect_no_spin
-from touchstone_conform.suite.test_ends import stalled
-from touchstone_conform.suite.test_release import NOISE_BYTES, connect_and_end, judge_memory
+from touchstone_conform.suite.test_foundations import IN_TIME_S
+from touchstone_conform.suite.test_release import connect_and_end, judge_memory, stalled_client
 from touchstone_conform.suite.test_surroundings import serve_some
 
 LINES = 1500  # clients, of which a server may log each
-IN_TIME_S = 10  # longer than any sensible drain timeout
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
 
 
@@ -24,7 +23,7 @@ CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
 @pytest.mark.process
 def test_a_flush_delays_no_other(server):
     """While a client does not read after its FIN, the others are answered at once."""
-    with server.connect("neighbour") as neighbour, stalled(server, fin=True):
+    with server.connect("neighbour") as neighbour, stalled_client(server, fin=True):
         times = sorted(neighbour.ping() for _ in range(50))
     server.judge_time(times[48], 0.1, "the second slowest of 50 pings")
 
@@ -120,7 +119,7 @@ def test_memory_with_a_full_log(muted):
     def log_one():
         connect_and_end(muted, reset=False)
 
-    judge_memory(muted, log_one, LINES, NOISE_BYTES, "clients")
+    judge_memory(muted, log_one, LINES, "clients")
 
 
 # Standard error.

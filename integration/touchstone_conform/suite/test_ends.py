@@ -5,51 +5,33 @@ import time
 import pytest
 
 from touchstone_conform.harness.client import WRONG_END, CloseKind
-from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.suite.test_cpu import expect_no_spin
 from touchstone_conform.suite.test_release import (
-    NOISE_BYTES,
     end_by_close_with_unread_answers,
     end_by_reset,
     end_by_reset_behind_data_and_fin,
     judge_descriptors,
     judge_memory,
+    stalled_client,
 )
 from touchstone_conform.transform import answer
 
-PENDING = sample(60_000)
-TAKEN = 5000  # the server has written more than once
 ENDS = 300  # between two looks at memory
 SOON_S = 0.5
 
 
-def stalled(server, fin=False):
-    """A client that took a part of its answer, while the rest is pending for certain.
-
-    The server has also received its FIN, if it sent one: a full window would keep that back.
-    """
-    client = server.connect("stalled", receive_buffer=2304)
-    client.ping()
-    shrink_send_buffer(server.process, client.address)
-    client.send(PENDING)
-    if fin:
-        client.shutdown()
-    client.receive(TAKEN)
-    return client
-
-
 def end_by_fin_with_pending_output(server):
-    with stalled(server, fin=True) as client:
+    with stalled_client(server, fin=True) as client:
         client.read_to_end()
 
 
 def end_by_reset_while_stalled(server):
-    stalled(server).reset()
+    stalled_client(server).reset()
 
 
 def end_by_reset_after_half_close(server):
-    stalled(server, fin=True).reset()
+    stalled_client(server, fin=True).reset()
 
 
 def end_in_the_backlog(server):
@@ -134,7 +116,7 @@ def test_descriptors(server, end):
 @pytest.mark.process
 def test_memory(server, end):
     """Memory does not grow with the number of ends of a kind."""
-    judge_memory(server, lambda: end(server), ENDS, NOISE_BYTES, f"times {end.__name__}")
+    judge_memory(server, lambda: end(server), ENDS, f"times {end.__name__}")
 
 
 # Urgent bytes.

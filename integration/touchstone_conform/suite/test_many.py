@@ -53,10 +53,14 @@ def test_a_crowd_is_ready(server, crowd):
         client.expect(answer(sample(100, seed)))
 
 
-def in_the_backlog(server, connections):
-    """As many clients as can wait to be accepted, but no more than a batch and then some."""
+def send_from_the_backlog(server, connections):
+    """As many clients as can wait to be accepted, but no more than a batch and then some; each
+    sends sample(100) by its place."""
     count = min(IN_A_BATCH, backlog(server.process))
-    return [connections.enter_context(server.connect(f"client {i}")) for i in range(count)]
+    clients = [connections.enter_context(server.connect(f"client {i}")) for i in range(count)]
+    for seed, client in enumerate(clients):
+        client.send(sample(100, seed))
+    return clients
 
 
 @pytest.mark.requirement("FAIR-6")
@@ -65,9 +69,7 @@ def test_many_in_the_backlog(server):
     """More clients wait to be accepted than are accepted in a row: all are served."""
     with contextlib.ExitStack() as connections:
         with server.process.stopped():
-            clients = in_the_backlog(server, connections)
-            for seed, client in enumerate(clients):
-                client.send(sample(100, seed))
+            clients = send_from_the_backlog(server, connections)
         for seed, client in enumerate(clients):
             client.expect(answer(sample(100, seed)))
 
@@ -79,9 +81,7 @@ def test_stopped_with_many_in_the_backlog(server):
     """More clients wait to be accepted than are accepted in a row: a stop serves them all."""
     with contextlib.ExitStack() as connections:
         with server.process.stopped():
-            clients = in_the_backlog(server, connections)
-            for seed, client in enumerate(clients):
-                client.send(sample(100, seed))
+            clients = send_from_the_backlog(server, connections)
             server.terminate()
         for seed, client in enumerate(clients):
             client.expect_end(answer(sample(100, seed)))

@@ -1,12 +1,14 @@
 """Descriptors and memory of a connection are released when it ends."""
 
 import contextlib
+import itertools
 import socket
 import struct
 
 import pytest
 
 from touchstone_conform.failure import Failure, expect
+from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import Deadline, wait_until
 from touchstone_conform.transform import answer
@@ -18,6 +20,8 @@ NOISE_BYTES = 128 * 1024
 LOOKS = 12
 LOOKS_AT_STALLED = 4
 PENDING_MAX = 8 << 20
+PENDING = sample(60_000)
+TAKEN = 5000  # the server has written more than once
 WARM_UP_MIB = 64
 ROUNDS = 5  # in each of which a leak grows
 ROUND_S, SETTLED_S = 0.5, 5  # for descriptors to be closed; in the last round
@@ -42,6 +46,22 @@ def end_by_reset_with_pending_output(server):
     client = server.connect(receive_buffer=4096)
     client.send_what_fits(sample(1 << 20))
     client.reset()
+
+
+def stalled_client(server, fin=False, taken=TAKEN):
+    """A client that took a part of its answer, while the rest of PENDING's is pending for certain.
+
+    The server has also received its FIN, if it sent one: a full window would keep that back.
+    """
+    client = server.connect("stalled", receive_buffer=2304)
+    client.ping()
+    shrink_send_buffer(server.process, client.address)
+    client.send(PENDING)
+    if fin:
+        client.shutdown()
+    if taken:
+        client.receive(taken)
+    return client
 
 
 def end_by_close_with_unread_answers(server):
@@ -126,31 +146,20 @@ def test_memory(request, server):
     A leak grows for ever. With a garbage collector memory grows until a collection, and then no
     more: so memory is measured several times, until once it has not grown.
     """
-    half = request.config.getoption("--touchstone-cycles") // 2
-    sizes = [memory_after(server, half)[0]]
-    for _ in range(LOOKS):
-        size, done = memory_after(server, half)
-        sizes.append(size)
-        growth = sizes[-1] - sizes[-2]
-        allowed = BYTES_PER_PAST_CONNECTION * done + NOISE_BYTES
-        if growth <= allowed:
-            return
-    message = f"{growth} bytes more after {done} further connections, at most {allowed}"
-    raise Failure("memory", f"{message}; resident memory after each round: {sizes}")
-
-
-def memory_after(server, connections):
-    """The memory after so many more connections, and how many were made within LOOK_S."""
-    deadline, done, before = Deadline(LOOK_S), 0, len(descriptors(server))
     footing = server.record.footing
     kinds = [kind for kind in ("fin", "reset") if footing.holds(kind)]
     if not kinds:
         footing.require("fin", "reset")
-    while done < connections and not deadline.passed():
-        connect_and_end(server, reset=kinds[done % len(kinds)] == "reset")
-        done += 1
-    settled(server, before, ROUND_S)
-    return server.process.resident(), done
+    ends = itertools.cycle(kinds)
+    half = request.config.getoption("--touchstone-cycles") // 2
+    judge_memory(
+        server,
+        lambda: connect_and_end(server, reset=next(ends) == "reset"),
+        half,
+        "connections",
+        each=BYTES_PER_PAST_CONNECTION,
+        seconds=LOOK_S,
+    )
 
 
 def connect_and_end(server, reset):
@@ -172,15 +181,16 @@ def reset_at_once(server):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def judge_memory(server, use, count, allowed, what):
-    """Memory, measured after `count` uses each, until once it has not grown: see test_memory."""
+def judge_memory(server, use, count, what, *, each=0, noise=NOISE_BYTES, seconds=SHORT_LOOK_S):
+    """Memory after rounds of `count` uses, or of `seconds`, until it grew once by no more than
+    `each` byte a use and the noise."""
     sizes, before = [], len(descriptors(server))
-    while len(sizes) < 2 or sizes[-1] - sizes[-2] > allowed:
+    while len(sizes) < 2 or sizes[-1] - sizes[-2] > each * done + noise:
         if len(sizes) > LOOKS:
-            grown = sizes[-1] - sizes[-2]
-            message = f"{grown} bytes more after {done} {what}, at most {allowed}"
-            raise Failure("memory", f"{message}; resident memory after each round: {sizes}")
-        deadline, done = Deadline(SHORT_LOOK_S), 0
+            message = f"{sizes[-1] - sizes[-2]} bytes more after {done} {what}"
+            limit = f"at most {each * done + noise}"
+            raise Failure("memory", f"{message}, {limit}; resident after each round: {sizes}")
+        deadline, done = Deadline(seconds), 0
         while done < count and not deadline.passed():
             use()
             done += 1

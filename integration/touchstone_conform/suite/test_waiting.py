@@ -6,10 +6,9 @@ import time
 import pytest
 
 from touchstone_conform.failure import Failure, expect
-from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.suite.test_cpu import expect_no_spin
-from touchstone_conform.suite.test_release import NOISE_BYTES, judge_memory
+from touchstone_conform.suite.test_release import PENDING, judge_memory, stalled_client
 from touchstone_conform.transform import answer
 
 SILENT_S = 12  # more than ten seconds, the shortest idle timeout in use
@@ -43,14 +42,9 @@ def test_clients_that_wait_for_long(server):
 @pytest.mark.process
 def test_a_long_pause_after_fin(server):
     """A client that reads nothing for 6 s after its FIN still gets all, then FIN."""
-    data = sample(60_000)
-    with server.connect(receive_buffer=2304) as client:
-        client.ping()
-        shrink_send_buffer(server.process, client.address)
-        client.send(data)
-        client.shutdown()
+    with stalled_client(server, fin=True, taken=0) as client:
         time.sleep(FLUSH_S)  # the stall itself
-        client.expect_end(answer(data))
+        client.expect_end(answer(PENDING))
 
 
 @pytest.mark.requirement("ECHO-3")
@@ -111,14 +105,11 @@ def test_wake_ups_beside_an_idle_client(server):
 @pytest.mark.process
 def test_wake_ups_beside_stalled_clients(server):
     """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
-    with server.connect("stalled") as stalled, server.connect("half-closed") as half_closed:
+    with server.connect("stalled") as stalled:
         stalled.send_until_blocked(sample(48 << 20), server.scaled(0.3))
-        half_closed.ping()
-        shrink_send_buffer(server.process, half_closed.address)
-        half_closed.send(sample(60_000))
-        half_closed.shutdown()
-        expect_rest(server)
-        half_closed.expect_end(answer(sample(60_000)))
+        with stalled_client(server, fin=True, taken=0) as half_closed:
+            expect_rest(server)
+            half_closed.expect_end(answer(PENDING))
 
 
 # Memory and the bytes of one connection.
@@ -134,7 +125,7 @@ def test_memory_and_a_long_stream(server):
         def send_on():
             client.exchange(PIECE)
 
-        judge_memory(server, send_on, 16, 2 * MIB, "MiB through one connection")
+        judge_memory(server, send_on, 16, "MiB through one connection", noise=2 * MIB)
 
 
 @pytest.mark.requirement("FLOW-8")
@@ -152,4 +143,4 @@ def test_memory_and_many_messages(server):
             if received != due:
                 raise Failure("short-answer", f"expected {due!r}, got {received!r}")
 
-        judge_memory(server, talk_on, MORE_MESSAGES, NOISE_BYTES, "messages of one connection")
+        judge_memory(server, talk_on, MORE_MESSAGES, "messages of one connection")
