@@ -9,8 +9,8 @@
 #define KERNEL_MEMORY_UNIT 65536u
 
 /* The porting interface: all system calls that the server makes while it serves. The real kernels
- * and the simulated one implement this table. Only epoll_wait, kevent
- * and, for a millisecond, log_write may block.
+ * and the simulated one implement this table. Only epoll_wait, kevent and, for a millisecond,
+ * log_write may block.
  *
  * A system has one of the two pollers; the entries of the other are null.
  */
