@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import os
 import re
 import resource
@@ -93,6 +94,20 @@ def pytest_addoption(parser):
         default=5.0,
         metavar="S",
         help="seconds to wait for what is due to a client, and for the server's end (default 5)",
+    )
+    group.addoption(
+        "--touchstone-buffer",
+        type=int,
+        default=0,
+        metavar="BYTES",
+        help="output that the server documents it stores for a client that does not read",
+    )
+    group.addoption(
+        "--touchstone-idle-close",
+        type=float,
+        default=math.inf,
+        metavar="S",
+        help="seconds after which the server documents that it closes an idle connection",
     )
     group.addoption(
         "--touchstone-transform",
@@ -413,6 +428,8 @@ def start_server(request, record, tmp_path):
     settings = {
         "time_scale": option("--touchstone-time-scale"),
         "timeout": option("--touchstone-client-timeout"),
+        "buffer": option("--touchstone-buffer"),
+        "idle_close": option("--touchstone-idle-close"),
         "record": record,
     }
 

@@ -265,6 +265,34 @@ def test_a_cold_server_at_its_limit(tmp_path):
     assert verdicts(report, "fail") == []
 
 
+# Limits that a server documents.
+
+STORES_24_MIB = EXAMPLE.replace(
+    "    try:", "    writer.transport.set_write_buffer_limits(24 << 20)\n    try:"
+)
+CLOSES_AFTER_3_S = EXAMPLE.replace(
+    "await reader.read(65536)", "await asyncio.wait_for(reader.read(65536), 3)"
+).replace("ConnectionError", "(ConnectionError, asyncio.TimeoutError)")
+
+
+@pytest.mark.parametrize(
+    "server, judged, options, verdict",
+    [
+        (STORES_24_MIB, "FLOW-3", [], "fail"),
+        (STORES_24_MIB, "FLOW-3", ["--buffer", 24 << 20], "pass"),
+        (CLOSES_AFTER_3_S, "CLOSE-7", [], "fail"),
+        (CLOSES_AFTER_3_S, "CLOSE-7", ["--idle-close", 3], "pass"),
+        (EXAMPLE, "CLOSE-7", ["--idle-close", 2], "fail"),
+    ],
+    ids=["buffer not told", "buffer", "idle close not told", "idle close", "no idle close"],
+)
+def test_documented_limits(tmp_path, server, judged, options, verdict):
+    """A server is judged by the limits that it documents."""
+    how = ["-k", judged, "--client-timeout", "2", *map(str, options)]
+    status, report = conform(tmp_path, server_of(server), *how)
+    assert verdicts(report, verdict) == [judged]
+
+
 def test_a_launcher_that_outlives_the_server(tmp_path):
     """The process that listens is judged, whatever becomes of the command."""
     start = ["sh", "-c", 'port=$1; shift; "$@" --port $port; true', "sh", "{port}"]

@@ -24,7 +24,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
 _HOW = (
-    *("transform", "host", "port", "profile", "level"),
+    *("transform", "host", "port", "buffer", "idle_close", "profile", "level"),
     *("time_scale", "client_timeout", "seed", "examples"),
 )
 
@@ -125,6 +125,8 @@ class Judgement:
             "examples": options.examples,
             "seed": options.seed + number - 1,
             "client-timeout": options.client_timeout,
+            "buffer": options.buffer,
+            "idle-close": options.idle_close,
         }
         pairs = [(f"--touchstone-{name}", str(value)) for name, value in values.items()]
         arguments = [text for pair in pairs for text in pair]
