@@ -322,6 +322,7 @@ def pytest_runtest_makereport(item, call):
             "timeline": timeline,
             "scenario": None if scenario is None else scenario.decode("utf-8", "surrogateescape"),
             "inexpressible": record.inexpressible,
+            "shortened": record.shortened,
         }
         report.sections.append(("exchange", "\n".join(lines_of(timeline))))
         for server in servers:

@@ -153,7 +153,7 @@ def _add_failure(result, report):
         result.message += f"\n{evidence['message']}"
     result.outcome, result.purpose = FAILED, evidence["purpose"]
     result.timeline, result.scenario = evidence["timeline"], evidence["scenario"]
-    result.inexpressible = evidence["inexpressible"]
+    result.inexpressible, result.shortened = evidence["inexpressible"], evidence["shortened"]
     texts = [text for name, text in report.sections if name.startswith("server")]
     result.server = visible("\n".join(texts))
 

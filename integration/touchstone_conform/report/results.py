@@ -33,6 +33,7 @@ class Result:
     timeline: list[dict] = dataclasses.field(default_factory=list)
     scenario: str | None = None
     inexpressible: str = ""  # why there is no scenario
+    shortened: bool = False  # the scenario leaves earlier clients out
     server: str = ""  # its command and the end of its output
     scenario_path: str = ""  # where the scenario was written
     label: str = ""  # the result of the same test with the reference server
