@@ -120,6 +120,7 @@ class _Collector:
             Result(report.nodeid, report.requirements, PASSED, foundation=report.foundation),
         )
         result.seconds += report.duration
+        result.leaned_on = report.leaned_on
         if report.failed and report.evidence["code"] == KIT_ERROR:
             _add_kit_error(result, report)
         elif report.failed:

@@ -490,7 +490,7 @@ class Server(Reachable):
         """End it and what it started; at once if it is known not to end when it is asked to."""
         if self not in _running:
             return
-        ends = self.record.footing.holds("fin") and self.record.footing.holds("stop")
+        ends = not any(map(self.record.footing.is_broken, ("fin", "stop")))
         self._signal_all(signal.SIGTERM)
         self._wait(self.timeout if ends else 0)
         self._kill()

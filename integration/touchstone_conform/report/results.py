@@ -26,6 +26,7 @@ class Result:
     outcome: str
     foundation: str = ""  # that it judges
     blocked_by: list[str] = dataclasses.field(default_factory=list)  # requirements
+    leaned_on: list[str] = dataclasses.field(default_factory=list)  # foundations
     seconds: float = 0.0
     code: str = ""  # of a failure
     message: str = ""  # why it failed, or was skipped
