@@ -138,6 +138,12 @@ def _add_selection(group) -> None:
     group.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="do not judge this one"
     )
+    group.add_argument(
+        "--simulate",
+        action="store_true",
+        help="also run scenarios on a simulated kernel under the server, with system calls that "
+        "fail; needs Linux on x86-64 and a C compiler",
+    )
     group.add_argument("--smoke", action="store_true", help="one test for each MUST, about 15 s")
     group.add_argument(
         "--replay", nargs="+", metavar="SCENARIO", help="run these scenarios and no tests"

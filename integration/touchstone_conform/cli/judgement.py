@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 
-from touchstone_conform import __version__, spec
+from touchstone_conform import __version__, simulation, spec
 from touchstone_conform.cli import expected, judging, phases
 from touchstone_conform.cli.arguments import parser
 from touchstone_conform.failure import KIT_ERROR
@@ -102,6 +102,11 @@ class Judgement:
         else:
             whole = not options.only
             results = phases.run(arguments, options.jobs, whole, self._printer.progress)
+        if options.simulate and number == 1:  # it is the same in every round
+            try:
+                results += simulation.judge(options)
+            except KeyboardInterrupt:
+                raise judging.Interrupted(results) from None
         return self._numbered(results, number)
 
     def _target(self) -> list[str]:
@@ -153,7 +158,7 @@ class Judgement:
     def _requirements(self, rounds):
         """What gets a verdict: requirements, or the scenarios of --replay."""
         if not self._options.replay:
-            return self._options.judged
+            return self._options.judged + simulation.REQUIREMENTS * self._options.simulate
         sentence = "Its clients see what the scenario expects."
         return [
             spec.Requirement(name, "replay", "MUST", sentence, {})
@@ -238,7 +243,9 @@ class Judgement:
 
     def _replay_command(self, verdict):
         """The command that shows the first failure of a requirement again."""
-        scenario = verdict.failed_tests[0].scenario_path
+        scenario, own = verdict.failed_tests[0].scenario_path, verdict.failed_tests[0].replay
+        if own:
+            return own
         selection = ["--replay", scenario] if scenario else ["--only", verdict.requirement.id]
         return again.command(self._server(), _as_judged(self._options), *selection)
 

@@ -37,6 +37,7 @@ class Result:
     shortened: bool = False  # the scenario leaves earlier clients out
     server: str = ""  # its command and the end of its output
     scenario_path: str = ""  # where the scenario was written
+    replay: str = ""  # the command that shows it again, if the kit's own does not
     label: str = ""  # the result of the same test with the reference server
     round: int = 1
 
