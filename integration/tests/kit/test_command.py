@@ -617,6 +617,20 @@ def test_what_is_flaky_stays_so_in_the_list(conform, known, monkeypatch):
     }
 
 
+def test_the_list_is_written_although_a_should_was_skipped(conform, known, monkeypatch):
+    """Its tests do not suit every server."""
+
+    def results(*_):
+        found = results_of_all()
+        should = next(each for each in found if each.requirements == ["FAULT-5"])
+        should.outcome = SKIPPED
+        return found
+
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", results)
+    assert conform("--fix", "--expected-failures", known, "--", *CONFORMING)[0] == CONFORMS
+    assert "\nSTART-1  server-stuck\n" in known.read_text()
+
+
 def test_the_list_is_not_written_after_a_partial_run(conform, known, monkeypatch):
     known.write_text("CLOSE-2 slow\n")
     monkeypatch.setenv("PATH", "/nonexistent")
