@@ -75,6 +75,9 @@ ROTATING = [
     Step("fuzzed defects", "ci/fuzz defects --sample", full="ci/fuzz defects"),
     Step("oss-fuzz", "ci/fuzz oss-fuzz"),
     Step("cross", "ci/cross --sample 2", full="ci/cross"),
+    Step("third-party", "ci/conform third-party --sample 2 --smoke"
+         " twisted uvloop evio node eventmachine io-async socat-cat tcpserver",
+         full="ci/conform third-party"),
     Step("package", "ci/package"),
     Step("proven defects", "ci/prove --defects emptied token-issued-twice"
          " contract-eintr-is-would-block contract-without-a-body", full="ci/prove --defects"),

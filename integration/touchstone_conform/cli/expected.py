@@ -81,8 +81,9 @@ def _surprises(verdict, codes):
 
 
 def write(path: pathlib.Path, verdicts: list[Verdict], earlier: dict[str, list[str]]) -> None:
-    """List what failed; ExpectedError if a MUST was not judged. A SHOULD need not be listed: FAULT-5
-    cannot be judged of a server that blocks.
+    """List what failed; ExpectedError if a MUST was not judged.
+
+    A SHOULD need not be listed: FAULT-5 cannot be judged of a server that blocks.
 
     What is flaky stays listed, with the codes of before: one run cannot tell.
     """
