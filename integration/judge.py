@@ -159,7 +159,7 @@ def third_party():
             stanza.command,
             [[sys.executable, folder / "build.py", name]],
             needs=[TOOLCHAINS[tool] for tool in stanza.toolchain],
-            options=["--transform", "identity", "--title", stanza.title],
+            options=["--transform", "identity", "--title", stanza.title, *stanza.options],
             expected=folder / "known" / name,
             own_network=True,
         )

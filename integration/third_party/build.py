@@ -59,6 +59,7 @@ class Stanza:
     command: list
     toolchain: list
     installed: list
+    options: list  # of the kit
     example: str
     program: str
     edit: str
@@ -93,6 +94,7 @@ def _stanza(name, keys):
         [_replaced(word, words) for word in keys["command"].split()],
         keys.get("toolchain", "").split(),
         keys.get("installed", "").split(),
+        keys.get("options", "").split(),
         keys.get("example", ""),
         keys.get("program", ""),
         keys.get("edit", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import sys
 
@@ -92,6 +93,22 @@ def _add_server(group) -> None:
         metavar="ADDRESS",
         help="what {host} in the command stands for, and where clients connect (default "
         "127.0.0.1); ::1 for a server that listens on IPv6 alone",
+    )
+    group.add_argument(
+        "--buffer",
+        type=_number(0),
+        default=0,
+        metavar="BYTES",
+        help="the server documents that it stores so much output for a client that does not read; "
+        "FLOW-1 and FLOW-3 allow it so much more",
+    )
+    group.add_argument(
+        "--idle-close",
+        type=_number(2, float),
+        default=math.inf,
+        metavar="S",
+        help="the server documents that it closes a connection that is idle for S seconds; CLOSE-7 "
+        "then judges that it does so, and not before",
     )
 
 
