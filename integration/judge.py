@@ -1,12 +1,13 @@
 """Judges many servers side by side, and compares the results with what is expected of each.
 
     judge.py ports [NAME...]         the reference and its ports (integration/ports)
-    judge.py third-party [NAME...]   echo services of others (integration/third_party)
+    judge.py third-party [NAME...]   servers of others (integration/third_party/servers.ini)
     judge.py broken [NAME...]        servers with a seeded defect (integration/broken)
 
-Without a NAME all servers of the group are judged. A server whose tools are not installed is
-skipped. Expected are exactly the failures in a server's expected-failures file, or, of a broken
-server, its line of the kill matrix; of any other server, none.
+Without a NAME all servers of the group are judged. A server whose tools are not installed, or whose
+package is not to be had, is skipped. Expected are exactly the failures in a server's
+expected-failures file, or, of a broken server, its line of the kill matrix; of any other server,
+none.
 
 For each server build/GROUP/NAME has report.json, index.html and output.txt, and
 build/GROUP/report.html shows all results that are there, those of earlier runs included.
@@ -35,7 +36,8 @@ AT_ONCE = 3  # servers judged side by side: judging is mostly waiting
 SHOWN = 60  # lines of output of a failure
 LIMIT_S = 1800  # for one run of the kit
 
-sys.path.insert(0, str(INTEGRATION / "broken"))
+sys.path[:0] = [str(INTEGRATION / "broken"), str(INTEGRATION / "third_party")]
+import build as manifest  # noqa: E402
 import kill_matrix  # noqa: E402
 from touchstone_conform import spec  # noqa: E402
 
@@ -138,42 +140,31 @@ def ports():
 
 # The servers: third-party.
 
-DEBIAN = BUILT / "third-party"  # where ci/deps unpacks packages that it does not install
-SOCAT = "TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,backlog=128"
+TOOLCHAINS = {
+    "cargo": CARGO,
+    "cc": COMPILER,
+    "cmake": ("cmake", ["cmake", "--version"], (3, 13)),
+    "go": ("go", ["go", "version"], (1, 21)),  # which can fetch the version that is pinned
+    "java": ("java", ["sh", "-c", "java -version 2>&1"], (17, 0)),
+    "maven": ("maven", ["sh", "-c", "mvn --version | sed 's/.*Maven//'"], (3, 0)),
+    "npm": ("npm", ["npm", "--version"], (6, 0)),
+}
 
 
 def third_party():
-    unpacked = DEBIAN / "unpacked" / "usr" / "sbin"
-    programs = {
-        "openbsd-inetd": ("openbsd", unpacked / "inetd"),
-        "inetutils-inetd": ("inetutils", unpacked / "inetutils-inetd"),
-        "xinetd": ("xinetd", unpacked / "xinetd"),
-    }
-    ncat = "ncat --listen --keep-open --max-conns 1000 --exec /bin/cat 127.0.0.1 {port}"
-    starts = {
-        "socat-cat": ["socat", SOCAT, "EXEC:cat"],
-        "socat-pipe": ["socat", SOCAT, "PIPE"],
-        "ncat": ncat.split(),
-        **{name: inetd(name, *programs[name]) for name in programs},
-        "tcpserver": "tcpserver -HRl0 -c 1000 127.0.0.1 {port} cat".split(),
-        "systemd": "systemd-socket-activate --accept --inetd -l 127.0.0.1:{port} cat".split(),
-        "asio-async": [DEBIAN / "async_tcp_echo_server", "{port}"],
-        "asio-threads": [DEBIAN / "blocking_tcp_echo_server", "{port}"],
-    }
-    servers = []
-    for name, start in starts.items():
-        program = str(programs[name][1] if name in programs else start[0])
-        need = (Path(program).name, ["sh", "-c", 'command -v "$1"', "sh", program], None)
-        known = INTEGRATION / "third_party" / "known" / name
-        identity = ["--transform", "identity"]
-        more = {"options": identity, "expected": known, "own_network": True}
-        servers.append(Server(name, start, needs=[need], **more))
-    return servers
-
-
-def inetd(name, kind, program):
-    script = INTEGRATION / "third_party" / "inetd.py"
-    return [sys.executable, script, BUILT / "third-party" / name, kind, program, "{port}"]
+    folder = INTEGRATION / "third_party"
+    return [
+        Server(
+            name,
+            stanza.command,
+            [[sys.executable, folder / "build.py", name]],
+            needs=[TOOLCHAINS[tool] for tool in stanza.toolchain],
+            options=["--transform", "identity", "--title", stanza.title, *stanza.options],
+            expected=folder / "known" / name,
+            own_network=True,
+        )
+        for name, stanza in manifest.stanzas().items()
+    ]
 
 
 # The servers: broken.
@@ -214,10 +205,10 @@ def lacking(server):
 
 
 def build(server):
-    """The output of the command that fails; empty if none does."""
+    """The status and the output of the command that fails; 0 if none does."""
     for command in server.build:
         done = subprocess.run(
-            command,
+            [str(each) for each in command],
             cwd=server.sources,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -226,8 +217,8 @@ def build(server):
             env={**os.environ, "GOTOOLCHAIN": "local"},
         )
         if done.returncode != 0:
-            return f"{' '.join(command)}\n{done.stdout}"
-    return ""
+            return done.returncode, done.stdout
+    return 0, ""
 
 
 def prepared(servers, folder):
@@ -237,10 +228,12 @@ def prepared(servers, folder):
         began = time.monotonic()
         (folder / server.name).mkdir(parents=True, exist_ok=True)
         reason = lacking(server)
-        output = "" if reason else build(server)
+        status, output = (0, "") if reason else build(server)
+        if status == manifest.UNAVAILABLE:
+            reason = output.strip()
         if reason:
             results.append(Result(server.name, SKIPPED, reason))
-        elif output:
+        elif status:
             seconds = time.monotonic() - began
             results.append(Result(server.name, FAILED, "the build fails", output, seconds))
         else:

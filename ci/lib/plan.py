@@ -76,6 +76,9 @@ ROTATING = [
     Step("units, clang, release", "ci/test units release clang"),
     Step("fuzzed defects", "ci/fuzz defects --sample", full="ci/fuzz defects"),
     Step("package", "ci/package"),
+    Step("third-party", "ci/conform third-party --sample 2 --smoke"
+         " twisted uvloop evio node eventmachine io-async socat-cat tcpserver",
+         full="ci/conform third-party"),
     Step("determinism", "ci/simulate determinism"),
     Step("proven defects", "ci/prove --defects emptied token-issued-twice"
          " contract-eintr-is-would-block contract-without-a-body", full="ci/prove --defects"),

@@ -545,6 +545,13 @@ def test_a_listed_pass(conform, known):
     assert status == DOES_NOT
 
 
+@pytest.mark.parametrize("code, status", [("rst-for-fin", CONFORMS), ("slow", DOES_NOT)])
+def test_a_flaky_failure(conform, known, code, status):
+    """What is listed as flaky may pass; it must not fail with another code."""
+    known.write_text(f"CLOSE-2 {code} flaky\nSTART-1 output flaky\n")
+    assert judge_known(conform, known, "fin-answered-with-reset")[0] == status
+
+
 def test_a_listed_pass_of_a_smoke_run(conform, known):
     """Tests that did not run may fail as listed."""
     known.write_text("CLOSE-2 rst-for-fin\nSTART-1 output\n")
@@ -595,6 +602,34 @@ def test_the_list_is_written(conform, known, monkeypatch):
     assert conform("--fix", *arguments)[0] == CONFORMS
     assert "\nCLOSE-2  rst-for-fin\nSTART-1  server-stuck\n" in known.read_text()
     assert conform(*arguments)[0] == CONFORMS
+
+
+def test_what_is_flaky_stays_so_in_the_list(conform, known, monkeypatch):
+    """In one run it passes or fails; with --repeat it does both, and is marked."""
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", results_of_all)
+    known.write_text("ECHO-1 no-answer flaky\nCLOSE-2 slow flaky\nSTART-1 server-stuck\n")
+    arguments = ["--expected-failures", known, "--", *CONFORMING]
+    assert conform("--fix", *arguments)[0] == CONFORMS
+    listed = expected.read(known, spec.read().requirements)
+    assert listed == {
+        "ECHO-1": ["no-answer", "flaky"],
+        "CLOSE-2": ["slow", "flaky", "rst-for-fin", "flaky"],
+        "START-1": ["server-stuck"],
+    }
+
+
+def test_the_list_is_written_although_a_should_was_skipped(conform, known, monkeypatch):
+    """Its tests do not suit every server."""
+
+    def results(*_):
+        found = results_of_all()
+        should = next(each for each in found if each.requirements == ["FAULT-5"])
+        should.outcome = SKIPPED
+        return found
+
+    monkeypatch.setattr("touchstone_conform.cli.judging.run", results)
+    assert conform("--fix", "--expected-failures", known, "--", *CONFORMING)[0] == CONFORMS
+    assert "\nSTART-1  server-stuck\n" in known.read_text()
 
 
 def test_the_list_is_not_written_after_a_partial_run(conform, known, monkeypatch):
@@ -687,8 +722,9 @@ def reported(tmp_path_factory):
     """The folder of a report on a broken server."""
     folder = tmp_path_factory.mktemp("report")
     arguments = ["-k", "CLOSE-2", "START-1", "COST-1", "--junit", str(folder / "junit.xml")]
-    arguments += ["--time-scale", "1.5", "--skip", "COST-1=no time", "--report", str(folder), "--"]
-    assert command.main([*arguments, *broken("fin-answered-with-reset")]) == DOES_NOT
+    arguments += ["--time-scale", "1.5", "--skip", "COST-1=no time", "--report", str(folder)]
+    arguments += ["--title", "a library 1.2.3"]
+    assert command.main([*arguments, "--", *broken("fin-answered-with-reset")]) == DOES_NOT
     return folder
 
 
@@ -719,6 +755,7 @@ def test_page(reported):
     assert page.count("<svg ") > 0
     for text in ("Does not conform", "CLOSE-2", "rst-for-fin", "receive RST", "sha256"):
         assert text in page
+    assert "a library 1.2.3" in page
 
 
 def test_junit(reported):

@@ -460,3 +460,15 @@ def test_a_python_without_prlimit(monkeypatch):
     limited = Process(os.getpid()).limited(resource.RLIMIT_NOFILE, 64)
     with pytest.raises(SkipReason, match="resource.prlimit"), limited:
         pass
+
+
+def test_a_socket_pair_is_no_connection():
+    """A runtime's own, which blocks, says nothing of how the server treats its clients."""
+    process = Process(os.getpid())
+    before = process.socket_flags()
+    with contextlib.ExitStack() as opened:
+        for each in socket.socketpair():
+            opened.enter_context(each)
+        assert process.socket_flags() == before
+        opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        assert len(process.socket_flags()) == len(before) + 1

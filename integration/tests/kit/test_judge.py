@@ -66,6 +66,80 @@ def test_a_server_that_cannot_be_built(tmp_path):
     assert (ready, [each.outcome for each in results]) == ([], [judge.FAILED])
 
 
+# Third-party servers.
+
+
+STANZA = """
+[x]
+language = C
+packages = {package}
+example = example.md
+program = main.c
+edit =
+    /^```c/,/^```$/!d
+    /^```/d
+    s/7000/PORT/
+build = test -e main.c
+command = {{here}}/server {{port}}
+"""
+
+
+@pytest.fixture
+def stanza(tmp_path, monkeypatch):
+    """A function that reads a stanza of a package at hand."""
+    monkeypatch.setattr(judge.manifest, "BUILT", tmp_path / "built")
+    monkeypatch.setitem(judge.manifest.KINDS, "local", lambda here, packages: tmp_path)
+
+    def read(package="local example 1.2"):
+        path = tmp_path / "servers.ini"
+        path.write_text(STANZA.format(package=package))
+        return judge.manifest.stanzas(path)["x"]
+
+    return read
+
+
+def test_the_block_of_a_readme_is_built(stanza, tmp_path):
+    (tmp_path / "example.md").write_text("Text\n```c\nlisten(7000);\n```\nmore\n")
+    judge.manifest.build(stanza())
+    assert (stanza().folder / "main.c").read_text() == "listen(PORT);\n"
+    assert stanza().command == [f"{stanza().folder}/server", "{port}"]
+    assert stanza().title == "x 1.2 (C)"
+
+
+def test_an_example_without_its_block(stanza, tmp_path):
+    """As when another version of the package says it in another way."""
+    (tmp_path / "example.md").write_text("Text\n")
+    with pytest.raises(judge.manifest.BuildFails):
+        judge.manifest.build(stanza())
+
+
+@pytest.mark.parametrize("package", ["apt no-such-package 1", "apt dpkg 0.1"])
+def test_a_package_that_is_not_to_be_had(stanza, package):
+    """It is absent, or another version is there."""
+    if not shutil.which("dpkg-query"):
+        pytest.skip("no dpkg")
+    with pytest.raises(judge.manifest.Unavailable, match=package.split()[1]):
+        judge.manifest.build(stanza(package))
+
+
+def test_a_server_that_is_not_to_be_had_is_skipped(tmp_path):
+    script = f"print('no such version'); raise SystemExit({judge.manifest.UNAVAILABLE})"
+    server = judge.Server("x", [], build=[[sys.executable, "-c", script]])
+    ready, results = judge.prepared([server], tmp_path)
+    assert ready == []
+    assert [(each.outcome, each.summary) for each in results] == [
+        (judge.SKIPPED, "no such version")
+    ]
+
+
+def test_toolchains_and_lists_of_third_party_servers():
+    """Every one that is named exists; every list is of a server."""
+    stanzas = judge.manifest.stanzas()
+    assert {tool for each in stanzas.values() for tool in each.toolchain} <= set(judge.TOOLCHAINS)
+    known = INTEGRATION / "third_party" / "known"
+    assert {each.name for each in known.iterdir()} == set(stanzas)
+
+
 def test_a_page_that_cannot_be_drawn(tmp_path):
     bad = tmp_path / "report.json"
     bad.write_text("{}")

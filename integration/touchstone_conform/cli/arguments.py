@@ -218,6 +218,12 @@ def _add_outputs(group) -> None:
     )
     group.add_argument("--junit", type=pathlib.Path, metavar="FILE", help="results as JUnit XML")
     group.add_argument(
+        "--title",
+        default="",
+        metavar="TEXT",
+        help="what a report calls the server, such as its name and version (default: DIR)",
+    )
+    group.add_argument(
         "--export-scenarios",
         type=pathlib.Path,
         metavar="DIR",

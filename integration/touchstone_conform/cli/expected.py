@@ -5,7 +5,8 @@
     CLOSE-3  rst-for-fin
 
 A requirement and a failure code (failure.py), with blanks or tabs before, between and after;
-several lines for one requirement allow any of them. A comment is a line of its own.
+several lines for one requirement allow any of them. A comment is a line of its own. Where a race of
+the server decides, the word `flaky` follows: then the requirement may pass as well.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pathlib
 from touchstone_conform.failure import CODES
 from touchstone_conform.report.results import BLOCK, FAIL, FLAKY, PASS, REMARK, SKIP, Verdict
 
+FLAKY_MARK = "flaky"
 _HEADER = "# Requirements that are known to fail, and the codes: touchstone-conform --fix\n"
 
 
@@ -31,6 +33,9 @@ def read(path: pathlib.Path, known) -> dict[str, list[str]]:
         if not line or line.startswith("#"):
             continue
         requirement, code = [*line.split(None, 1), ""][:2]
+        words = code.split()
+        mark = [FLAKY_MARK] if words[1:] == [FLAKY_MARK] else []
+        code = words[0] if mark else code
         where = f"{path}:{number}"
         if requirement not in known:
             raise ExpectedError(f"{where}: {requirement!r}, expected an ID of SPEC.md and a code")
@@ -41,7 +46,7 @@ def read(path: pathlib.Path, known) -> dict[str, list[str]]:
                 f"{where}: {code!r} is not a failure code, expected 'ID code' as in "
                 f"'{requirement} short-answer' (messages are not matched; --fix writes codes)"
             )
-        expected.setdefault(requirement, []).append(code)
+        expected.setdefault(requirement, []).extend([code, *mark])
     return expected
 
 
@@ -54,7 +59,7 @@ def complaints(verdicts: list[Verdict], expected: dict[str, list[str]], whole: b
     found = []
     for each in verdicts:
         codes = expected.get(each.requirement.id)
-        if each.verdict == PASS and codes and whole:
+        if each.verdict == PASS and codes and FLAKY_MARK not in codes and whole:
             found.append(f"{each.requirement.id} passes, but is listed")
         elif each.verdict == BLOCK and not expected.keys() & set(each.blocked_by):
             found.append(f"{each.requirement.id} is {each.reason}, which is not listed")
@@ -67,17 +72,34 @@ def _surprises(verdict, codes):
     id = verdict.requirement.id
     if codes is None:
         return [f"{id} fails, but is not listed ({', '.join(verdict.codes)})"]
+    allowed = " or ".join(dict.fromkeys(each for each in codes if each != FLAKY_MARK))
     return [
-        f"{id} fails with {result.code}, expected {' or '.join(codes)}: {result.name}"
+        f"{id} fails with {result.code}, expected {allowed}: {result.name}"
         for result in verdict.failures
         if result.code not in codes
     ]
 
 
-def write(path: pathlib.Path, verdicts: list[Verdict]) -> None:
-    """List what failed; ExpectedError if something was not judged."""
-    missing = [each.requirement.id for each in verdicts if each.verdict == SKIP]
+def write(path: pathlib.Path, verdicts: list[Verdict], earlier: dict[str, list[str]]) -> None:
+    """List what failed; ExpectedError if a MUST was not judged.
+
+    A SHOULD need not be listed: FAULT-5 cannot be judged of a server that blocks.
+
+    What is flaky stays listed, with the codes of before: one run cannot tell.
+    """
+    skipped = [each.requirement for each in verdicts if each.verdict == SKIP]
+    missing = [each.id for each in skipped if each.level == "MUST"]
     if missing:
         raise ExpectedError(f"{path} is not written: {', '.join(missing)} was not judged")
-    lines = [f"{each.requirement.id}  {code}\n" for each in verdicts for code in each.codes]
+    lines = [line for each in verdicts for line in _lines(each, earlier)]
     path.write_text("".join([_HEADER, *lines]), encoding="utf-8")
+
+
+def _lines(verdict, earlier):
+    id, codes, mark = verdict.requirement.id, verdict.codes, ""
+    if FLAKY_MARK in earlier.get(id, ()):
+        before = [each for each in earlier[id] if each != FLAKY_MARK]
+        codes, mark = list(dict.fromkeys([*before, *codes])), f"  {FLAKY_MARK}"
+    elif verdict.rounds_passed:  # flaky, or a SHOULD that is
+        mark = f"  {FLAKY_MARK}"
+    return [f"{id}  {code}{mark}\n" for code in codes]

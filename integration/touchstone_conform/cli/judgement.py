@@ -221,7 +221,9 @@ class Judgement:
         path = options.expected_failures
         if options.fix and self._complete:
             try:
-                expected.write(path, verdicts)
+                known = options.specification.requirements
+                earlier = expected.read(path, known) if path.exists() else {}
+                expected.write(path, verdicts, earlier)
             except expected.ExpectedError as error:
                 self._refused = error  # reported after the verdict
                 return []
@@ -250,7 +252,8 @@ class Judgement:
         return again.command(self._server(), _as_judged(self._options), *selection)
 
     def _server(self):
-        return {"command": self._options.command, "address": self._options.address}
+        names = ("command", "address", "title")
+        return {name: getattr(self._options, name) for name in names}
 
     def _report(self, verdicts, rounds, surprises):
         options = self._options

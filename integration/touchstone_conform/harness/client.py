@@ -136,6 +136,10 @@ class Client:
     def send_until_blocked(self, data: bytes, quiet: float) -> int:
         """Send `data` without reading until none is taken for `quiet` seconds; return the count."""
         self._footing.require("idle", "stall")
+        return self.send_while_taken(data, quiet)
+
+    def send_while_taken(self, data: bytes, quiet: float) -> int:
+        """The same, to a server that may take all of it."""
         self._stall()
         sent = 0
         while sent < len(data) and not self.end and self._ready(_WRITE, quiet):

@@ -74,6 +74,15 @@ def listening_inodes(root: int, port: int | None = None) -> set[str]:
     return {inode for inode, _, found in _listening(root) if port in (None, found)}
 
 
+def local_inodes(pid: int) -> set[str]:
+    """Of AF_UNIX, socket pairs included: what a runtime has for itself."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]
+    except OSError:
+        return set()
+    return {line.split()[6] for line in lines}
+
+
 def listening_addresses(roots: list[int]) -> list[str]:
     """Where these processes and their descendants listen: HOST:PORT."""
     found = set()

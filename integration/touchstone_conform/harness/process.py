@@ -11,7 +11,7 @@ import signal
 import time
 
 from touchstone_conform.harness.exchange import Exchange
-from touchstone_conform.harness.listeners import listening_inodes
+from touchstone_conform.harness.listeners import listening_inodes, local_inodes
 from touchstone_conform.harness.owned import Owned, family, signal_family
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
@@ -63,13 +63,15 @@ class Process:
         return found
 
     def socket_flags(self) -> list[tuple[bool, int]]:
-        """Of each socket whether it listens, and its open-file flags."""
+        """Of each socket of a network whether it listens, and its open-file flags."""
         found = []
-        listening = listening_inodes(self.pid)
+        listening, local = listening_inodes(self.pid), local_inodes(self.pid)
         for number, target in self.descriptors().items():
             with contextlib.suppress(OSError):
                 if target.startswith("socket:["):
                     inode = target[len("socket:[") : -1]
+                    if inode in local:
+                        continue
                     found.append((inode in listening, self.descriptor_flags(number)))
         return found
 

@@ -5,7 +5,7 @@ report.json, schema 3:
     schema          3
     kit             version of this package
     specification   version and sha256 of SPEC.md
-    server          command (a list of arguments) or address
+    server          command (a list of arguments) or address; title
     transform       upper, identity or MODULE:FUNCTION
     options         arguments of the command line that say how the server was judged
     host            system, release, machine, python

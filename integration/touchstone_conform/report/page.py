@@ -64,6 +64,16 @@ class Column:
     data: dict
 
     @property
+    def title(self) -> str:
+        """Its version may be part of it; the name is of its folder, and unique on a page."""
+        return self.data["server"].get("title") or self.name
+
+    @property
+    def day(self) -> str:
+        """On which it was judged."""
+        return self.data["began"][:10]
+
+    @property
     def server(self) -> str:
         return self.data["server"]["address"] or shlex.join(self.data["server"]["command"])
 

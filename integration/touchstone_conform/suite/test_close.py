@@ -75,6 +75,20 @@ def test_half_close_with_a_stalled_reader(server):
         client.expect_end(answer(data[:sent]))
 
 
+@pytest.mark.requirement("CLOSE-3")
+@pytest.mark.leans_on("stream", "fin", "farewell", "data-and-fin")
+def test_half_close_behind_megabytes(server):
+    """A client that reads only after its FIN gets all, also from a server that reads without bound.
+
+    Of eight mebibytes the kernel's buffers do not hold all.
+    """
+    with server.connect(receive_buffer=16384) as client:
+        data = sample(8 << 20)
+        sent = client.send_while_taken(data, server.scaled(0.2))
+        client.shutdown()
+        client.expect_end(answer(data[:sent]))
+
+
 @pytest.mark.foundation("idle")
 def test_an_idle_client_is_kept(server):
     """The server never closes a healthy connection first."""

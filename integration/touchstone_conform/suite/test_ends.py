@@ -101,6 +101,7 @@ def test_descriptors(server, end):
     judge_descriptors(server, end, 20)
 
 
+@pytest.mark.timeout(600)  # for all looks
 @pytest.mark.requirement("CLOSE-9")
 @pytest.mark.leans_on("release")
 @pytest.mark.parametrize(
