@@ -19,8 +19,9 @@
 #define SEND_BYTES 3
 
 /* One is less than the least idle timeout, two are more; each is more than the time after which
- * accept is retried. */
+ * accept is retried. Where clients can be idle there is a longer one, after which none may be. */
 #define WAIT_MS 600
+#define WAIT_LONG_MS 2000
 #define WAITS_MAX 2
 
 /* Points of all runs from the first one to the current one. */
@@ -149,11 +150,16 @@ static void choose_others(const struct sim_point *point, uint32_t first, uint32_
     }
 }
 
-static uint32_t count_of(enum step_kind kind) {
+/* How many steps of a kind differ in their count alone. */
+static uint32_t counts_of(enum step_kind kind) {
+    return kind == STEP_WAIT && scenario.idle_timeout_s > 0 ? 2 : 1;
+}
+
+static uint32_t count_of(enum step_kind kind, uint32_t which) {
     switch (kind) {
     case STEP_CONNECT: return scenario.kernel_send; /* its window; 0: the default */
     case STEP_SEND: return SEND_BYTES;
-    case STEP_WAIT: return WAIT_MS;
+    case STEP_WAIT: return which == 0 ? WAIT_MS : WAIT_LONG_MS;
     case STEP_DESCRIPTORS: return 1;
     default: return 0;
     }
@@ -180,7 +186,6 @@ static bool push_step(struct step step) {
     if (of_client && (step.client < scenario.client_count) == connects) return false;
     if (of_client && step.client > scenario.client_count) return false;
     begin_state(&state);
-    step.count = count_of(step.kind);
     if (added + (step.kind != STEP_STOP) > options->steps) return false;
     if (!is_explored(step.kind) || scenario_take(&state, &step) != NULL) return false;
     scenario.steps[scenario.step_count++] = step;
@@ -197,14 +202,20 @@ static void pop_step(void) {
     added -= kind != STEP_STOP;
 }
 
+static void add_step(struct step step, uint32_t first, uint32_t left) {
+    if (is_over() || !push_step(step)) return;
+    counts.scenarios += scenario.fault_count + scenario.choice_count == 0;
+    explore_from(first, left);
+    pop_step();
+}
+
 static void add_steps(uint32_t first, uint32_t left) {
     for (int kind = 0; kind < STEP_KINDS; kind++) {
         uint32_t clients = kind <= STEP_EXPECT_CLOSE ? CLIENTS : 1;
-        for (uint32_t client = 0; client < clients && !is_over(); client++) {
-            if (!push_step((struct step){.kind = (enum step_kind)kind, .client = client})) continue;
-            counts.scenarios += scenario.fault_count + scenario.choice_count == 0;
-            explore_from(first, left);
-            pop_step();
+        for (uint32_t i = 0; i < clients * counts_of((enum step_kind)kind); i++) {
+            struct step step = {.kind = (enum step_kind)kind, .client = i % clients};
+            step.count = count_of(step.kind, i / clients);
+            add_step(step, first, left);
         }
     }
 }
