@@ -259,6 +259,23 @@ static void report_steps_order_the_records_of_one_wait(void **state) {
     }
 }
 
+/* What it receives ends its idleness: the send that follows has the same reason. */
+static void whom_a_full_wait_left_out_is_served_until_the_next_wait(void **state) {
+    (void)state;
+    start(SIM_EPOLL, 0);
+    sim.reported[DESCRIPTOR] = false;
+    oracle.idle_timeout_ms = 1;
+    sim.now_ms++;
+    sim.full = true;
+    assert_int_equal(receive(), SENT);
+    assert_int_equal(send_answer(0, SENT), SENT);
+    assert_false(oracle.failed);
+    sim.now_ms++;
+    sim.full = sim.reported[DESCRIPTOR] = false;
+    kernel.ops->receive(&sim, DESCRIPTOR, &(uint8_t){0}, 1);
+    assert_true(oracle.failed);
+}
+
 static struct sim_points points;
 
 /* The number of VARY_ORDER. */
@@ -305,6 +322,7 @@ static void choices_are_followed_and_recorded(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_steps_shorten_one_call_each),
+        cmocka_unit_test(whom_a_full_wait_left_out_is_served_until_the_next_wait),
         cmocka_unit_test(choices_are_followed_and_recorded),
         cmocka_unit_test(report_steps_order_the_records_of_one_wait),
         cmocka_unit_test(filters_of_one_descriptor_vary_in_order),
