@@ -47,18 +47,28 @@ class Blocked(Exception):
 
 
 class Footing:
-    """Which foundations are broken, for a test that judges some requirements."""
+    """Which foundations are broken, for a test that judges some requirements.
+
+    `asked` has the names of those that the test used, or would have.
+    """
 
     def __init__(self, broken=(), judged=()):
         self._broken = frozenset(broken)
         self._judged = frozenset(judged)
+        self.asked = set()
+
+    def is_broken(self, name: str) -> bool:
+        """Without using it."""
+        return name in self._broken
 
     def holds(self, name: str) -> bool:
         """Whether a test that has another way may use this one."""
-        return name not in self._broken
+        self.asked.add(name)
+        return not self.is_broken(name)
 
     def require(self, *names: str) -> None:
         """Blocked if one of them is broken, and the test does not judge just that."""
+        self.asked.update(names)
         missing = [FOUNDATIONS[each] for each in names if self._is_missing(each)]
         if missing:
             raise Blocked(list(dict.fromkeys(missing)))

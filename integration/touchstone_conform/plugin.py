@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import math
 import os
 import re
 import resource
@@ -48,6 +49,7 @@ _MARKERS = {
 _servers_key = pytest.StashKey()
 _record_key = pytest.StashKey()
 _broken_key = pytest.StashKey()
+_footing_key = pytest.StashKey()
 _blocked_key = pytest.StashKey()
 
 
@@ -95,6 +97,20 @@ def pytest_addoption(parser):
         help="seconds to wait for what is due to a client, and for the server's end (default 5)",
     )
     group.addoption(
+        "--touchstone-buffer",
+        type=int,
+        default=0,
+        metavar="BYTES",
+        help="output that the server documents it stores for a client that does not read",
+    )
+    group.addoption(
+        "--touchstone-idle-close",
+        type=float,
+        default=math.inf,
+        metavar="S",
+        help="seconds after which the server documents that it closes an idle connection",
+    )
+    group.addoption(
         "--touchstone-transform",
         default="upper",
         metavar="NAME",
@@ -107,8 +123,9 @@ def pytest_addoption(parser):
     )
     group.addoption(
         "--touchstone-foundations",
-        action="store_true",
-        help="run only the tests of the foundations that the selected tests may lean on",
+        choices=FOUNDATIONS,
+        metavar="NAME",
+        help="run only the tests of the foundations up to this one, in their order",
     )
     group.addoption(
         "--touchstone-broken",
@@ -202,9 +219,11 @@ def pytest_collection_modifyitems(config, items):
                 raise pytest.UsageError(f"{item.nodeid} judges {each}, which SPEC.md does not have")
     wanted = config.getoption("--touchstone-judge")
     judged = set(known) if wanted is None else set(wanted.split(","))
-    if config.getoption("--touchstone-foundations"):
-        _keep(config, items, foundation_of)
-        items.sort(key=lambda item: list(FOUNDATIONS).index(foundation_of(item)))
+    last = config.getoption("--touchstone-foundations")
+    if last:
+        names = list(FOUNDATIONS)
+        _keep(config, items, lambda item: foundation_of(item) in names[: names.index(last) + 1])
+        items.sort(key=lambda item: names.index(foundation_of(item)))
         return
     first_of_each = _FirstOfEach(judged)
     if config.getoption("--touchstone-broken") is not None:
@@ -246,7 +265,10 @@ def _note_broken(config, name):
 
 
 def _footing_of(item) -> Footing:
-    return Footing(item.config.stash[_broken_key], requirements_of(item))
+    """One for each test, once it begins."""
+    if _footing_key not in item.stash:
+        item.stash[_footing_key] = Footing(item.config.stash[_broken_key], requirements_of(item))
+    return item.stash[_footing_key]
 
 
 def _leans_on(item) -> list[str]:
@@ -293,6 +315,7 @@ def pytest_runtest_makereport(item, call):
     report.requirements = requirements_of(item)
     report.foundation = foundation_of(item)
     report.blocked_by = item.stash.get(_blocked_key, [])
+    report.leaned_on = sorted(_footing_of(item).asked)
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
         timeline, scenario = record.timeline(), scenario_of(record)
@@ -307,6 +330,7 @@ def pytest_runtest_makereport(item, call):
             "timeline": timeline,
             "scenario": None if scenario is None else scenario.decode("utf-8", "surrogateescape"),
             "inexpressible": record.inexpressible,
+            "shortened": record.shortened,
         }
         report.sections.append(("exchange", "\n".join(lines_of(timeline))))
         for server in servers:
@@ -413,6 +437,8 @@ def start_server(request, record, tmp_path):
     settings = {
         "time_scale": option("--touchstone-time-scale"),
         "timeout": option("--touchstone-client-timeout"),
+        "buffer": option("--touchstone-buffer"),
+        "idle_close": option("--touchstone-idle-close"),
         "record": record,
     }
 

@@ -250,6 +250,7 @@ def test_a_server_that_its_log_stalls(conform):
         ("spins-for-more", "COST-1", "cpu"),
         ("raw-log", "LOG-3", "log-line"),
         ("reserves-much", "FLOW-3", "memory"),
+        ("dies-of-a-hundred-resets", "CLOSE-6", "server-died"),  # sixteen of them do not show it
     ],
 )
 def test_what_no_scenario_can_express(conform, tmp_path, defect, requirement, code):

@@ -118,12 +118,13 @@ class Phases:
 
     def __init__(self, part=(), founded=(), rest=()):
         self._part, self._founded, self._rest = part, founded, rest
-        self.selection = None
+        self.selection, self.judged_up_to = None, []
 
     def __call__(self, arguments, jobs, selection=(), progress=None):
         given = self._part
         if "--touchstone-foundations" in arguments:
             given = self._founded
+            self.judged_up_to.append(arguments[-1])
         elif "--touchstone-broken" in arguments:
             given, self.selection = self._rest, list(selection)
         if None in given:
@@ -137,7 +138,7 @@ RESET = Result("reset", ["CLOSE-5"], FAILED, foundation="reset")
 
 def test_an_interrupt_keeps_what_was_judged_before(monkeypatch):
     """Whatever phase it comes in."""
-    other = Result("other", ["FAIR-4"], FAILED)
+    other = Result("other", ["FAIR-4"], FAILED, leaned_on=["reset"])
     for whole, given in (
         (True, Phases(founded=[FIN, None])),
         (True, Phases(founded=[FIN, RESET], rest=[None])),
@@ -154,12 +155,26 @@ def test_an_interrupt_keeps_what_was_judged_before(monkeypatch):
 
 def test_what_was_blocked_in_a_part_is_judged_again(monkeypatch):
     """In a part, a foundation may fail for another that was not judged before it."""
-    part = [RESET, Result("a", ["FAIR-4"], BLOCKED), Result("b", ["FAIR-1"], FAILED)]
+    asked = {"leaned_on": ["reset"]}
+    blocked = Result("a", ["FAIR-4"], BLOCKED, **asked)
+    part = [RESET, blocked, Result("b", ["FAIR-1"], FAILED, **asked)]
     again = [Result("a", ["FAIR-4"], PASSED)]
     given = Phases(part, founded=[Result("reset", ["CLOSE-5"], PASSED)], rest=again)
     monkeypatch.setattr(judging, "run", given)
     assert [each.outcome for each in phases.run([], 1, False)] == [PASSED, PASSED, FAILED]
     assert given.selection == ["a"]
+
+
+def test_what_failures_lean_on_is_judged(monkeypatch):
+    """And no more; also what the other way leans on, that they take where the first is broken."""
+    failed = Result("a", ["FAIR-4"], FAILED, leaned_on=["byte", "fin"])
+    otherwise = Result("a", ["FAIR-4"], FAILED, leaned_on=["byte", "reset"])
+    broken = Result("fin", ["CLOSE-2"], FAILED, foundation="fin")
+    passed = Result("b", ["FAIR-1"], PASSED, leaned_on=["stop"])
+    given = Phases([failed, passed], [broken], [otherwise])
+    monkeypatch.setattr(judging, "run", given)
+    assert [each.outcome for each in phases.run([], 1, False)] == [FAILED, PASSED]
+    assert given.judged_up_to == ["fin", "reset"]
 
 
 # Verdicts.
@@ -231,7 +246,8 @@ def test_a_footing():
 def test_every_foundation_is_judged(tmp_path):
     """By a test, in their order, of a requirement that SPEC.md has."""
     server = ["--touchstone-server-cmd", " ".join(server_command())]
-    names = [each.foundation for each in judging.run([*server, "--touchstone-foundations"], 1)]
+    every = ["--touchstone-foundations", list(FOUNDATIONS)[-1]]
+    names = [each.foundation for each in judging.run([*server, *every], 1)]
     assert set(names) == set(FOUNDATIONS)
     assert set(FOUNDATIONS.values()) <= set(spec.read().requirements)
     assert set(foundations.ALWAYS) <= set(FOUNDATIONS)
@@ -263,6 +279,34 @@ def test_a_cold_server_at_its_limit(tmp_path):
     status, report = conform(tmp_path, server_of(POOL), "-k", "FAULT-3")
     assert "cannot-connect" not in str(report)
     assert verdicts(report, "fail") == []
+
+
+# Limits that a server documents.
+
+STORES_24_MIB = EXAMPLE.replace(
+    "    try:", "    writer.transport.set_write_buffer_limits(24 << 20)\n    try:"
+)
+CLOSES_AFTER_3_S = EXAMPLE.replace(
+    "await reader.read(65536)", "await asyncio.wait_for(reader.read(65536), 3)"
+).replace("ConnectionError", "(ConnectionError, asyncio.TimeoutError)")
+
+
+@pytest.mark.parametrize(
+    "server, judged, options, verdict",
+    [
+        (STORES_24_MIB, "FLOW-3", [], "fail"),
+        (STORES_24_MIB, "FLOW-3", ["--buffer", 24 << 20], "pass"),
+        (CLOSES_AFTER_3_S, "CLOSE-7", [], "fail"),
+        (CLOSES_AFTER_3_S, "CLOSE-7", ["--idle-close", 3], "pass"),
+        (EXAMPLE, "CLOSE-7", ["--idle-close", 2], "fail"),
+    ],
+    ids=["buffer not told", "buffer", "idle close not told", "idle close", "no idle close"],
+)
+def test_documented_limits(tmp_path, server, judged, options, verdict):
+    """A server is judged by the limits that it documents."""
+    how = ["-k", judged, "--client-timeout", "2", *map(str, options)]
+    status, report = conform(tmp_path, server_of(server), *how)
+    assert verdicts(report, verdict) == [judged]
 
 
 def test_a_launcher_that_outlives_the_server(tmp_path):

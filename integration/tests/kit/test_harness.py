@@ -93,6 +93,15 @@ def test_two_kits_choose_two_ports(monkeypatch):
         assert [each.getsockname()[1] for each in (ours, theirs)] == [free, other]
 
 
+@pytest.mark.parametrize("host, family", [("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)])
+@pytest.mark.parametrize("look_up", [listeners._asked, lambda kind: listeners._read("self", kind)])
+def test_who_listens_where(host, family, look_up):
+    """By sock_diag, and by the tables of other namespaces."""
+    with socket.create_server((host, 0), family=family) as listener:
+        inode = os.readlink(f"/proc/self/fd/{listener.fileno()}")[len("socket:[") : -1]
+        assert (inode, host, listener.getsockname()[1]) in look_up(family)
+
+
 def test_a_server_behind_a_wrapper(tmp_path):
     """The process that listens is observed, not the one that was started."""
     wrapper = "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[2:]])"

@@ -30,7 +30,7 @@ def checkout(tmp_path_factory):
     if (ROOT / ".git").exists():
         run(*clone, f"file://{ROOT}", folder)
         return folder
-    for name in ("integration", "tests/scenarios"):  # an archive has no links to begin with
+    for name in ("integration", "src", "include", "tests"):  # an archive has no links to begin with
         shutil.copytree(ROOT / name, folder / name)
     for name in ("SPEC.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
@@ -55,12 +55,13 @@ def wheel(sdist, tmp_path_factory):
 
 
 def expect_contents(names):
-    """SPEC.md, all scenarios and no test of the kit itself."""
+    """SPEC.md, all scenarios, the simulator, and no test of the kit itself."""
     inside = [name.partition("touchstone_conform/")[2] for name in names]
     assert "SPEC.md" in inside and "report/page.html" in inside and "suite/pytest.ini" in inside
     scenarios = [name for name in inside if name.startswith("scenarios/")]
     assert sorted(scenarios) == [f"scenarios/{name}" for name in SCENARIOS]
-    assert not any("broken/" in name or "/tests/" in name for name in names)
+    assert {"simulator/src/core/outcome.c", "simulator/tests/under/world.c"} <= set(inside)
+    assert not any("broken/" in name or "/tests/kit" in name for name in names)
 
 
 def expect_judges(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import sys
 
@@ -93,6 +94,22 @@ def _add_server(group) -> None:
         help="what {host} in the command stands for, and where clients connect (default "
         "127.0.0.1); ::1 for a server that listens on IPv6 alone",
     )
+    group.add_argument(
+        "--buffer",
+        type=_number(0),
+        default=0,
+        metavar="BYTES",
+        help="the server documents that it stores so much output for a client that does not read; "
+        "FLOW-1 and FLOW-3 allow it so much more",
+    )
+    group.add_argument(
+        "--idle-close",
+        type=_number(2, float),
+        default=math.inf,
+        metavar="S",
+        help="the server documents that it closes a connection that is idle for S seconds; CLOSE-7 "
+        "then judges that it does so, and not before",
+    )
 
 
 def _add_selection(group) -> None:
@@ -120,6 +137,12 @@ def _add_selection(group) -> None:
     )
     group.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="do not judge this one"
+    )
+    group.add_argument(
+        "--simulate",
+        action="store_true",
+        help="also run scenarios on a simulated kernel under the server, with system calls that "
+        "fail; needs Linux on x86-64 and a C compiler",
     )
     group.add_argument("--smoke", action="store_true", help="one test for each MUST, about 15 s")
     group.add_argument(

@@ -33,6 +33,7 @@ def check(options) -> None:
     if not (options.list or options.export_scenarios):
         _check_server(options)
     _check_expected(options)
+    _check_simulation(options)
     for path in options.replay or ():
         _check_scenario(path)
     if not options.list:
@@ -41,6 +42,12 @@ def check(options) -> None:
         options.jobs = min(_JOBS_MAX, os.cpu_count() or 1)
     if options.port is not None or options.address is not None:
         options.jobs = 1  # all tests use the same port
+
+
+def _check_simulation(options):
+    if options.simulate and (options.address is not None or options.replay):
+        given = "--address" if options.address is not None else "--replay"
+        raise UsageError(f"--simulate: expected without {given}")
 
 
 def _selected(options):

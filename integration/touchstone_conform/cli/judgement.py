@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 
-from touchstone_conform import __version__, spec
+from touchstone_conform import __version__, simulation, spec
 from touchstone_conform.cli import expected, judging, phases
 from touchstone_conform.cli.arguments import parser
 from touchstone_conform.failure import KIT_ERROR
@@ -24,7 +24,7 @@ INTERRUPTED = 128 + signal.SIGINT  # as a shell has it
 _REPLAY = "test_scenarios.py"
 # The options that say how a server is judged; a later run needs the same.
 _HOW = (
-    *("transform", "host", "port", "profile", "level"),
+    *("transform", "host", "port", "buffer", "idle_close", "profile", "level"),
     *("time_scale", "client_timeout", "seed", "examples"),
 )
 
@@ -80,7 +80,9 @@ class Judgement:
                 rounds.append(self._numbered(interrupted.results, number))
                 raise
         for number, results in enumerate(rounds, 1):
-            self._label(number, [each for each in results if each.outcome == FAILED])
+            failures = [each for each in results if each.outcome == FAILED]
+            self._label(number, failures)
+            self._play([each for each in failures if each.shortened])
 
     def _kit_errors(self, rounds) -> list[Result]:
         """The tests in which the kit itself failed; each is shown."""
@@ -94,6 +96,22 @@ class Judgement:
 
     def _round(self, number: int) -> list[Result]:
         options = self._options
+        arguments = [*self._target(), *self._arguments(number)]
+        if options.replay:
+            results = judging.run(arguments, options.jobs, (_REPLAY,), self._printer.progress)
+        else:
+            whole = not options.only
+            results = phases.run(arguments, options.jobs, whole, self._printer.progress)
+        if options.simulate and number == 1:  # it is the same in every round
+            try:
+                results += simulation.judge(options)
+            except KeyboardInterrupt:
+                raise judging.Interrupted(results) from None
+        return self._numbered(results, number)
+
+    def _target(self) -> list[str]:
+        """The options of pytest that name the server."""
+        options = self._options
         if options.address is not None:
             server = ["--touchstone-server-address", "{}:{}".format(*options.found)]
         else:
@@ -101,13 +119,7 @@ class Judgement:
             server += ["--touchstone-host", options.host]
         if options.port is not None:
             server += ["--touchstone-server-port", str(options.port)]
-        arguments = [*server, *self._arguments(number)]
-        if options.replay:
-            results = judging.run(arguments, options.jobs, (_REPLAY,), self._printer.progress)
-        else:
-            whole = not options.only
-            results = phases.run(arguments, options.jobs, whole, self._printer.progress)
-        return self._numbered(results, number)
+        return server
 
     def _numbered(self, results, number):
         for each in results:
@@ -119,30 +131,34 @@ class Judgement:
     def _arguments(self, number: int) -> list[str]:
         """The options of pytest for a round, for any server."""
         options = self._options
+        if options.replay:
+            return [*self._manner(number), *_scenarios(options.replay)]
+        ids = [each.id for each in options.judged if each.id not in options.skips]
+        arguments = ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
+        profile = "wire" if options.address is not None else options.profile
+        profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
+        return [*self._manner(number), *arguments, "-m", " or ".join(profiles)]
+
+    def _manner(self, number: int) -> list[str]:
+        """The options of pytest that say how tests and scenarios are run."""
+        options = self._options
         values = {
             "time-scale": options.time_scale,
             "transform": options.transform,
             "examples": options.examples,
             "seed": options.seed + number - 1,
             "client-timeout": options.client_timeout,
+            "buffer": options.buffer,
+            "idle-close": options.idle_close,
         }
         pairs = [(f"--touchstone-{name}", str(value)) for name, value in values.items()]
         arguments = [text for pair in pairs for text in pair]
-        arguments += ["--touchstone-require-all"] * options.require_all
-        if options.replay:
-            return arguments + [
-                f"--touchstone-scenarios={pathlib.Path(each).resolve()}" for each in options.replay
-            ]
-        ids = [each.id for each in options.judged if each.id not in options.skips]
-        arguments += ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
-        profile = "wire" if options.address is not None else options.profile
-        profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
-        return [*arguments, "-m", " or ".join(profiles)]
+        return arguments + ["--touchstone-require-all"] * options.require_all
 
     def _requirements(self, rounds):
         """What gets a verdict: requirements, or the scenarios of --replay."""
         if not self._options.replay:
-            return self._options.judged
+            return self._options.judged + simulation.REQUIREMENTS * self._options.simulate
         sentence = "Its clients see what the scenario expects."
         return [
             spec.Requirement(name, "replay", "MUST", sentence, {})
@@ -160,6 +176,22 @@ class Judgement:
         with_reference = {each.name: each for each in results}
         for failure in failures:
             failure.label = _label_for(with_reference.get(failure.name))
+
+    def _play(self, shortened: list[Result]) -> None:
+        """A scenario without the earlier clients is offered if it fails on a fresh server, too."""
+        if not shortened:
+            return
+        with tempfile.TemporaryDirectory(prefix="touchstone-conform-") as folder:
+            paths = [pathlib.Path(folder, f"{i}.scenario") for i in range(len(shortened))]
+            for path, result in zip(paths, shortened):
+                path.write_bytes(_bytes_of(result.scenario))
+            arguments = [*self._target(), *self._manner(1), *_scenarios(paths)]
+            played = judging.run(arguments, self._options.jobs, (_REPLAY,))
+        failed = {each.name for each in played if each.outcome == FAILED}
+        for path, result in zip(paths, shortened):
+            if not any(f"[{path.stem}]" in name for name in failed):
+                result.scenario = None
+                result.inexpressible = "its last clients alone do not show it on a fresh server"
 
     def _write_scenarios(self, verdicts):
         folder = None
@@ -211,7 +243,9 @@ class Judgement:
 
     def _replay_command(self, verdict):
         """The command that shows the first failure of a requirement again."""
-        scenario = verdict.failed_tests[0].scenario_path
+        scenario, own = verdict.failed_tests[0].scenario_path, verdict.failed_tests[0].replay
+        if own:
+            return own
         selection = ["--replay", scenario] if scenario else ["--only", verdict.requirement.id]
         return again.command(self._server(), _as_judged(self._options), *selection)
 
@@ -285,4 +319,12 @@ def _label_for(result):
 def _with_comment(result, requirement):
     message = result.message.partition("\n")[0]
     comment = f"# {result.name} failed: {result.code}: {message}\n# Shows {requirement.id}.\n"
-    return (comment + result.scenario).encode("utf-8", "surrogateescape")
+    return _bytes_of(comment + result.scenario)
+
+
+def _bytes_of(scenario):
+    return scenario.encode("utf-8", "surrogateescape")
+
+
+def _scenarios(paths):
+    return [f"--touchstone-scenarios={pathlib.Path(each).resolve()}" for each in paths]

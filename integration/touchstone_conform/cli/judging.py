@@ -120,6 +120,7 @@ class _Collector:
             Result(report.nodeid, report.requirements, PASSED, foundation=report.foundation),
         )
         result.seconds += report.duration
+        result.leaned_on = report.leaned_on
         if report.failed and report.evidence["code"] == KIT_ERROR:
             _add_kit_error(result, report)
         elif report.failed:
@@ -153,7 +154,7 @@ def _add_failure(result, report):
         result.message += f"\n{evidence['message']}"
     result.outcome, result.purpose = FAILED, evidence["purpose"]
     result.timeline, result.scenario = evidence["timeline"], evidence["scenario"]
-    result.inexpressible = evidence["inexpressible"]
+    result.inexpressible, result.shortened = evidence["inexpressible"], evidence["shortened"]
     texts = [text for name, text in report.sections if name.startswith("server")]
     result.server = visible("\n".join(texts))
 

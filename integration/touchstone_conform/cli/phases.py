@@ -5,26 +5,40 @@ from __future__ import annotations
 import contextlib
 
 from touchstone_conform.cli import judging
+from touchstone_conform.foundations import FOUNDATIONS
 from touchstone_conform.report.results import BLOCKED, FAILED, Result
 
 
 def run(arguments: list[str], jobs: int, whole: bool, progress=None) -> list[Result]:
     """One result for each test. A whole run judges the foundations first; they bear on one another,
-    and run one by one. A part of the tests needs them only if one of it fails."""
+    and run one by one. A part of the tests needs those that a failed one of it leans on."""
     if whole:
-        founded = _founded(arguments)
+        founded = _founded(arguments, len(FOUNDATIONS))
         with _interrupted_with(founded):
             return founded + _rest(arguments, jobs, founded, (), _after(len(founded), progress))
     results = judging.run(arguments, jobs, (), progress)
-    if not {FAILED, BLOCKED} & {each.outcome for each in results}:
-        return results
-    with _interrupted_with(results):
-        founded = _founded(arguments)
-        # What was blocked met foundations that were not judged in order.
-        doubtful = (FAILED, BLOCKED) if _broken(founded) else (BLOCKED,)
-        tests = [each for each in results if not each.foundation]
-        selection = [each.name for each in tests if each.outcome in doubtful]
-        again = _rest(arguments, jobs, founded, selection) if selection else []
+    judged = 0
+    while judged < (count := _count_of_needed(results)):
+        with _interrupted_with(results):
+            results, judged = _in_order(arguments, jobs, results, count), count
+    return results
+
+
+def _count_of_needed(results):
+    """As many of the foundations, from the first on, as failed and blocked tests lean on."""
+    doubtful = [each for each in results if each.outcome in (FAILED, BLOCKED)]
+    names = {name for each in doubtful for name in each.leaned_on}
+    return max((i for i, name in enumerate(FOUNDATIONS, 1) if name in names), default=0)
+
+
+def _in_order(arguments, jobs, results, count):
+    """Better results, with so many foundations judged before."""
+    founded = _founded(arguments, count)
+    # What was blocked met foundations that were not judged in order.
+    doubtful = (FAILED, BLOCKED) if _broken(founded) else (BLOCKED,)
+    tests = [each for each in results if not each.foundation]
+    selection = [each.name for each in tests if each.outcome in doubtful]
+    again = _rest(arguments, jobs, founded, selection) if selection else []
     better = {each.name: each for each in [*founded, *again]}
     return [better.get(each.name, each) for each in results]
 
@@ -39,8 +53,9 @@ def _interrupted_with(results):
         raise judging.Interrupted(list(better.values())) from None
 
 
-def _founded(arguments):
-    return judging.run([*arguments, "--touchstone-foundations"], 1)
+def _founded(arguments, count):
+    last = list(FOUNDATIONS)[count - 1]
+    return judging.run([*arguments, "--touchstone-foundations", last], 1)
 
 
 def _broken(founded):

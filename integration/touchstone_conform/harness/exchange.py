@@ -91,6 +91,7 @@ class Exchange:
         self.connected = set()  # the clients that have not left
         self.events: list[Event] = []
         self.replayed: bytes | None = None  # the scenario that was run, if one was
+        self.shortened = False  # by its scenario, which leaves earlier clients out
         self.inexpressible = ""  # what no scenario can express
         self._kept_bytes = 0
         self._clients = 0

@@ -1,4 +1,4 @@
-"""Free ports, and which process listens on a port (Linux: /proc/net)."""
+"""Free ports, and which process listens on a port (Linux: sock_diag(7), /proc/net)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import socket
+import struct
 import sys
 
 from touchstone_conform.harness.owned import family
@@ -14,7 +15,14 @@ from touchstone_conform.harness.owned import family
 # Below the range the kernel hands out to connecting clients, so that no client takes the port
 # between our look and the server's bind.
 _FIRST_PORT, _LAST_PORT = 10000, 32000
-_LISTEN = "0A"
+_LISTEN = 10
+# From linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h.
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_DUMP_REQUEST = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, sender
+_REQUEST = struct.Struct("=BBBxI48x")  # family, protocol, no extensions, states
+_ANSWER = struct.Struct("=4x2s2x16s44xI")  # port, address, inode
 
 
 def free_port(host: str) -> int:
@@ -92,18 +100,50 @@ def unreadable(roots: list[int]) -> int | None:
 
 def _listening(root: int) -> list[tuple[str, str, int]]:
     """Inode, host and port of each, in the network namespace of `root`, which may differ from ours.
+
+    The tables under /proc/net tell it for any namespace, but the kernel takes milliseconds to make
+    them, and a server that starts is asked many times.
     """
+    families = socket.AF_INET, socket.AF_INET6
+    with contextlib.suppress(OSError):  # no sock_diag, or `root` has ended
+        if os.path.samefile("/proc/self/ns/net", f"/proc/{root}/ns/net"):
+            return [each for family_ in families for each in _asked(family_)]
+    return [each for family_ in families for each in _read(root, family_)]
+
+
+def _asked(kind: int) -> list[tuple[str, str, int]]:
+    """By sock_diag(7)."""
+    request = _REQUEST.pack(kind, socket.IPPROTO_TCP, 0, 1 << _LISTEN)
+    header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 0, 0)
     found = []
-    for table, family_ in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        try:
-            lines = pathlib.Path(f"/proc/{root}/net/{table}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            field = line.split()
-            if field[3] == _LISTEN:
-                host, _, port = field[1].rpartition(":")
-                found.append((field[9], _host_of(host, family_), int(port, 16)))
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _NETLINK_SOCK_DIAG) as diag:
+        diag.send(header + request)
+        while True:
+            messages = memoryview(diag.recv(1 << 16))
+            while messages:
+                length, type_, *_ = _HEADER.unpack_from(messages)
+                if type_ == _NLMSG_DONE:
+                    return found
+                if type_ == _NLMSG_ERROR:
+                    raise OSError("sock_diag is not available")
+                port, address, inode = _ANSWER.unpack_from(messages, _HEADER.size)
+                host = socket.inet_ntop(kind, address[: 4 if kind == socket.AF_INET else 16])
+                found.append((str(inode), host, int.from_bytes(port, "big")))
+                messages = messages[(length + 3) & ~3 :]
+
+
+def _read(root: int, kind: int) -> list[tuple[str, str, int]]:
+    table = "tcp" if kind == socket.AF_INET else "tcp6"
+    try:
+        lines = pathlib.Path(f"/proc/{root}/net/{table}").read_text().splitlines()[1:]
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        field = line.split()
+        if int(field[3], 16) == _LISTEN:
+            host, _, port = field[1].rpartition(":")
+            found.append((field[9], _host_of(host, kind), int(port, 16)))
     return found
 
 

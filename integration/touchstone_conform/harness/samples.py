@@ -4,6 +4,7 @@ Of every value; to a server that maps some of them wrongly (ECHO-1) only plain o
 be judged on everything else.
 """
 
+import functools
 import random
 
 from touchstone_conform.transform import ALL_BYTES
@@ -27,5 +28,10 @@ def all_bytes() -> bytes:
 
 def sample(count: int, seed: int = 0) -> bytes:
     """`count` bytes, the same for the same seed."""
-    data = random.Random(seed).randbytes(count)
+    data = _random(count, seed)
     return data.translate(_TO_PLAIN) if _plain else data
+
+
+@functools.lru_cache(maxsize=8)
+def _random(count, seed):
+    return random.Random(seed).randbytes(count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import pathlib
 import re
@@ -60,11 +61,20 @@ def fill_in(arguments: list[str], host: str, port: int) -> list[str]:
 
 
 class Reachable:
-    """A server that clients can connect to."""
+    """A server that clients can connect to.
 
-    def __init__(self, host: str, port: int, *, time_scale=1.0, timeout=5.0, record=None):
+    Of limits that it documents: `buffer` bytes of output may be pending for a client, and one that
+    is idle for `idle_close` seconds is closed.
+    """
+
+    def __init__(
+        self, host: str, port: int, *,
+        time_scale=1.0, timeout=5.0, buffer=0, idle_close=math.inf, record=None,
+    ):  # fmt: skip
         self.host = host
         self.port = port
+        self.buffer = buffer
+        self.idle_close = idle_close
         self.time_scale = time_scale
         self.timeout = self.scaled(timeout)
         self.record = record or Exchange()
@@ -84,6 +94,10 @@ class Reachable:
     def scaled(self, seconds: float) -> float:
         """A duration of the tests, on this machine."""
         return seconds * self.time_scale
+
+    def pause(self, seconds: float) -> float:
+        """How long a client may do nothing: no longer than it may be idle for certain."""
+        return min(seconds, 0.7 * self.idle_close)
 
     def judge_time(self, took: float, limit: float, what: str) -> None:
         """Fail unless it took less than the limit on this machine."""
@@ -476,7 +490,7 @@ class Server(Reachable):
         """End it and what it started; at once if it is known not to end when it is asked to."""
         if self not in _running:
             return
-        ends = self.record.footing.holds("fin") and self.record.footing.holds("stop")
+        ends = not any(map(self.record.footing.is_broken, ("fin", "stop")))
         self._signal_all(signal.SIGTERM)
         self._wait(self.timeout if ends else 0)
         self._kill()

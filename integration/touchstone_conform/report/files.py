@@ -22,7 +22,7 @@ report.json, schema 3:
                     ("passed", "failed", "blocked", "skipped"), code (of a failure; PORTING.md lists
                     them; of kit-error, skipped), seconds, message, purpose (of a failed test),
                     timeline, scenario (file) and scenario_text, or inexpressible (what no scenario
-                    can express), label
+                    can express), replay (a command, where it is not one of the kit), label
     expected        IDs in the file of expected failures
     surprises       where the outcome differs from that file
 """
@@ -90,6 +90,7 @@ def _test(result: Result):
         "scenario": pathlib.Path(result.scenario_path).name,
         "scenario_text": result.scenario or "",
         "inexpressible": result.inexpressible,
+        "replay": result.replay,
         "label": result.label,
     }
 

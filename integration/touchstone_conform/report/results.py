@@ -26,6 +26,7 @@ class Result:
     outcome: str
     foundation: str = ""  # that it judges
     blocked_by: list[str] = dataclasses.field(default_factory=list)  # requirements
+    leaned_on: list[str] = dataclasses.field(default_factory=list)  # foundations
     seconds: float = 0.0
     code: str = ""  # of a failure
     message: str = ""  # why it failed, or was skipped
@@ -33,8 +34,10 @@ class Result:
     timeline: list[dict] = dataclasses.field(default_factory=list)
     scenario: str | None = None
     inexpressible: str = ""  # why there is no scenario
+    shortened: bool = False  # the scenario leaves earlier clients out
     server: str = ""  # its command and the end of its output
     scenario_path: str = ""  # where the scenario was written
+    replay: str = ""  # the command that shows it again, if the kit's own does not
     label: str = ""  # the result of the same test with the reference server
     round: int = 1
 

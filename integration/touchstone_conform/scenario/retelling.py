@@ -16,8 +16,10 @@ def scenario_of(exchange: Exchange) -> bytes | None:
     if exchange.inexpressible or not exchange.has_clients():
         return None
     try:
-        text = language.canonical(_Retelling(without_tidying(exchange.events)).tell())
+        retelling = _Retelling(without_tidying(exchange.events))
+        text = language.canonical(retelling.tell())
         language.parse(text)
+        exchange.shortened = retelling.shortened
     except _Inexpressible as inexpressible:
         exchange.cannot_express(str(inexpressible))
     except ScenarioError as error:
@@ -53,6 +55,7 @@ class _Retelling:
         room = language.CLIENTS_MAX - len(stayed)
         if room < 0:
             raise _Inexpressible(f"more than {language.CLIENTS_MAX} clients at a time")
+        self.shortened = len(set(connected)) > language.CLIENTS_MAX
         return {*stayed, *list(dict.fromkeys(reversed(gone)))[:room]}
 
     def tell(self) -> Scenario:

@@ -7,12 +7,11 @@ import signal
 import pytest
 
 from touchstone_conform.failure import expect
-from touchstone_conform.harness.server import NotStarted
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.suite.test_cpu import expect_no_spin
 from touchstone_conform.suite.test_foundations import IN_TIME_S
 from touchstone_conform.suite.test_release import connect_and_end, judge_memory, stalled_client
-from touchstone_conform.suite.test_surroundings import serve_some
+from touchstone_conform.suite.test_surroundings import serve_some, started
 
 LINES = 1500  # clients, of which a server may log each
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
@@ -132,13 +131,6 @@ def redirected(arguments, how, path=os.devnull):
     return ["sh", "-c", f'exec "$@" {how}', str(path), *arguments]
 
 
-def started(start_server, arguments):
-    try:
-        return start_server(arguments=arguments)
-    except NotStarted:
-        raise NotRequired("a server that starts so") from None
-
-
 def opened_again(number):
     return f"/proc/{os.getpid()}/fd/{number}"
 
@@ -148,7 +140,7 @@ def opened_again(number):
 def test_full_stderr(log_pipe, start_server, server_arguments):
     """A pipe at stderr that is not read never stalls the server."""
     path = opened_again(log_pipe.writer)
-    server = started(start_server, redirected(server_arguments, '2>"$0"', path))
+    server = started(start_server, arguments=redirected(server_arguments, '2>"$0"', path))
     log_pipe.fill()
     serve_some(server)
 
@@ -158,7 +150,7 @@ def test_full_stderr(log_pipe, start_server, server_arguments):
 def test_closed_stderr_reader(log_pipe, start_server, server_arguments):
     """A pipe at stderr without a reader neither stalls nor ends the server."""
     path = opened_again(log_pipe.writer)
-    server = started(start_server, redirected(server_arguments, '2>"$0"', path))
+    server = started(start_server, arguments=redirected(server_arguments, '2>"$0"', path))
     os.close(log_pipe.reader)
     serve_some(server)
 
@@ -169,7 +161,7 @@ def test_closed_stderr_reader(log_pipe, start_server, server_arguments):
 def test_every_control_byte(start_server, server_arguments, tmp_path):
     """No control byte of a client reaches stdout or stderr."""
     errors = tmp_path / "errors"
-    server = started(start_server, redirected(server_arguments, '2>"$0"', errors))
+    server = started(start_server, arguments=redirected(server_arguments, '2>"$0"', errors))
     marked = [b"<%c>" % value for value in CONTROLS]
     with server.connect() as client:
         for each in marked:
@@ -186,7 +178,7 @@ def test_every_control_byte(start_server, server_arguments, tmp_path):
 @pytest.mark.service
 def test_one_descriptor_closed_at_start(start_server, server_arguments, how):
     """No log text enters a client's stream, if only one of 0, 1 and 2 was closed at the start."""
-    server = started(start_server, redirected(server_arguments, how))
+    server = started(start_server, arguments=redirected(server_arguments, how))
     with server.connect("first") as first, server.connect("second") as second:
         for _ in range(5):
             first.ping(b"one")

@@ -80,7 +80,7 @@ def test_an_idle_client_is_kept(server):
     """The server never closes a healthy connection first."""
     with server.connect("never sent") as silent, server.connect("sent once") as client:
         client.ping()
-        client.expect_quiet(server.scaled(1.2))
+        client.expect_quiet(server.pause(server.scaled(1.2)))
         silent.expect_quiet(0)
         client.ping()
         silent.ping()

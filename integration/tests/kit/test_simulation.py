@@ -1,0 +1,78 @@
+"""--simulate: the server, unchanged, on a simulated kernel."""
+
+import shlex
+import subprocess
+
+import hatch_build
+import pytest
+from running import ROOT
+from test_command import conform  # noqa: F401
+from test_foundations import CONFORMS, DOES_NOT, USAGE
+from touchstone_conform import simulation
+
+BUILT = ROOT / "build" / "release" / "tests" / "under" / "broken"
+JUDGED = ["--simulate", "-k", "CLOSE-2"]
+WAYS = [f"SIM-{i}" for i in range(1, 5)]
+
+
+@pytest.fixture
+def judge(conform, monkeypatch, tmp_path_factory):  # noqa: F811
+    """Judges the C server of tests/under, in a style or with a mistake."""
+    if not BUILT.exists():
+        pytest.skip("requires build/release/tests/under/broken")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    return lambda *how: conform(*JUDGED, "--", BUILT, "{port}", *how)
+
+
+def test_a_server_without_a_mistake(judge):
+    status, output = judge("edges")
+    assert "simulated: conforms (4 pass)" in output
+    assert status == CONFORMS
+
+
+def test_a_mistake_and_its_replay(judge):
+    """That strikes only if a call fails; the command that is shown shows it again."""
+    status, output = judge("edges", "short-read-has-drained")
+    assert status == DOES_NOT
+    assert "FAIL    SIM-3" in output
+    replays = [line.partition("replay: ")[2] for line in output.splitlines() if "replay: " in line]
+    replays = [each for each in replays if "--under" in each]
+    assert replays
+    for each in replays:
+        again = subprocess.run(shlex.split(each), capture_output=True, text=True)
+        assert again.returncode == 1 and "FAILED" in again.stdout, again
+
+
+def test_a_call_that_is_not_modelled(judge):
+    """It gives no verdict."""
+    status, output = judge("level", "duplicated-descriptor")
+    assert "simulated: not judged (4 skip): not judged: " in output
+    assert "unsupported: dup" in output
+    assert status == CONFORMS
+
+
+@pytest.mark.parametrize("compiler", ["/no/such/compiler", "false"])
+def test_no_compiler(judge, monkeypatch, tmp_path, compiler):
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    status, output = judge("level")
+    assert "simulated: not judged (4 skip): requires a C compiler" in output
+    assert status == CONFORMS
+    assert not list(tmp_path.glob("*/*"))
+
+
+def test_another_mapping(judge, conform):  # noqa: F811
+    status, output = conform("--transform", "identity", *JUDGED, "--", BUILT, "{port}", "level")
+    assert "requires a server that maps bytes" in output
+
+
+def test_bad_usage(conform):  # noqa: F811
+    status, output = conform("--simulate", "--address", "127.0.0.1:1")
+    assert status == USAGE and "--simulate" in output
+
+
+def test_the_sources_are_complete():
+    """All that is compiled is in the package as well: hatch_build.py has the same folders."""
+    packaged = {path for each in hatch_build.SIMULATOR for path in ROOT.glob(each)}
+    every = [*simulation._PROGRAM, *simulation._LIBRARY, *simulation._HEADERS]
+    assert [each for each in simulation._files(every) if each not in packaged] == []

@@ -1,0 +1,205 @@
+"""Runs a server, unchanged, on a simulated kernel, which varies and fails more than sockets do.
+
+The program that does it is the simulator of the reference. It is built from source, with the C
+compiler at hand, when it is first asked for, and kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+from touchstone_conform import spec
+from touchstone_conform.harness.server import end_what_is_left
+from touchstone_conform.harness.skips import SkipReason
+from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+from touchstone_conform.timeline import visible
+
+CODE = "simulated"
+_LIMIT_S = 300  # for one way
+_SCENARIOS = spec.shared("scenarios", "tests/scenarios")
+_SOURCES = spec.shared("simulator", ".")
+_PROGRAM = [
+    *("src/core/*.c", "src/shell/*.c"),
+    *("tests/sim/*.c", "tests/scenario/*.c", "tests/under/command.c"),
+]
+# No code of the reference, and of the command line.
+_LIBRARY = [
+    *("tests/sim/*.c", "tests/under/*.c"),
+    *(f"!tests/under/{each}.c" for each in ("broken", "command", "nothing")),
+    *(f"tests/scenario/{each}.c" for each in ("digest", "judge", "run", "scenario*")),
+]
+_HEADERS = [
+    *("include/core/*.h", "include/shell/*.h"),
+    *("tests/sim/*.h", "tests/scenario/*.h", "tests/under/*.h"),
+]
+_FLAGS = ["-O2", "-std=gnu11", "-D_GNU_SOURCE", "-DTOUCHSTONE_PIPE_BUF=4096"]
+_FLAGS += ["-DTOUCHSTONE_VERSION=\"0\"", "-Itests", "-Iinclude"]
+_AS_LIBRARY = ["-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-U_FILE_OFFSET_BITS"]
+_NOTHING_FAILED, _FAILED = 0, 1
+_FAILURE = re.compile(
+    r"^(?P<file>.+): FAILED, (seed (?P<seed>\d+), )?(?P<what>.*)|^FAILED in run \d+, (?P<drawn>.*)",
+    re.MULTILINE,
+)
+_CROWDED = re.compile("^(crowd|vary) ", re.MULTILINE)  # it takes long, or varies by itself
+_VARIED = ["--faults", "short,delay,order,eagain,eintr"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """What must hold, how the program is asked, and how it shows one failure again.
+
+    FILES are all scenarios, STEADY those that may vary, FILE and SEED those that failed.
+    """
+
+    sentence: str
+    asked: list[str]
+    again: list[str]
+
+
+WAYS = {
+    "SIM-1": Way(
+        "On a simulated kernel, clients MUST see what each scenario expects.",
+        ["run", "FILES"],
+        ["run", "--trace", "FILE"],
+    ),
+    "SIM-2": Way(
+        "They MUST also if reads and writes are short, interrupted or delayed, in any order.",
+        ["run", "--seeds", "10", *_VARIED, "STEADY"],
+        ["run", "--trace", "--seed", "SEED", *_VARIED, "FILE"],
+    ),
+    "SIM-3": Way(
+        "If a system call fails, the server MUST serve all whom the error does not concern.",
+        ["sweep", "--sample", "25", "FILES"],
+        ["sweep", "FILE"],
+    ),
+    "SIM-4": Way(
+        "In random scenarios, a server MUST owe nothing to anybody in the end.",
+        ["soak", "--events", "200000", "--seed", "1", "--out", "FILE"],
+        ["run", "--trace", "--oracle-only", "FILE"],
+    ),
+}
+REQUIREMENTS = [
+    spec.Requirement(id, "simulated", "MUST", way.sentence, {}) for id, way in WAYS.items()
+]
+
+
+def judge(options) -> list[Result]:
+    """For each way one result, or one for each scenario that failed."""
+    try:
+        if options.transform != "upper":
+            raise SkipReason("a server that maps bytes as --transform upper does")
+        program = built()
+    except SkipReason as reason:
+        return [_result(id, SKIPPED, f"requires {reason}") for id in WAYS]
+    under = ["--under", shlex.join(options.command).replace("{host}", options.host)]
+    limit_s = _LIMIT_S * options.time_scale
+    return [each for id in WAYS for each in _judged(id, [str(program)], under, limit_s)]
+
+
+def _judged(id, program, under, limit_s):
+    drawn = pathlib.Path(tempfile.mkdtemp(prefix="touchstone-conform-"), "random.scenario")
+    status, output, errors = _run(
+        [*program, *_filled_in(WAYS[id].asked, str(drawn)), *under], limit_s
+    )
+    if status == _NOTHING_FAILED:
+        return [_result(id, PASSED, "")]
+    found = list(_FAILURE.finditer(output))
+    if status != _FAILED or not found:
+        told = re.search(".*(unsupported|unstable).*", output) or re.search(".*", errors)
+        return [_result(id, SKIPPED, f"not judged: {visible(told[0])}")]
+    first = {each["file"] or str(drawn): each for each in reversed(found)}
+    results = []
+    for path, each in reversed(first.items()):
+        what = visible(each["what"] or each["drawn"])
+        result = _result(id, FAILED, what, pathlib.Path(path).stem)
+        again = _filled_in(WAYS[id].again, path, each["seed"])
+        result.code, result.replay = CODE, shlex.join([*program, *again, *under])
+        results.append(result)
+    return results
+
+
+def _run(command, limit_s):
+    """Its status, None if it took too long, and what it wrote."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "errors": "backslashreplace"}
+    try:
+        done = subprocess.run(command, **pipes, encoding="utf-8", timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        return None, "", f"it takes more than {limit_s:g} s"
+    finally:
+        end_what_is_left()  # the server, if the program did not end by itself
+    return done.returncode, done.stdout, done.stderr
+
+
+def _filled_in(words, path, seed=None):
+    files = sorted(map(str, _SCENARIOS.glob("*.scenario")))
+    steady = [each for each in files if not _CROWDED.search(pathlib.Path(each).read_text())]
+    known = {"FILES": files, "STEADY": steady, "FILE": [path], "SEED": [seed]}
+    return [each for word in words for each in known.get(word, [word])]
+
+
+def _result(id, outcome, message, name=""):
+    return Result(f"simulated::{id}{f'[{name}]' if name else ''}", [id], outcome, message=message)
+
+
+# The program.
+
+
+def built() -> pathlib.Path:
+    """The program; the library that it preloads into the server lies beside it."""
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise SkipReason("Linux on x86-64")
+    compiler = shutil.which(os.environ.get("CC", "cc"))
+    if compiler is None:
+        raise SkipReason("a C compiler: cc, or the one that CC names")
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    folder = pathlib.Path(home, "touchstone-conform", _digest())
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            _compile(compiler, _PROGRAM, [], f"{fresh}/scenario")
+            _compile(compiler, _LIBRARY, _AS_LIBRARY, f"{fresh}/libtouchstone_under.so")
+            made = pathlib.Path(fresh, "made")
+            made.mkdir()
+            for each in ("scenario", "libtouchstone_under.so"):
+                pathlib.Path(fresh, each).rename(made / each)
+            with contextlib.suppress(OSError):  # another kit was faster
+                made.rename(folder)
+    return folder / "scenario"
+
+
+def _compile(compiler, patterns, flags, target):
+    files = [path.relative_to(_SOURCES) for path in _files(patterns)]
+    command = [compiler, *_FLAGS, *flags, "-o", target, *map(str, files), "-ldl"]
+    done = subprocess.run(command, cwd=_SOURCES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if done.returncode != 0:
+        output = visible(done.stdout.decode("utf-8", "backslashreplace")[:400])
+        raise SkipReason(f"a C compiler that compiles the simulator; {compiler} says: {output}")
+
+
+def _files(patterns):
+    """In a fixed order; a pattern that begins with ! takes some away."""
+    found = {}
+    for each in patterns:
+        paths = dict.fromkeys(sorted(_SOURCES.glob(each.lstrip("!"))))
+        if each.startswith("!"):
+            found = {path: None for path in found if path not in paths}
+        else:
+            found.update(paths)
+    return list(found)
+
+
+def _digest():
+    made = hashlib.sha256(" ".join(_FLAGS + _AS_LIBRARY).encode())
+    for path in _files([*_PROGRAM, *_LIBRARY, *_HEADERS]):
+        made.update(path.read_bytes())
+    return made.hexdigest()[:16]
