@@ -109,7 +109,7 @@ def test_exploration_finds_a_defect_and_replays_it(copy, name, file):
     "file, old, new, code",
     [
         ("digest", "BIT(l->paused, 12)", "0", "states-lost"),
-        ("explore", "covered && !options->whole", "covered && options->steps > 2",
+        ("explore", "covered && !asked->whole", "covered && asked->steps > 2",
          "nothing-left-out"),
     ],
     ids=["states that differ are taken for one", "no state is known"],

@@ -25,7 +25,7 @@
 #define WAITS_MAX 2
 
 /* Points of all runs from the first one to the current one. */
-#define POINTS_KEPT_MAX (64 * SIM_POINTS_MAX)
+#define POINTS_KEPT_MAX (64ull * SIM_POINTS_MAX)
 
 /* A system of the simulated kernel. */
 static const struct {
@@ -34,7 +34,7 @@ static const struct {
     uint32_t seed;
 } systems[] = {{"epoll", SIM_EPOLL, 0}, {"FreeBSD", SIM_KQUEUE, 0}, {"NetBSD", SIM_KQUEUE, 1}};
 
-static const struct explore_options *options;
+static const struct explore_options *asked;
 static enum sim_poller poller;
 static struct scenario scenario; /* of the current run */
 static struct explore current;
@@ -58,7 +58,7 @@ static void list_errors(void) {
         uint32_t seen = 0;
         if (call <= CALL_SEND || call == CALL_WAIT)
             seen |= 1u << FAULT_WOULD_BLOCK | 1u << FAULT_INTERRUPTED;
-        if (call == CALL_LOG && (options->kinds & VARY_LOG) == 0) continue;
+        if (call == CALL_LOG && (asked->kinds & VARY_LOG) == 0) continue;
         for (int error = 0; error < ERROR_KINDS; error++) {
             uint32_t fault = 1u << fault_of((enum sim_error)error);
             if (!scenario_may_fail((enum sim_call)call, (enum sim_error)error) || (seen & fault))
@@ -73,9 +73,9 @@ static void list_errors(void) {
 
 static void visit(struct explore *explore, uint64_t digest) {
     bool stepping = !explore->ended;
-    uint32_t steps_left = stepping ? options->steps - added : 0;
+    uint32_t steps_left = stepping ? asked->steps - added : 0;
     bool covered = states_visit(digest_mix(digest, stepping ? waits : 0), steps_left, left_over);
-    explore->known = covered && !options->whole;
+    explore->known = covered && !asked->whole;
 }
 
 /* Writes what failed, as small as it can be made. */
@@ -84,22 +84,22 @@ static void print_failure(const struct run_result *result) {
     static struct scenario smaller;
     smaller = scenario;
     shrink(&reference_target, &smaller);
-    FILE *file = fopen(options->out, "w");
-    if (file == NULL) quit(options->out, "cannot be written");
+    FILE *file = fopen(asked->out, "w");
+    if (file == NULL) quit(asked->out, "cannot be written");
     fprintf(file, "# %s\n", result->failure);
     file_print(&smaller, file);
-    if (fclose(file) != 0) quit(options->out, "cannot be written");
+    if (fclose(file) != 0) quit(asked->out, "cannot be written");
     printf("FAILED in run %" PRIu64 ", %s\n", counts.runs, result->failure);
     file_print(&smaller, stdout);
-    printf("replay it with: %s run --oracle-only --trace --poller %s %s\n", options->name,
-           words[poller], options->out);
+    printf("replay it with: %s run --oracle-only --trace --poller %s %s\n", asked->name,
+           words[poller], asked->out);
     fflush(stdout);
 }
 
 /* What was found must be found again by the scenario alone. */
 static void keep_failure(const struct run_result *found) {
     struct run_result again;
-    if (options->all && !states_failure(found->failure)) return;
+    if (asked->all && !states_failure(found->failure)) return;
     reference_target.run(NULL, &scenario, poller, RUN_ORACLE, NULL, &again);
     if (!again.failed) {
         file_print(&scenario, stdout);
@@ -124,7 +124,7 @@ static void run_once(uint32_t first, uint32_t left) {
 
 /* The search */
 
-static bool is_over(void) { return over && !options->all; }
+static bool is_over(void) { return over && !asked->all; }
 
 static void explore_from(uint32_t first, uint32_t left);
 
@@ -186,7 +186,7 @@ static bool push_step(struct step step) {
     if (of_client && (step.client < scenario.client_count) == connects) return false;
     if (of_client && step.client > scenario.client_count) return false;
     begin_state(&state);
-    if (added + (step.kind != STEP_STOP) > options->steps) return false;
+    if (added + (step.kind != STEP_STOP) > asked->steps) return false;
     if (!is_explored(step.kind) || scenario_take(&state, &step) != NULL) return false;
     scenario.steps[scenario.step_count++] = step;
     scenario.client_count += connects;
@@ -255,12 +255,12 @@ static void explore_start(const char *path, size_t system) {
     scenario.simulated = true;
     memset(&counts, 0, sizeof counts);
     memset(&current, 0, sizeof current);
-    current.kinds = options->kinds;
+    current.kinds = asked->kinds;
     current.visit = visit;
     current.fixed = scenario.step_count;
     states_clear();
     counts.scenarios = 1;
-    explore_from(0, options->deviations);
+    explore_from(0, asked->deviations);
     double taken = cpu_seconds() - begin;
     printf("%s %s: %" PRIu64 " scenarios, %" PRIu64 " runs, %" PRIu64 " choices, %" PRIu64
            " states %016" PRIx64 ", %.2f s, %.0f runs a second\n",
@@ -269,13 +269,13 @@ static void explore_start(const char *path, size_t system) {
     fflush(stdout);
 }
 
-int explore(const struct explore_options *given) {
-    options = given;
+int explore(const struct explore_options *options) {
+    asked = options;
     list_errors();
-    for (size_t i = 0; i < given->file_count; i++) {
+    for (size_t i = 0; i < asked->file_count; i++) {
         for (size_t system = 0; system < sizeof systems / sizeof systems[0]; system++) {
-            if (given->pollers[systems[system].poller] && !is_over())
-                explore_start(given->files[i], system);
+            if (asked->pollers[systems[system].poller] && !is_over())
+                explore_start(asked->files[i], system);
         }
     }
     return over ? STATUS_FAILED : EXIT_SUCCESS;
