@@ -98,6 +98,8 @@ struct reader {
     uint32_t seed, varies, numbers[6]; /* in the order of `limits` */
     char faults[SCENARIO_FAULTS_MAX * 64];
     int fault_count;
+    char choices[SCENARIO_CHOICES_MAX * 64];
+    int choice_count;
     struct client clients[SCENARIO_CLIENTS_MAX];
     size_t client_count, step_count, literal_bytes;
     uint32_t crowd;
@@ -369,6 +371,16 @@ static bool fault(struct line *line, struct reader *r) {
     return true;
 }
 
+/* The kind has been read. */
+static bool choice(struct line *line, struct reader *r, const char *kind) {
+    uint32_t nth, taken;
+    if (r->choice_count++ == SCENARIO_CHOICES_MAX) return false;
+    if (!next_number(line, 1, COUNT_MAX, &nth) || !next_number(line, 1, 255, &taken)) return false;
+    size_t length = strlen(r->choices);
+    snprintf(r->choices + length, sizeof r->choices - length, "vary %s %u %u\n", kind, nth, taken);
+    return true;
+}
+
 static bool set(struct line *line, struct reader *r) {
     if (r->step_count > 0) return false;
     if (next_is(line, "simulated")) return r->simulated = true;
@@ -384,7 +396,13 @@ static bool set(struct line *line, struct reader *r) {
     if (next_is(line, "seed")) return next_number(line, 0, UINT32_MAX, &r->seed);
     if (next_is(line, "fault")) return fault(line, r);
     if (!next_is(line, "vary") || line->at == line->count) return false;
-    for (int i = next_of(line, varied); i >= 0; i = next_of(line, varied))
+    int first = next_of(line, varied);
+    if (first < 0) return false;
+    bool numbered = line->at < line->count &&
+                    strchr("0123456789", *line->words[line->at].text) != NULL &&
+                    *line->words[line->at].text != '\0';
+    if (numbered) return first < 9 && choice(line, r, varied[first]);
+    for (int i = first; i >= 0; i = next_of(line, varied))
         r->varies |= i == 9 ? 511 : 1u << i;
     return true;
 }
@@ -430,7 +448,7 @@ static size_t canonical(const struct reader *r, char *text) {
         if (r->numbers[i] > 0)
             at += sprintf(at, "%s %s %u\n", limits[i].group, limits[i].name, r->numbers[i]);
     }
-    at += sprintf(at, "%s%.*s", r->faults, (int)r->length, r->steps);
+    at += sprintf(at, "%s%s%.*s", r->faults, r->choices, (int)r->length, r->steps);
     return (size_t)(at - text);
 }
 

@@ -21,6 +21,7 @@ SOURCES = {
     "prove.json": "ci/prove", "coverage.json": "ci/coverage", "mutation.json": "ci/mutate",
 }
 UNITS = "units*.xml"
+EXPLORED = "explore.json"
 
 
 def run(print_only: bool) -> bool:
@@ -41,11 +42,13 @@ def run(print_only: bool) -> bool:
 
 def table() -> str:
     printed = _outputs()
-    read = {name: _read(name, command_) for name, command_ in SOURCES.items()}
+    read = {name: _read(name, command_)["modules"] for name, command_ in SOURCES.items()}
+    explored = _explored(_read(EXPLORED, "ci/simulate explore"))
     columns = {
         "unit": lambda each: _sum(each, printed, CMOCKA_PASSED),
         "exhaustive": lambda each: _sum(each, printed, CASES),
         "simulation": lambda each: _simulated(printed) if each.simulation else None,
+        "exploration": lambda each: explored if each.simulation else None,
         "fuzz": lambda each: _corpus(each),
         "proof": lambda each: _proof(each, read["prove.json"]),
         "MC/DC": lambda each: _conditions(each, read["coverage.json"]),
@@ -74,7 +77,7 @@ def _read(name, made_by):
     path = tree.RESULTS / name
     if not path.exists():
         raise command.CannotRun(f"no {name} in build/results; {made_by} makes it")
-    return json.loads(path.read_text())["modules"]
+    return json.loads(path.read_text())
 
 
 def _most(texts, pattern):
@@ -89,6 +92,13 @@ def _sum(module, printed, pattern):
 def _simulated(printed):
     names = [name for name in printed if name.startswith("scenarios_")]
     return sum(_most(printed[name], RUNS) for name in names)
+
+
+def _explored(results):
+    """The runs of a whole exploration."""
+    if not results["complete"]:
+        raise command.CannotRun(f"{EXPLORED} is not complete; ci/simulate explore makes it so")
+    return sum(each[2] for part in results["parts"].values() for each in part["systems"])
 
 
 def _corpus(module):

@@ -52,6 +52,7 @@ CHECKS = [
     Step("mutants", "ci/mutate --sample 8", full="ci/mutate"),
     Step("fuzz", "ci/fuzz smoke", full="ci/fuzz all 600 --jobs 2"),
     Step("seeded defects", "ci/simulate defects --sample 4", full="ci/simulate defects"),
+    Step("exploration", "ci/simulate explore --steps 3 --jobs 1", full="ci/simulate explore"),
     Step("soak", "ci/soak 10", full="ci/soak"),
     Step("under", "ci/simulate under --sample 2", full="ci/simulate under"),
     Step("random scenarios", "ci/simulate events 100000000",
@@ -79,6 +80,8 @@ ROTATING = [
     Step("third-party", "ci/conform third-party --sample 2 --smoke"
          " twisted uvloop evio node eventmachine io-async socat-cat tcpserver",
          full="ci/conform third-party"),
+    Step("explored defects", "ci/simulate defects --explore --sample 4",
+         full="ci/simulate defects --explore"),
     Step("determinism", "ci/simulate determinism"),
     Step("proven defects", "ci/prove --defects emptied token-issued-twice"
          " contract-eintr-is-would-block contract-without-a-body", full="ci/prove --defects"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
-from . import build, command, tree
+from . import build, command, explore, tree
 from . import defects as seeded
 
 SCENARIOS = tree.TOP / "tests" / "scenarios"
@@ -187,6 +187,8 @@ def defects(options) -> bool:
     for name in unknown:
         command.say(f"{alone[name]}.scenario: no defect is named {name} [claim-unknown]")
     planted = Planted()
+    if options.explore:
+        return explore.defects(planted, names)
     without = [] if options.soak else planted.as_written() + planted.varied() + planted.swept()
     if without:
         raise command.CannotRun(f"without a defect these fail: {' '.join(without)}")

@@ -91,6 +91,53 @@ def test_a_claim_about_an_unknown_defect_is_reported(copy):
         copy.expect(r"\[claim-unknown\]", ["ci/simulate", "defects", "mapping-off-by-one"])
 
 
+SMALL = ["ci/simulate", "explore", "--steps", "1", "--deviations", "1"]
+
+
+@pytest.mark.parametrize(
+    "name, file", [("closed-while-watched", "epoll"), ("close-tried-again", "kqueue")]
+)
+def test_exploration_finds_a_defect_and_replays_it(copy, name, file):
+    with copy.planted(Patch(name)):
+        copy.expect(rf"plain {file}: .*\[violation\]", SMALL)
+        replay = ["run", "--oracle-only", "--poller", file]
+        found = f"build/results/explored-plain-{file}.scenario"
+        copy.expect("FAILED", ["build/release/tests/scenario", *replay, found])
+
+
+@pytest.mark.parametrize(
+    "file, old, new, code",
+    [
+        ("digest", "BIT(l->paused, 12)", "0", "states-lost"),
+        ("explore", "covered && !asked->whole", "covered && asked->steps > 2",
+         "nothing-left-out"),
+    ],
+    ids=["states that differ are taken for one", "no state is known"],
+)
+def test_an_exploration_that_leaves_out_what_it_must_not_is_reported(copy, file, old, new, code):
+    with copy.planted(Edit(f"tests/scenario/{file}.c", old, new)):
+        copy.expect(rf"\[{code}\]", SMALL)
+
+
+@pytest.mark.parametrize(
+    "claim, code",
+    [
+        ("", "claim-missing"),
+        ("drain-never-ends more: of anything\n", "claim-wrong"),
+        ("drain-never-ends 0 0 plain\n", "escaped"),
+        ("a-thing 1 0 plain\n", "claim-unknown"),
+    ],
+)
+def test_a_false_claim_about_the_bound_of_a_defect_is_reported(copy, claim, code):
+    path = copy.top / "tests" / "explore" / "defects"
+    before = path.read_text()
+    path.write_text(claim)
+    try:
+        copy.expect(rf"\[{code}\]", ["ci/simulate", "defects", "--explore", "drain-never-ends"])
+    finally:
+        path.write_text(before)
+
+
 @pytest.mark.parametrize(
     "old, new, server",
     [

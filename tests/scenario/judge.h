@@ -1,5 +1,6 @@
 #pragma once
 
+#include "scenario/explore.h"
 #include "scenario/run.h"
 #include "shell/server.h"
 #include "sim/oracle.h"
@@ -14,6 +15,9 @@ struct run {
     const struct run_server *server;
     enum server_status status;
     enum run_judge judge;
+    struct explore *explore; /* null: the run is no part of an exploration */
+    uint32_t phase;     /* 0: a step of the exploration's; else the step before or after those */
+    uint32_t pass_left; /* of the passes that the server has before the next step */
     bool frozen;
     int64_t wait_ms;     /* of another server's wait that found nothing; -1: for ever */
     int32_t exit_status; /* of another server that has stopped */
@@ -33,12 +37,14 @@ struct run_server {
     /* It keeps SPEC.md, but not the rules of the reference's own calls; unless a scenario stops it,
      * it goes on with the next one. */
     bool foreign;
+    /* Of an exploration: what the server's future depends on, mixed into `digest`. */
+    uint64_t (*digest)(uint64_t digest);
 };
 
 /* Runs a scenario with a server on the simulated kernel. */
 void run_server(const struct run_server *server, const struct scenario *scenario,
                 enum sim_poller poller, enum run_judge judge, struct sim_trace *trace,
-                struct run_result *result);
+                struct explore *explore, struct run_result *result);
 
 /* How a client saw its connection end: CLOSE_FIN, CLOSE_RST or CLOSE_OPEN. */
 uint32_t run_close_of(const struct run *run, uint32_t client);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scenario/explore.h"
 #include "scenario/file.h"
 #include "scenario/reference.h"
 #include "scenario/shrink.h"
@@ -26,6 +27,14 @@ static const char usage[] =
     "                                injects every documented error of every call, once\n"
     "       scenario soak --events N [--seed N] [--out FILE]\n"
     "                                runs random scenarios; writes one that fails to FILE\n"
+    "       scenario explore FILE... [--steps N] [--deviations N] [--poller epoll|kqueue|both]\n"
+    "                            [--faults KIND[,KIND...]] [--out FILE] [--whole] [--all]\n"
+    "                                runs every scenario of two clients that begins as a FILE "
+    "does\n"
+    "                                and has up to N further steps (3), each with every sequence\n"
+    "                                of the kernel's choices with up to N deviations (1); writes\n"
+    "                                one that fails to FILE; with --whole also what follows from\n"
+    "                                states that are known; with --all it goes on after a failure\n"
     "       scenario run|shrink|sweep|soak --under COMMAND ...\n"
     "                                the same with any server instead of the reference\n"
     "       scenario --help\n"
@@ -45,8 +54,8 @@ static struct {
     const char *files[FILES_MAX];
     size_t file_count, skipped;
     bool pollers[2];
-    uint64_t seed, seeds, events, sample;
-    bool has_seed, has_faults, trace, hash, oracle_only;
+    uint64_t seed, seeds, events, sample, steps, deviations;
+    bool has_seed, has_faults, trace, hash, oracle_only, whole, all;
     uint32_t faults;
     const char *name, *out, *under;
     const struct run_target *target;
@@ -55,6 +64,8 @@ static struct {
              .seeds = 1,
              .seed = 1,
              .sample = 1,
+             .steps = 3,
+             .deviations = 1,
              .out = "failing.scenario"};
 
 static struct scenario scenario;
@@ -154,6 +165,27 @@ static int soak_command(void) {
     return soak(&options);
 }
 
+/* Kinds that are explored unless others are named. */
+#define EXPLORED                                                                                   \
+    (VARY_SHORT | VARY_DELAY | VARY_ORDER | VARY_HINTS | VARY_STALE | VARY_EAGAIN | VARY_EINTR)
+
+static int explore_command(void) {
+    const struct explore_options options = {.files = command.files,
+                                            .file_count = command.file_count,
+                                            .pollers = {command.pollers[0], command.pollers[1]},
+                                            .steps = (uint32_t)command.steps,
+                                            .deviations = (uint32_t)command.deviations,
+                                            .kinds = command.has_faults ? command.faults : EXPLORED,
+                                            .whole = command.whole,
+                                            .all = command.all,
+                                            .name = command.name,
+                                            .out = command.out};
+    if (command.under != NULL) quit("--under", "is not for explore");
+    if (command.steps > 15) quit("--steps", "is too large, expected at most 15");
+    if (command.deviations > 7) quit("--deviations", "is too large, expected at most 7");
+    return explore(&options);
+}
+
 static int text_command(void) {
     file_load(&scenario, command.files[0]);
     file_print(&scenario, stdout);
@@ -216,6 +248,8 @@ static void take_poller(const char *value) {
 static int take_option(char *option, char *value) {
     if (strcmp(option, "--trace") == 0) return command.trace = true, 1;
     if (strcmp(option, "--hash") == 0) return command.hash = true, 1;
+    if (strcmp(option, "--whole") == 0) return command.whole = true, 1;
+    if (strcmp(option, "--all") == 0) return command.all = true, 1;
     if (strcmp(option, "--oracle-only") == 0) return command.oracle_only = true, 1;
     if (strcmp(option, "--poller") == 0)
         take_poller(value);
@@ -223,6 +257,10 @@ static int take_option(char *option, char *value) {
         command.seeds = number_of(option, value);
     else if (strcmp(option, "--events") == 0)
         command.events = number_of(option, value);
+    else if (strcmp(option, "--steps") == 0)
+        command.steps = number_of(option, value);
+    else if (strcmp(option, "--deviations") == 0)
+        command.deviations = number_of(option, value);
     else if (strcmp(option, "--sample") == 0)
         command.sample = number_of(option, value);
     else if (strcmp(option, "--under") == 0 && value != NULL)
@@ -243,9 +281,10 @@ int main(int argc, char *argv[]) {
         const char *name;
         int (*run)(void);
         size_t files_min, files_max;
-    } verbs[] = {{"run", run_command, 1, FILES_MAX},     {"text", text_command, 1, 1},
-                 {"binary", binary_command, 1, 1},       {"shrink", shrink_command, 1, 1},
-                 {"sweep", sweep_command, 1, FILES_MAX}, {"soak", soak_command, 0, 0}};
+    } verbs[] = {{"run", run_command, 1, FILES_MAX},        {"text", text_command, 1, 1},
+                 {"binary", binary_command, 1, 1},          {"shrink", shrink_command, 1, 1},
+                 {"sweep", sweep_command, 1, FILES_MAX},    {"soak", soak_command, 0, 0},
+                 {"explore", explore_command, 1, FILES_MAX}};
     command.name = argv[0];
     if (argc > 1 && strcmp(argv[1], "--help") == 0) return fputs(usage, stdout), EXIT_SUCCESS;
     for (int i = 2; i < argc;) {
@@ -269,5 +308,5 @@ int main(int argc, char *argv[]) {
         return status;
     }
     quit(argc > 1 ? argv[1] : "no verb",
-         "expected run, text, binary, shrink, sweep, soak or --help");
+         "expected run, text, binary, shrink, sweep, soak, explore or --help");
 }

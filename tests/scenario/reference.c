@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "scenario/digest.h"
 #include "scenario/judge.h"
 #include "shell/server.h"
 
@@ -15,7 +16,7 @@ static struct log event_log;
 static _Alignas(KERNEL_MEMORY_UNIT) uint8_t memory[MEMORY_BYTES];
 
 static bool logs(const struct run *run, const struct scenario *scenario) {
-    bool struck = (scenario->vary & VARY_LOG) != 0;
+    bool struck = (run->sim.vary & VARY_LOG) != 0;
     for (uint32_t i = 0; i < scenario->fault_count; i++)
         struck |= scenario->faults[i].call == CALL_LOG;
     return struck || run->judge != RUN_BRIEFLY;
@@ -74,13 +75,46 @@ static void step(struct run *run) {
 /* The simulated kernel's stop descriptor tells it. */
 static void stop(struct run *run) { (void)run; }
 
-static const struct run_server reference = {.start = start, .step = step, .stop = stop};
+/* All that a pass leaves behind. A slot that is free has its number in the list and its generation;
+ * what it was used for is gone. */
+static uint64_t digest(uint64_t digest) {
+    const struct server *s = &server;
+    digest = digest_mix(digest, s->retry_ms);
+    digest = digest_mix(digest, s->sweep_ms);
+    digest = digest_mix(digest, s->drain_ms);
+    digest = digest_mix(digest, s->now_ms);
+    digest = digest_mix(digest, (uint64_t)s->slots_used << 32 | s->slot_free);
+    digest = digest_mix(digest, (uint64_t)s->connected << 32 | (uint64_t)s->listener_interest << 8 |
+                                    (uint64_t)s->waiting << 1 | s->lossy);
+    for (uint32_t i = 0; i < s->slots_used; i++) {
+        const struct connection *c = &s->connections[i];
+        digest = digest_mix(digest, (uint64_t)c->slot.generation << 32 | (uint32_t)c->descriptor);
+        digest = digest_mix(digest, c->slot.live);
+        if (c->state == CONNECTION_CLOSED) continue;
+        digest = digest_mix(digest, c->received);
+        digest = digest_mix(digest, (uint64_t)c->pending.read << 32 | c->pending.write);
+        digest = digest_mix(digest, (uint64_t)c->owed << 32 | c->progress_ms);
+        digest = digest_mix(digest, (uint64_t)c->peer.port << 32 | (uint64_t)c->state << 16 |
+                                        (uint64_t)c->interest << 8 | c->reason);
+        for (uint32_t at = c->pending.read; at < c->pending.write; at++)
+            digest = digest_mix(digest, s->areas[i * s->area_bytes + at]);
+    }
+    return digest;
+}
+
+static const struct run_server reference = {
+    .start = start, .step = step, .stop = stop, .digest = digest};
+
+void reference_explore(const struct scenario *scenario, enum sim_poller poller,
+                       struct explore *explore, struct run_result *result) {
+    run_server(&reference, scenario, poller, RUN_BRIEFLY, NULL, explore, result);
+}
 
 static void run_reference(void *self, const struct scenario *scenario, enum sim_poller poller,
                           enum run_judge judge, struct sim_trace *trace,
                           struct run_result *result) {
     (void)self;
-    run_server(&reference, scenario, poller, judge, trace, result);
+    run_server(&reference, scenario, poller, judge, trace, NULL, result);
 }
 
 const struct run_target reference_target = {.run = run_reference, .pollers = 2};

@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "scenario/digest.h"
 #include "scenario/judge.h"
+#include "sim/faults.h"
 
 /* This many steps of the server in a row without progress are a spin. */
 #define STILL_MAX 256
@@ -29,11 +31,24 @@ static bool is_cut(void) {
            run.sim.events + run.sim.moved / BRIEF_BYTES > BRIEF_EVENTS_MAX;
 }
 
-static bool is_over(void) { return run.oracle.failed || is_cut(); }
+/* An exploration needs no more of the run: it has reached a state that is known. */
+static bool is_known(void) { return run.explore != NULL && run.explore->known; }
+
+static bool is_over(void) { return run.oracle.failed || is_cut() || is_known(); }
 
 static bool running(void) { return run.status == SERVER_RUNNING && !is_over(); }
 
+/* Tells an exploration the state before the pass. The pass before it has been judged by then. */
+static void visit(void) {
+    if (run.sim.points->count < run.explore->first) return;
+    oracle_passed(&run.oracle, &run.sim.pass);
+    run.sim.pass = (struct oracle_pass){.records = 0};
+    run.explore->visit(run.explore, digest_of(&run));
+}
+
 static void step_server(void) {
+    if (run.explore != NULL) visit();
+    if (is_over()) return;
     run.sim.idle = false;
     run.server->step(&run);
 }
@@ -152,26 +167,40 @@ static bool is_judge(enum step_kind kind) {
 
 static void act(enum step_kind kind, uint32_t client, uint32_t count) {
     const struct step step = {.kind = kind, .client = client, .count = count};
+    run.phase += run.phase > SCENARIO_STEPS_MAX;
     sim_act(&run.sim, &step);
     if (kind != STEP_STOP) return;
     run.stop_ms = run.sim.now_ms + run.drain_timeout_ms;
     run.server->stop(&run);
 }
 
-/* Performs a step, and then runs the server until it is idle; with VARY_DELAY, for a few steps. */
-static void perform(const struct scenario *scenario, const struct step *step) {
+/* How many passes the server has before the next step; PASSES_ALL: it runs until it is idle. Left
+ * to chance, few; if choices are listed, all but by choice. */
+#define PASSES_ALL 4
+#define PASSES_FEW 4
+
+static uint32_t draw_passes(const struct step *step) {
+    struct sim_kernel *sim = &run.sim;
+    if ((sim->vary & VARY_DELAY) == 0 || step->kind == STEP_WAIT) return PASSES_ALL;
+    if (vary_by_chance(sim, VARY_DELAY)) return (uint32_t)vary_below(sim, VARY_DELAY, PASSES_FEW);
+    return (PASSES_ALL + vary_listed(sim, VARY_DELAY, PASSES_FEW, false)) % (PASSES_ALL + 1);
+}
+
+/* Performs a step, and then runs the server, as long as draw_passes says. */
+static void perform(const struct step *step) {
     if (step->kind == STEP_FREEZE || step->kind == STEP_THAW)
         run.frozen = step->kind == STEP_FREEZE;
     act(step->kind, step->client, step->count);
     /* What is sent arrives at once, as on loopback, even while the server is stopped. */
-    if ((scenario->vary & VARY_DELAY) == 0) sim_deliver(&run.sim);
+    if (!vary_by_chance(&run.sim, VARY_DELAY)) sim_deliver_after_step(&run.sim);
     if (run.frozen || scenario_is_choice(step->kind)) return;
-    if ((scenario->vary & VARY_DELAY) == 0 || step->kind == STEP_WAIT) {
+    uint32_t passes = draw_passes(step);
+    if (passes == PASSES_ALL) {
         run_until_idle();
         if (running()) check_idle(false);
         return;
     }
-    for (uint64_t left = sim_random(&run.sim) % 4; left > 0 && running(); left--)
+    for (run.pass_left = passes; run.pass_left > 0 && running(); run.pass_left--)
         step_server();
 }
 
@@ -223,11 +252,17 @@ static bool start(const struct run_server *server, const struct scenario *scenar
     run.drain_timeout_ms = 1000 * drain_s;
     stream_init(&run.stream, scenario);
     oracle_init(&run.oracle, &run.stream, scenario->idle_timeout_s * 1000ull, run.drain_timeout_ms);
-    sim_init(&run.sim, &run.oracle, scenario, poller, trace);
+    if (run.explore == NULL)
+        sim_init(&run.sim, &run.oracle, scenario, poller, trace);
+    else
+        sim_init_explored(&run.sim, &run.oracle, scenario, poller, run.explore->kinds,
+                          &run.explore->points);
     run.sim.foreign = server->foreign;
     run.status = SERVER_RUNNING;
     run.wait_ms = -1;
     run.frozen = false;
+    run.phase = run.pass_left = 0;
+    run.stop_ms = 0;
     memset(run.expected, 0, sizeof run.expected);
     return server->start(&run, scenario);
 }
@@ -236,10 +271,16 @@ static bool start(const struct run_server *server, const struct scenario *scenar
 static void perform_all(const struct scenario *scenario) {
     for (uint32_t i = 0; i < scenario->step_count && !is_over(); i++) {
         const struct step *step = &scenario->steps[i];
+        run.phase = run.explore != NULL && i >= run.explore->fixed ? 0 : i + 1;
         if (is_judge(step->kind))
             check_step(scenario, step, i + 1);
         else
-            perform(scenario, step);
+            perform(step);
+    }
+    run.phase = SCENARIO_STEPS_MAX + 1;
+    if (run.explore != NULL && !is_over()) {
+        run.explore->ended = true;
+        run.explore->steps_end = run.sim.points->count;
     }
     if (running() && !run.oracle.stopping) let_clients_leave(scenario);
     bool goes_on = run.sim.foreign && !run.oracle.stopping; /* with the next scenario */
@@ -251,8 +292,9 @@ static void perform_all(const struct scenario *scenario) {
 
 void run_server(const struct run_server *server, const struct scenario *scenario,
                 enum sim_poller poller, enum run_judge judge, struct sim_trace *trace,
-                struct run_result *result) {
+                struct explore *explore, struct run_result *result) {
     run.judge = judge;
+    run.explore = explore;
     memset(result, 0, sizeof *result);
     /* A fault in the first calls may keep the server from starting. */
     if (start(server, scenario, poller, trace)) perform_all(scenario);
@@ -291,6 +333,11 @@ void run_make_foreign(struct scenario *scenario) {
         if (run_may_fail_foreign(scenario->faults[i].call, scenario->faults[i].error))
             scenario->faults[kept++] = scenario->faults[i];
     scenario->fault_count = kept;
+    kept = 0;
+    for (uint32_t i = 0; i < scenario->choice_count; i++)
+        if (FOREIGN_VARY >> scenario->choices[i].kind & 1)
+            scenario->choices[kept++] = scenario->choices[i];
+    scenario->choice_count = kept;
     scenario->buffer_bytes = scenario->connections_max = 0;
     scenario->idle_timeout_s = scenario->drain_timeout_s = 0;
     scenario->vary &= FOREIGN_VARY;

@@ -194,11 +194,21 @@ static bool equal_faults(const struct scenario *a, const struct scenario *b) {
     return true;
 }
 
+static bool equal_choices(const struct scenario *a, const struct scenario *b) {
+    for (uint32_t i = 0; i < a->choice_count; i++) {
+        const struct sim_choice *c = &a->choices[i];
+        const struct sim_choice *d = &b->choices[i];
+        if (c->kind != d->kind || c->nth != d->nth || c->taken != d->taken) return false;
+    }
+    return true;
+}
+
 bool scenario_equal(const struct scenario *a, const struct scenario *b) {
     return a->simulated == b->simulated && a->seed == b->seed && a->vary == b->vary &&
            a->kernel_receive == b->kernel_receive && a->kernel_send == b->kernel_send &&
            a->buffer_bytes == b->buffer_bytes && a->connections_max == b->connections_max &&
            a->idle_timeout_s == b->idle_timeout_s && a->drain_timeout_s == b->drain_timeout_s &&
-           a->fault_count == b->fault_count && a->step_count == b->step_count &&
-           equal_faults(a, b) && equal_steps(a, b);
+           a->fault_count == b->fault_count && a->choice_count == b->choice_count &&
+           a->step_count == b->step_count && equal_faults(a, b) && equal_choices(a, b) &&
+           equal_steps(a, b);
 }

@@ -14,6 +14,8 @@
 #define SCENARIO_STEPS_MAX 256
 #define SCENARIO_BYTES_MAX 8192 /* of literals, all together */
 #define SCENARIO_FAULTS_MAX 8
+#define SCENARIO_CHOICES_MAX 16
+#define SCENARIO_TAKEN_MAX 255u      /* of a choice */
 #define SCENARIO_COUNT_MAX 16777215u /* of bytes, milliseconds and the like */
 
 enum step_kind {
@@ -122,6 +124,14 @@ struct sim_fault {
     enum sim_error error;
 };
 
+/* The nth time that the kernel may vary something of this kind, it takes this alternative instead
+ * of 0, which is what happens if nothing varies. */
+struct sim_choice {
+    uint32_t kind; /* the number of the VARY bit */
+    uint32_t nth;  /* from 1 */
+    uint32_t taken;
+};
+
 /* True if the error is documented for the call (source: the man pages of Linux and FreeBSD). */
 bool scenario_may_fail(enum sim_call call, enum sim_error error);
 
@@ -137,6 +147,8 @@ struct scenario {
     uint32_t drain_timeout_s;
     struct sim_fault faults[SCENARIO_FAULTS_MAX];
     uint32_t fault_count;
+    struct sim_choice choices[SCENARIO_CHOICES_MAX];
+    uint32_t choice_count;
     uint32_t client_count;
     struct step steps[SCENARIO_STEPS_MAX];
     uint32_t step_count;

@@ -25,6 +25,9 @@ enum item {
 /* The top bit of a step's kind: it has a literal. */
 #define LITERAL 0x80u
 
+/* The top bit of ITEM_VARY: one choice. */
+#define CHOICE 0x80u
+
 struct reader {
     const uint8_t *bytes;
     size_t length, at;
@@ -51,8 +54,23 @@ static void read_fault(struct scenario *scenario, struct reader *r) {
         scenario->faults[scenario->fault_count++] = fault;
 }
 
+static void read_choice(struct scenario *scenario, struct reader *r) {
+    struct sim_choice choice;
+    choice.kind = read_byte(r) % VARY_KINDS;
+    choice.taken = 1 + read_byte(r) % SCENARIO_TAKEN_MAX;
+    choice.nth = 1 + read_number(r, SCENARIO_COUNT_MAX - 1);
+    if (scenario->choice_count < SCENARIO_CHOICES_MAX)
+        scenario->choices[scenario->choice_count++] = choice;
+}
+
 /* Limits are small where large values would only make scenarios slow. */
-static void read_setting(struct scenario *scenario, struct reader *r, enum item item) {
+static void read_setting(struct scenario *scenario, struct reader *r, uint32_t byte) {
+    enum item item = (enum item)((byte & 0x7f) % ITEM_KINDS);
+    scenario->simulated |= item <= ITEM_KERNEL_SEND || item == ITEM_FAULT;
+    if (item == ITEM_VARY && (byte & CHOICE) != 0) {
+        read_choice(scenario, r);
+        return;
+    }
     switch (item) {
     case ITEM_SIMULATED: break;
     case ITEM_SEED: scenario->seed = read_number(r, UINT32_MAX); break;
@@ -65,7 +83,6 @@ static void read_setting(struct scenario *scenario, struct reader *r, enum item 
     case ITEM_DRAIN: scenario->drain_timeout_s = read_number(r, 1000); break;
     default: read_fault(scenario, r); break;
     }
-    scenario->simulated |= item <= ITEM_KERNEL_SEND || item == ITEM_FAULT;
 }
 
 /* False: the literal is empty or does not fit. */
@@ -128,7 +145,7 @@ void scenario_decode(struct scenario *scenario, const uint8_t *bytes, size_t len
             scenario->simulated |= scenario_is_simulated(step.kind);
             scenario->steps[scenario->step_count++] = step;
         } else if (scenario->step_count == 0) {
-            read_setting(scenario, &r, (enum item)item);
+            read_setting(scenario, &r, byte);
         }
     }
 }
@@ -178,6 +195,12 @@ size_t scenario_encode(const struct scenario *scenario, uint8_t bytes[SCENARIO_E
         w.bytes[w.at++] = (uint8_t)scenario->faults[i].call;
         w.bytes[w.at++] = (uint8_t)scenario->faults[i].error;
         write_number(&w, scenario->faults[i].nth - 1);
+    }
+    for (uint32_t i = 0; i < scenario->choice_count; i++) {
+        w.bytes[w.at++] = ITEM_VARY | CHOICE;
+        w.bytes[w.at++] = (uint8_t)scenario->choices[i].kind;
+        w.bytes[w.at++] = (uint8_t)(scenario->choices[i].taken - 1);
+        write_number(&w, scenario->choices[i].nth - 1);
     }
     for (uint32_t i = 0; i < scenario->step_count; i++)
         write_step(&w, scenario, &scenario->steps[i]);

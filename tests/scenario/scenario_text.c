@@ -261,9 +261,33 @@ static bool take_kernel_setting(struct parser *p) {
     return unexpected(p, word, "receive or send");
 }
 
+/* KIND N K: the Nth time, the kernel takes alternative K. */
+static bool take_choice(struct parser *p, uint32_t kind) {
+    struct scenario *s = p->scenario;
+    struct sim_choice choice = {.kind = kind};
+    if (s->choice_count == SCENARIO_CHOICES_MAX) {
+        struct word word = next_word(p);
+        return wrong(p, word.column, "found one more choice, expected at most %d",
+                     SCENARIO_CHOICES_MAX);
+    }
+    if (!take_number(p, 1, SCENARIO_COUNT_MAX, &choice.nth)) return false;
+    if (!take_number(p, 1, SCENARIO_TAKEN_MAX, &choice.taken)) return false;
+    s->choices[s->choice_count++] = choice;
+    return true;
+}
+
+/* True if a number comes next. */
+static bool is_number_next(const struct parser *p) {
+    struct parser ahead = *p;
+    struct word word = next_word(&ahead);
+    return word.text != NULL && word.text[0] >= '0' && word.text[0] <= '9';
+}
+
 static bool take_vary(struct parser *p) {
     struct word word = next_word(p);
     if (word.text == NULL) return unexpected(p, word, "what varies, or all");
+    uint32_t kind = find_word(word, scenario_vary_words, VARY_KINDS);
+    if (kind < VARY_KINDS && is_number_next(p)) return take_choice(p, kind);
     for (; word.text != NULL; word = next_word(p)) {
         uint32_t i = find_word(word, scenario_vary_words, VARY_KINDS);
         if (i == VARY_KINDS && !is_word(word, "all"))
@@ -439,6 +463,9 @@ static void print_settings(struct printer *p, const struct scenario *s) {
     for (uint32_t i = 0; i < s->fault_count; i++)
         print(p, "fault %s %u %s\n", scenario_call_words[s->faults[i].call], s->faults[i].nth,
               scenario_error_words[s->faults[i].error]);
+    for (uint32_t i = 0; i < s->choice_count; i++)
+        print(p, "vary %s %u %u\n", scenario_vary_words[s->choices[i].kind], s->choices[i].nth,
+              s->choices[i].taken);
 }
 
 size_t scenario_print(const struct scenario *scenario, char *text, size_t room) {

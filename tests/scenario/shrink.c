@@ -93,13 +93,38 @@ static bool shrink_counts(struct scenario *scenario) {
     return any;
 }
 
+/* Removes faults and choices one by one. */
+static bool shrink_lists(struct scenario *scenario) {
+    static struct scenario smaller;
+    bool any = false;
+    for (uint32_t at = 0; at < scenario->fault_count;) {
+        smaller = *scenario;
+        memmove(&smaller.faults[at], &smaller.faults[at + 1],
+                (--smaller.fault_count - at) * sizeof smaller.faults[0]);
+        if (adopt(scenario, &smaller))
+            any = true;
+        else
+            at++;
+    }
+    for (uint32_t at = 0; at < scenario->choice_count;) {
+        smaller = *scenario;
+        memmove(&smaller.choices[at], &smaller.choices[at + 1],
+                (--smaller.choice_count - at) * sizeof smaller.choices[0]);
+        if (adopt(scenario, &smaller))
+            any = true;
+        else
+            at++;
+    }
+    return any;
+}
+
 static bool shrink_settings(struct scenario *scenario) {
     static struct scenario smaller;
     static const size_t offsets[] = {
         offsetof(struct scenario, kernel_receive), offsetof(struct scenario, kernel_send),
         offsetof(struct scenario, buffer_bytes),   offsetof(struct scenario, connections_max),
         offsetof(struct scenario, idle_timeout_s), offsetof(struct scenario, drain_timeout_s),
-        offsetof(struct scenario, fault_count),
+        offsetof(struct scenario, fault_count),    offsetof(struct scenario, choice_count),
     };
     bool any = false;
     for (size_t i = 0; i < sizeof offsets / sizeof offsets[0]; i++) {
@@ -154,6 +179,7 @@ void shrink(const struct run_target *target, struct scenario *scenario) {
     while (again) {
         again = shrink_steps(scenario);
         again |= shrink_settings(scenario);
+        again |= shrink_lists(scenario);
         again |= shrink_counts(scenario);
         again |= shrink_chance(scenario);
     }

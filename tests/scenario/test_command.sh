@@ -87,6 +87,10 @@ refuses soak soak
 refuses soak soak --events 10 $bare
 refuses text text $bare $bare
 refuses sweep sweep
+refuses explore explore
+refuses --steps explore --steps 16 tests/explore/plain.scenario
+refuses --deviations explore --deviations 8 tests/explore/plain.scenario
+refuses tests/scenarios/control-no-space.scenario explore tests/scenarios/control-no-space.scenario
 refuses /no/such/file run /no/such/file
 refuses fly fly
 refuses 'no verb'

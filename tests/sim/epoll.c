@@ -88,14 +88,20 @@ static uint32_t vary_events(struct sim_kernel *sim, uint32_t events) {
     static const uint32_t odd[] = {EPOLL_CODEC_HUP, EPOLL_CODEC_RDHUP, EPOLL_CODEC_ERR,
                                    EPOLL_CODEC_IN,  EPOLL_CODEC_OUT,   0x400u};
     if (!vary_one_in(sim, VARY_HINTS, 4)) return events;
-    uint32_t other = odd[sim_random(sim) % 6];
-    return vary_one_in(sim, VARY_HINTS, 2) ? other : events | other;
+    uint32_t other = odd[vary_below(sim, VARY_HINTS, 6)];
+    return vary_below(sim, VARY_HINTS, 2) == 0 ? other : events | other;
+}
+
+static bool is_ready(const struct sim_kernel *sim, int32_t descriptor) {
+    const struct sim_watch *watch = &sim->watches[descriptor];
+    uint32_t events = watch->events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
+    return watch->registered && (epoll_state(sim, descriptor) & events) != 0;
 }
 
 uint32_t epoll_gather(struct sim_kernel *sim, void *events, size_t max) {
     struct epoll_record *records = events;
     int32_t order[SIM_DESCRIPTORS];
-    uint32_t count = queue_order(sim, order);
+    uint32_t count = queue_order(sim, is_ready, order);
     uint32_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct sim_watch *watch = &sim->watches[order[i]];
@@ -109,7 +115,7 @@ uint32_t epoll_gather(struct sim_kernel *sim, void *events, size_t max) {
         records[found].events = vary_events(sim, spurious ? watch->events & 0xffffu : ready);
         records[found++].token = watch->token;
         queue_report(sim, order[i]);
-        if (found == max || vary_one_in(sim, VARY_ORDER, 8)) {
+        if (found == max || queue_ends_early(sim, i)) {
             queue_ends_behind(sim, order[i]);
             break;
         }

@@ -8,7 +8,46 @@ uint64_t sim_random(struct sim_kernel *sim) {
     return z ^ (z >> 31);
 }
 
+static void record_point(struct sim_kernel *sim, struct sim_point point) {
+    struct sim_points *points = sim->points;
+    if (points != NULL && points->count < SIM_POINTS_MAX) points->at[points->count++] = point;
+}
+
+uint32_t vary_listed(struct sim_kernel *sim, uint32_t vary, uint32_t count, bool free) {
+    uint32_t kind = (uint32_t)__builtin_ctz(vary);
+    uint32_t nth = ++sim->met[kind];
+    const struct scenario *scenario = sim->stream->scenario;
+    record_point(sim, (struct sim_point){.kind = (uint8_t)kind,
+                                         .count = (uint8_t)count,
+                                         .free = free,
+                                         .nth = (uint16_t)nth});
+    for (uint32_t i = 0; i < scenario->choice_count; i++) {
+        const struct sim_choice *choice = &scenario->choices[i];
+        if (choice->kind != kind || choice->nth != nth) continue;
+        uint32_t taken = choice->taken < count ? choice->taken : count - 1;
+        sim->deviations += taken > 0;
+        return taken;
+    }
+    return 0;
+}
+
+uint64_t vary_below(struct sim_kernel *sim, uint32_t vary, uint64_t count) {
+    if (vary_by_chance(sim, vary)) return sim_random(sim) % count;
+    if (count <= VARY_FEW) return vary_listed(sim, vary, (uint32_t)count, true);
+    return vary_listed(sim, vary, 2, true) * (count - 1);
+}
+
+uint64_t vary_bits(struct sim_kernel *sim, uint32_t vary, uint32_t bits) {
+    if (vary_by_chance(sim, vary)) return sim_random(sim);
+    return ~0ull << bits | vary_listed(sim, vary, 1u << bits, true);
+}
+
 uint64_t vary_drawn_part(struct sim_kernel *sim, uint32_t vary, uint64_t count) {
+    if (!vary_by_chance(sim, vary)) {
+        uint32_t taken = vary_listed(sim, vary, count > 2 ? 3 : 2, false);
+        return taken == 0 ? count : taken == 1 ? 1 : count - 1;
+    }
+    if (!vary_one_in(sim, vary, 2)) return count;
     uint64_t part = sim_random(sim);
     return 1 + (vary_one_in(sim, vary, 2) ? part % 2 : part % count);
 }
@@ -38,6 +77,8 @@ static const struct {
     [ERROR_IO] = {FAULT_OTHER, 5},
 };
 
+enum fault fault_of(enum sim_error error) { return errors[error].fault; }
+
 /* The error that the scenario sets for the `nth` call of this kind. */
 static struct result written_fault(const struct sim_kernel *sim, enum sim_call call, uint32_t nth) {
     struct result result = fault_result(FAULT_NONE, 0);
@@ -51,6 +92,8 @@ static struct result written_fault(const struct sim_kernel *sim, enum sim_call c
 
 struct result fault_inject(struct sim_kernel *sim, enum sim_call call, int32_t descriptor) {
     struct result result = written_fault(sim, call, ++sim->calls[call]);
+    record_point(sim, (struct sim_point){.kind = (uint8_t)(SIM_POINT_CALL + call),
+                                         .nth = (uint16_t)sim->calls[call]});
     int32_t client = sim_client_of(sim, descriptor);
     if (client >= 0 && result.fault != FAULT_NONE && !fault_is_passing(result.fault))
         sim->oracle->clients[client].excused = true;

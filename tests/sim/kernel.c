@@ -99,16 +99,16 @@ static void clear(struct sim_kernel *sim) {
 /* One range of numbers that the kernel gives to no client. */
 static void inherit(struct sim_kernel *sim) {
     if ((sim->vary & VARY_INHERITED) == 0) return;
-    uint32_t first = SIM_CLIENT_FIRST + (uint32_t)(sim_random(sim) % 8);
-    uint32_t count = (uint32_t)(sim_random(sim) % (SIM_INHERITED_MAX + 1));
+    uint32_t first = SIM_CLIENT_FIRST + (uint32_t)vary_below(sim, VARY_INHERITED, 8);
+    uint32_t count = (uint32_t)vary_below(sim, VARY_INHERITED, SIM_INHERITED_MAX + 1);
     for (uint32_t i = first; i < first + count; i++)
         sim->owner[i] = -1;
     sim->slot_count += count;
     if (count > 0) sim->top = first + count;
 }
 
-void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
-              enum sim_poller poller, struct sim_trace *trace) {
+static void init_all(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
+                     enum sim_poller poller, uint32_t vary, struct sim_points *points) {
     clear(sim);
     sim->oracle = oracle;
     sim->stream = oracle->stream;
@@ -117,7 +117,13 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
                   : scenario->seed % 2 == 0 ? SIM_FREEBSD
                                             : SIM_NETBSD;
     sim->random = scenario->seed;
-    sim->vary = scenario->vary;
+    sim->points = points;
+    sim->vary = scenario->vary | vary;
+    sim->chance = scenario->vary;
+    for (uint32_t i = 0; i < scenario->choice_count; i++) {
+        sim->vary |= 1u << scenario->choices[i].kind;
+        sim->chance &= ~(1u << scenario->choices[i].kind);
+    }
     sim->receive_bytes = scenario->kernel_receive > 0 ? scenario->kernel_receive : 1u << 18;
     sim->send_bytes = scenario->kernel_send > 0 ? scenario->kernel_send : 1u << 18;
     uint32_t buffer = scenario->buffer_bytes;
@@ -128,7 +134,18 @@ void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenar
     sim->top = SIM_CLIENT_FIRST;
     sim->now_ms = sim->until_ms = CLOCK_FIRST_MS;
     sim->listening = true;
-    sim->trace = trace;
     inherit(sim);
     sink_open(sim);
+}
+
+void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
+              enum sim_poller poller, struct sim_trace *trace) {
+    init_all(sim, oracle, scenario, poller, 0, NULL);
+    sim->trace = trace;
+}
+
+void sim_init_explored(struct sim_kernel *sim, struct oracle *oracle,
+                       const struct scenario *scenario, enum sim_poller poller, uint32_t vary,
+                       struct sim_points *points) {
+    init_all(sim, oracle, scenario, poller, vary, points);
 }

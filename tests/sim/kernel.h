@@ -109,6 +109,23 @@ struct sim_trace {
     size_t count, max;
 };
 
+/* A place where the kernel may choose: the nth of its kind, which is the number of a VARY bit, or
+ * SIM_POINT_CALL + enum sim_call, which may fail. */
+struct sim_point {
+    uint8_t kind;
+    uint8_t count; /* alternatives, 0 included; of a call: 0, its errors are another matter */
+    bool free;     /* it says more of a choice before it, and is no deviation by itself */
+    uint16_t nth;
+};
+
+#define SIM_POINT_CALL 16
+#define SIM_POINTS_MAX 4096
+
+struct sim_points {
+    struct sim_point at[SIM_POINTS_MAX];
+    uint32_t count;
+};
+
 struct sim_kernel {
     struct oracle *oracle;
     const struct stream *stream;
@@ -116,7 +133,11 @@ struct sim_kernel {
     enum sim_system system;
     bool foreign; /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
     uint64_t random;
-    uint32_t vary;
+    uint32_t vary, chance;              /* kinds that vary; of these, kinds that do so by chance */
+    uint32_t met[VARY_KINDS];           /* points so far */
+    uint32_t deviations;                /* from alternative 0, so far */
+    struct sim_points *points;          /* null: not recorded */
+    bool late;                          /* what is in flight stays so for the next wait */
     uint32_t receive_bytes, send_bytes; /* of each socket's buffers */
     uint32_t poison_bytes;
     const struct sim_fault *faults;
@@ -124,6 +145,7 @@ struct sim_kernel {
 
     uint32_t slot_count; /* descriptors, those of the server's own included */
     struct sim_sink sink;
+    uint32_t ready; /* how many were ready when the last wait began; where choices are listed */
     uint32_t next;  /* the descriptor whose record comes first in the next wait */
     uint32_t crowd; /* clients without a name */
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
@@ -169,6 +191,11 @@ static inline int32_t sim_client_of(const struct sim_kernel *sim, int32_t descri
 void sim_init(struct sim_kernel *sim, struct oracle *oracle, const struct scenario *scenario,
               enum sim_poller poller, struct sim_trace *trace);
 
+/* As sim_init, and records where the kernel may choose, also of the kinds in `vary`. */
+void sim_init_explored(struct sim_kernel *sim, struct oracle *oracle,
+                       const struct scenario *scenario, enum sim_poller poller, uint32_t vary,
+                       struct sim_points *points);
+
 /* The kernel table for the server. */
 struct kernel sim_kernel(struct sim_kernel *sim);
 
@@ -177,6 +204,9 @@ void sim_act(struct sim_kernel *sim, const struct step *step);
 
 /* Delivers everything in flight; clients that are not paused read. */
 void sim_deliver(struct sim_kernel *sim);
+
+/* As sim_deliver; the kernel may choose that something stays in flight beyond the next wait. */
+void sim_deliver_after_step(struct sim_kernel *sim);
 
 /* True if a poller that watches the client's connection for writing would report it. */
 bool sim_writable(const struct sim_kernel *sim, uint32_t client);

@@ -32,7 +32,7 @@ static bool filter_state(const struct sim_kernel *sim, int32_t descriptor,
 static void vary_record(struct sim_kernel *sim, struct kqueue_record *record) {
     static const uint32_t numbers[] = {0, 32, 54, 60}; /* FreeBSD's EPIPE, ECONNRESET, ETIMEDOUT */
     if (!vary_one_in(sim, VARY_HINTS, 4)) return;
-    uint64_t chosen = sim_random(sim);
+    uint64_t chosen = vary_bits(sim, VARY_HINTS, 3);
     if (chosen & 1) record->flags ^= KQUEUE_CODEC_EOF;
     if (chosen & 2) record->filter_flags = numbers[chosen >> 8 & 3];
     if (chosen & 4) record->data = (int64_t)(chosen >> 16 & 0xffff);
@@ -65,14 +65,21 @@ static uint32_t gather_filters(struct sim_kernel *sim, int32_t descriptor,
     return found;
 }
 
+static bool is_ready(const struct sim_kernel *sim, int32_t descriptor) {
+    const struct sim_watch *watch = &sim->watches[descriptor];
+    struct kqueue_record record;
+    return (watch->filters[KQUEUE_READ] && filter_state(sim, descriptor, KQUEUE_READ, &record)) ||
+           (watch->filters[KQUEUE_WRITE] && filter_state(sim, descriptor, KQUEUE_WRITE, &record));
+}
+
 static uint32_t gather_kqueue(struct sim_kernel *sim, void *records, size_t max) {
     struct kqueue_record *events = records;
     int32_t order[SIM_DESCRIPTORS];
-    uint32_t count = queue_order(sim, order);
+    uint32_t count = queue_order(sim, is_ready, order);
     uint32_t found = 0;
     for (uint32_t i = 0; i < count; i++) {
         found += gather_filters(sim, order[i], events + found, max - found);
-        if (found == max || (found > 0 && vary_one_in(sim, VARY_ORDER, 8))) {
+        if (found == max || (found > 0 && queue_ends_early(sim, i))) {
             queue_ends_behind(sim, order[i]);
             break;
         }

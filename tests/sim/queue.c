@@ -58,7 +58,41 @@ void queue_ends_behind(struct sim_kernel *sim, int32_t descriptor) {
     sim->next = (uint32_t)descriptor + 1;
 }
 
-uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
+static void move_to(int32_t order[SIM_DESCRIPTORS], uint32_t from, uint32_t to) {
+    int32_t moved = order[from];
+    memmove(&order[to + 1], &order[to], (from - to) * sizeof order[0]);
+    order[to] = moved;
+}
+
+static void shuffle(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS], uint32_t count) {
+    for (uint32_t i = count; i > 1 && vary_one_in(sim, VARY_ORDER, 2); i--) {
+        uint32_t other = (uint32_t)vary_below(sim, VARY_ORDER, i);
+        int32_t swapped = order[i - 1];
+        order[i - 1] = order[other];
+        order[other] = swapped;
+    }
+}
+
+/* Of those that are ready, any one comes first, then any other. */
+static void take_any_order(struct sim_kernel *sim,
+                           bool (*is_ready)(const struct sim_kernel *sim, int32_t descriptor),
+                           int32_t order[SIM_DESCRIPTORS], uint32_t count) {
+    sim->ready = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_ready(sim, order[i])) move_to(order, i, sim->ready++);
+    }
+    for (uint32_t i = 0; i + 1 < sim->ready; i++)
+        move_to(order, i + vary_listed(sim, VARY_ORDER, sim->ready - i, false), i);
+}
+
+bool queue_ends_early(struct sim_kernel *sim, uint32_t i) {
+    bool last = !vary_by_chance(sim, VARY_ORDER) && i + 1 >= sim->ready;
+    return !last && vary_one_in(sim, VARY_ORDER, 8);
+}
+
+uint32_t queue_order(struct sim_kernel *sim,
+                     bool (*is_ready)(const struct sim_kernel *sim, int32_t descriptor),
+                     int32_t order[SIM_DESCRIPTORS]) {
     uint32_t count = 0;
     uint32_t first = sim->next > 0 && sim->next < sim->top ? sim->next : SIM_LISTENER;
     for (uint32_t i = first; i < sim->top; i++) {
@@ -68,12 +102,10 @@ uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]) {
         if (is_in_order(sim, i)) order[count++] = (int32_t)i;
     }
     sim->next = 0;
-    for (uint32_t i = count; i > 1 && vary_one_in(sim, VARY_ORDER, 2); i--) {
-        uint32_t other = (uint32_t)(sim_random(sim) % i);
-        int32_t swapped = order[i - 1];
-        order[i - 1] = order[other];
-        order[other] = swapped;
-    }
+    if (vary_by_chance(sim, VARY_ORDER))
+        shuffle(sim, order, count);
+    else if ((sim->vary & VARY_ORDER) != 0)
+        take_any_order(sim, is_ready, order, count);
     if (sim->turn_count > 0) take_turns(sim, order, count);
     return count;
 }
@@ -93,7 +125,7 @@ bool queue_adds_stale(struct sim_kernel *sim, uint32_t found, size_t max, uint64
     bool fits = found > 0 && found < max && sim->stale_count > 0;
     if (!fits || !vary_one_in(sim, VARY_STALE, 4)) return false;
     uint64_t kept = sim->stale_count < SIM_STALE_MAX ? sim->stale_count : SIM_STALE_MAX;
-    *token = sim->stale[sim_random(sim) % kept];
+    *token = sim->stale[vary_below(sim, VARY_STALE, kept)];
     return true;
 }
 
@@ -101,7 +133,7 @@ bool queue_adds_stale(struct sim_kernel *sim, uint32_t found, size_t max, uint64
 static uint64_t lateness(struct sim_kernel *sim) {
     uint64_t most = sim->until_ms - sim->now_ms;
     if (most == 0 || !vary_one_in(sim, VARY_DELAY, 2)) return 0;
-    uint64_t late = 1 + sim_random(sim) % SIM_LATE_MAX_MS;
+    uint64_t late = 1 + vary_below(sim, VARY_DELAY, SIM_LATE_MAX_MS);
     return late < most ? late : most;
 }
 
@@ -114,8 +146,6 @@ static uint32_t acceptable(const struct sim_kernel *sim) {
 }
 
 static uint32_t collect(struct sim_kernel *sim, queue_gather *gather, void *records, size_t max) {
-    memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
-    memset(sim->received, 0, sim->top * sizeof sim->received[0]);
     uint32_t found = gather(sim, records, max);
     sim->full = found == max;
     sim->pass = (struct oracle_pass){.records = found,
@@ -133,7 +163,8 @@ static void take_time(struct sim_kernel *sim) {
 static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void *records,
                               size_t max, int32_t timeout_ms) {
     if (sim->now_ms < sim->until_ms) tcp_crowd_sends(sim);
-    tcp_deliver(sim, sim->vary & VARY_DELAY);
+    if (!sim->late) tcp_deliver(sim, sim->vary & VARY_DELAY);
+    sim->late = false;
     uint32_t found = collect(sim, gather, records, max);
     if (found == 0) {
         sim_deliver(sim);
@@ -160,6 +191,8 @@ struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *rec
     if (!sim->foreign) oracle_passed(sim->oracle, &sim->pass);
     sink_drain(sim);
     sim->pass = (struct oracle_pass){.records = 0};
+    memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
+    memset(sim->received, 0, sim->top * sizeof sim->received[0]);
     struct result result = fault_inject(sim, CALL_WAIT, -1);
     if (result.fault == FAULT_NONE) result = wait_for(sim, gather, records, max, timeout_ms);
     trace_hash(sim, max);

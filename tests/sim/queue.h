@@ -16,8 +16,15 @@ bool queue_is_open(const struct sim_kernel *sim, int32_t descriptor);
 /* The fault of one registration, as fault_inject. */
 struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool deletes);
 
-/* The open descriptors in the order in which this wait reports them; returns their number. */
-uint32_t queue_order(struct sim_kernel *sim, int32_t order[SIM_DESCRIPTORS]);
+/* The open descriptors in the order in which this wait reports them; returns their number. Where
+ * choices are listed, those that are ready come first: the order of the others makes no
+ * difference. */
+uint32_t queue_order(struct sim_kernel *sim,
+                     bool (*is_ready)(const struct sim_kernel *sim, int32_t descriptor),
+                     int32_t order[SIM_DESCRIPTORS]);
+
+/* True if the wait ends behind the record of order[i] though more may be ready. */
+bool queue_ends_early(struct sim_kernel *sim, uint32_t i);
 
 /* The wait ends behind this descriptor, though more may be ready: the next wait goes on there
  * (Linux, ep_send_events, and FreeBSD, kqueue_scan: what was reported goes to the end of the list

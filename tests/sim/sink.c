@@ -15,25 +15,25 @@ void sink_open(struct sim_kernel *sim) {
     struct sim_sink *sink = &sim->sink;
     sink->room = sink->size = ENDLESS;
     if ((sim->vary & VARY_LOG) == 0) return;
-    sink->kind = (enum sim_sink_kind)(sim_random(sim) % SINK_KINDS);
-    sink->blocks = sim_random(sim) % 2 == 0;
-    sink->shared = sim_random(sim) % 2 == 0;
-    sink->size = WHOLE_BYTES + sim_random(sim) % (SIZE_MAX_BYTES - WHOLE_BYTES);
-    sink->room = sim_random(sim) % (sink->size + 1);
+    sink->kind = (enum sim_sink_kind)(vary_below(sim, VARY_LOG, SINK_KINDS));
+    sink->blocks = vary_below(sim, VARY_LOG, 2) == 0;
+    sink->shared = vary_below(sim, VARY_LOG, 2) == 0;
+    sink->size = WHOLE_BYTES + vary_below(sim, VARY_LOG, SIZE_MAX_BYTES - WHOLE_BYTES);
+    sink->room = vary_below(sim, VARY_LOG, sink->size + 1);
 }
 
 void sink_drain(struct sim_kernel *sim) {
     struct sim_sink *sink = &sim->sink;
     if ((sim->vary & VARY_LOG) == 0 || sink->gone) return;
     uint64_t used = sink->size - sink->room;
-    if (sim_random(sim) % 64 == 0 && sink->kind != SINK_DISK) sink->gone = true;
-    if (sim_random(sim) % 4 == 0) sink->room += vary_part_of(sim, VARY_LOG, used);
+    if (vary_one_in(sim, VARY_LOG, 64) && sink->kind != SINK_DISK) sink->gone = true;
+    if (vary_one_in(sim, VARY_LOG, 4)) sink->room += vary_part_of(sim, VARY_LOG, used);
 }
 
 /* Another process takes some of the room, or all of it. */
 static void share(struct sim_kernel *sim) {
     struct sim_sink *sink = &sim->sink;
-    if (!sink->shared || sim_random(sim) % 4 != 0) return;
+    if (!sink->shared || !vary_one_in(sim, VARY_LOG, 4)) return;
     sink->room -= vary_part_of(sim, VARY_LOG, sink->room);
 }
 

@@ -19,6 +19,7 @@ static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, co
     }
     if (sim->foreign) return &sim->links[client];
     bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
+    if (left_out) sim->reported[descriptor] = true; /* what it receives ends its idleness */
     if (!sim->reported[descriptor] && !sim->reported[SIM_STOP] && !left_out)
         oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
     return &sim->links[client];

@@ -118,6 +118,13 @@ void sim_deliver(struct sim_kernel *sim) {
     } while (sim->progress != before);
 }
 
+void sim_deliver_after_step(struct sim_kernel *sim) {
+    uint32_t before = sim->deviations;
+    tcp_deliver(sim, sim->vary & VARY_DELAY);
+    sim->late = sim->deviations != before;
+    if (!sim->late) sim_deliver(sim);
+}
+
 bool tcp_is_writable(const struct sim_kernel *sim, const struct sim_link *link) {
     uint64_t used = link->written - link->delivered;
     uint64_t room = tcp_send_room(sim, link);

@@ -259,9 +259,71 @@ static void report_steps_order_the_records_of_one_wait(void **state) {
     }
 }
 
+/* What it receives ends its idleness: the send that follows has the same reason. */
+static void whom_a_full_wait_left_out_is_served_until_the_next_wait(void **state) {
+    (void)state;
+    start(SIM_EPOLL, 0);
+    sim.reported[DESCRIPTOR] = false;
+    oracle.idle_timeout_ms = 1;
+    sim.now_ms++;
+    sim.full = true;
+    assert_int_equal(receive(), SENT);
+    assert_int_equal(send_answer(0, SENT), SENT);
+    assert_false(oracle.failed);
+    sim.now_ms++;
+    sim.full = sim.reported[DESCRIPTOR] = false;
+    kernel.ops->receive(&sim, DESCRIPTOR, &(uint8_t){0}, 1);
+    assert_true(oracle.failed);
+}
+
+static struct sim_points points;
+
+/* The number of VARY_ORDER. */
+#define ORDER 2
+
+static void start_explored(enum sim_poller poller, uint32_t vary) {
+    memset(&points, 0, sizeof points);
+    sim_init_explored(&sim, &oracle, &scenario, poller, vary, &points);
+    kernel = sim_kernel(&sim);
+}
+
+/* The same choice as a line of a scenario, without an exploration. */
+static void choices_are_followed_and_recorded(void **state) {
+    (void)state;
+    const struct step connect = {.kind = STEP_CONNECT, .client = 0};
+    for (int poller = SIM_EPOLL; poller <= SIM_KQUEUE; poller++) {
+        for (uint32_t chosen = 0; chosen < 4; chosen++) {
+            start((enum sim_poller)poller, 0);
+            scenario.choice_count = chosen > 0;
+            scenario.choices[0] =
+                (struct sim_choice){.kind = ORDER, .nth = 1 + chosen / 3, .taken = 1};
+            if (chosen == 2) scenario.choices[0].taken = SCENARIO_TAKEN_MAX; /* there is only one */
+            bool explored = chosen != 1;
+            if (explored)
+                start_explored((enum sim_poller)poller, VARY_ORDER);
+            else
+                sim_init(&sim, &oracle, &scenario, (enum sim_poller)poller, NULL);
+            sim_act(&sim, &connect);
+            act(STEP_STOP, 0);
+            watch_reads(SIM_LISTENER, 1);
+            watch_reads(SIM_STOP, 2);
+            static const uint64_t orders[] = {12, 21, 21, 1};
+            assert_int_equal(order_of_a_wait(), orders[chosen]);
+            uint32_t of_order = 0;
+            for (uint32_t i = 0; i < points.count; i++)
+                of_order += points.at[i].kind == ORDER;
+            assert_int_equal(of_order, explored ? 2 : 0);
+            memset(&points, 0, sizeof points);
+        }
+    }
+    scenario.choice_count = 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_steps_shorten_one_call_each),
+        cmocka_unit_test(whom_a_full_wait_left_out_is_served_until_the_next_wait),
+        cmocka_unit_test(choices_are_followed_and_recorded),
         cmocka_unit_test(report_steps_order_the_records_of_one_wait),
         cmocka_unit_test(filters_of_one_descriptor_vary_in_order),
         cmocka_unit_test(kqueue_hints_vary),

@@ -43,6 +43,8 @@ def test_the_contract():
         ("NAME_LENGTH_MAX", 30, "name-of-thirty-one"),
         ("NAME_LENGTH_MAX", 32, "name-too-long"),
         ("FAULTS_MAX", 9, "fault-ninth"),
+        ("CHOICES_MAX", 15, "vary-by-choice-sixteen"),
+        ("CHOICES_MAX", 17, "vary-by-choice-seventeenth"),
         ("VARIES", language.VARIES[:-1], "vary-all"),
         ("_REPORTED", ("stop",), "every-choice"),
         ("CLOSES", ("rst", "fin", "open"), "expect-close-kinds"),

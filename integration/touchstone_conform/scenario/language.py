@@ -16,6 +16,8 @@ CROWD_MAX = 600
 STEPS_MAX = 256
 LITERAL_BYTES_MAX = 8192
 FAULTS_MAX = 8
+CHOICES_MAX = 16
+TAKEN_MAX = 255  # of a choice: the number of an alternative
 COUNT_MAX = (1 << 24) - 1
 NAME_LENGTH_MAX = 31
 _SHOWN_MAX = 60
@@ -104,6 +106,7 @@ class Scenario:
     idle_timeout: int = 0
     drain_timeout: int = 0
     faults: list[tuple[str, int, str]] = dataclasses.field(default_factory=list)
+    choices: list[tuple[str, int, int]] = dataclasses.field(default_factory=list)
     steps: list[Step] = dataclasses.field(default_factory=list)
     names: list[str] = dataclasses.field(default_factory=list)
 
@@ -200,6 +203,12 @@ class _Parser:
         self._at += len(word)
         return _Word(word, column)
 
+    def _is_number_next(self) -> bool:
+        before = self._at
+        word = self._next_word()
+        self._at = before
+        return bool(word.text) and word.text[:1].isdigit()
+
     def _wrong(self, column: int, text: str):
         raise ScenarioError(self._line, column, text)
 
@@ -270,12 +279,22 @@ class _Parser:
         word = self._next_word()
         if word.text is None:
             self._unexpected(word, "what varies, or all")
+        if _ascii(word) in VARIES and self._is_number_next():
+            self._choice(_ascii(word))
+            return
         while word.text is not None:
             name = _ascii(word)
             if name not in VARIES and name != "all":
                 self._unexpected(word, f"{', '.join(VARIES)} or all")
             self._scenario.vary |= set(VARIES) if name == "all" else {name}
             word = self._next_word()
+
+    def _choice(self, kind: str) -> None:
+        if len(self._scenario.choices) == CHOICES_MAX:
+            found = f"found one more choice, expected at most {CHOICES_MAX}"
+            self._wrong(self._next_word().column, found)
+        nth = self._next_number(1, COUNT_MAX)
+        self._scenario.choices.append((kind, nth, self._next_number(1, TAKEN_MAX)))
 
     def _fault(self) -> None:
         word = self._next_word()
@@ -508,6 +527,8 @@ def _lines(scenario: Scenario):
                 yield f"{setting} {name} {getattr(scenario, field)}".encode()
     for call, nth, error in scenario.faults:
         yield f"fault {call} {nth} {error}".encode()
+    for kind, nth, taken in scenario.choices:
+        yield f"vary {kind} {nth} {taken}".encode()
     for step in scenario.steps:
         yield _step_line(step)
 
