@@ -37,7 +37,7 @@ def test_traces_that_differ_are_reported(copy, file, old, new, code):
     "poller, old, new, test",
     [
         ("epoll", "room >= used / 2", "room >= used / 64", "simulated_writable_is_a_threshold"),
-        ("epoll", "watch->events | EPOLL_CODEC_ERR | ", "watch->events | ",
+        ("epoll", ".events | EPOLL_CODEC_ERR | ", ".events | ",
          "simulated_err_and_hup_cannot_be_masked"),
         ("kqueue", "record->filter_flags = 104", "record->filter_flags = 0",
          "eof_with_an_error"),

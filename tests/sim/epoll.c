@@ -92,10 +92,14 @@ static uint32_t vary_events(struct sim_kernel *sim, uint32_t events) {
     return vary_below(sim, VARY_HINTS, 2) == 0 ? other : events | other;
 }
 
+/* What is watched for, of what there is. */
+static uint32_t watched_state(const struct sim_kernel *sim, int32_t descriptor) {
+    uint32_t events = sim->watches[descriptor].events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
+    return epoll_state(sim, descriptor) & events;
+}
+
 static bool is_ready(const struct sim_kernel *sim, int32_t descriptor) {
-    const struct sim_watch *watch = &sim->watches[descriptor];
-    uint32_t events = watch->events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
-    return watch->registered && (epoll_state(sim, descriptor) & events) != 0;
+    return sim->watches[descriptor].registered && watched_state(sim, descriptor) != 0;
 }
 
 uint32_t epoll_gather(struct sim_kernel *sim, void *events, size_t max) {
@@ -106,8 +110,7 @@ uint32_t epoll_gather(struct sim_kernel *sim, void *events, size_t max) {
     for (uint32_t i = 0; i < count; i++) {
         struct sim_watch *watch = &sim->watches[order[i]];
         if (!is_due(sim, order[i])) continue;
-        uint32_t ready = epoll_state(sim, order[i]);
-        ready &= watch->events | EPOLL_CODEC_ERR | EPOLL_CODEC_HUP;
+        uint32_t ready = watched_state(sim, order[i]);
         bool spurious =
             ready == 0 && queue_may_be_spurious(sim, order[i]) && vary_one_in(sim, VARY_HINTS, 32);
         if (ready == 0 && !spurious) continue;
