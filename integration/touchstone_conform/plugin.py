@@ -24,7 +24,7 @@ import traceback
 
 import pytest
 
-from touchstone_conform import spec, transform
+from touchstone_conform import marks, spec, transform
 from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
 from touchstone_conform.foundations import ALWAYS, FOUNDATIONS, Blocked, Footing
 from touchstone_conform.harness import PACKAGES, samples, strace
@@ -36,16 +36,6 @@ from touchstone_conform.timeline import lines_of
 
 _DESCRIPTORS = 4096
 _LISTEN_ADDRESS = re.compile(r"[^=:]*:(\d+|\{port\})|\[.*\]:(\d+|\{port\})")
-_MARKERS = {
-    "wire": "any client of any server can see it",
-    "process": "needs a server that the kit started, and observes it from outside",
-    "service": "needs one that promises what a long-running service does: stops, logs",
-    "reference": "holds for Touchstone's own server only: its options, its log, its system calls",
-    "requirement(*IDs)": "the requirements of SPEC.md that the test judges",
-    "foundation(NAME)": "the foundation that the test judges, and so its requirement",
-    "leans_on(*NAMES)": "foundations that the test needs, beside those the harness knows of",
-    "code(CODE)": "the failure code of the plain assertions in a test",
-}
 _servers_key = pytest.StashKey()
 _record_key = pytest.StashKey()
 _broken_key = pytest.StashKey()
@@ -172,8 +162,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    for name, meaning in _MARKERS.items():
-        config.addinivalue_line("markers", f"{name}: {meaning}")
+    for name, meaning in marks.MEANINGS.items():
+        config.addinivalue_line("markers", f"{marks.PREFIX}{name}: {meaning}")
     command = config.getoption("--touchstone-server-cmd")
     port = config.getoption("--touchstone-server-port")
     directory = config.getoption("--touchstone-directory") or os.getcwd()
@@ -197,17 +187,21 @@ def pytest_configure(config):
 # Which tests are run, and how they end.
 
 
+def _marked(item, name) -> list[str]:
+    """The arguments of a test's marks of this name, the closest first."""
+    return [each for mark in item.iter_markers(marks.PREFIX + name) for each in mark.args]
+
+
 def requirements_of(item) -> list[str]:
     """The IDs of the requirements that a test judges."""
-    ids = [each for mark in item.iter_markers("requirement") for each in mark.args]
+    ids = _marked(item, "requirement")
     ids += [FOUNDATIONS[name] for name in [foundation_of(item)] if name]
     return list(dict.fromkeys(ids))
 
 
 def foundation_of(item) -> str:
     """The foundation that a test judges; empty if it judges none."""
-    mark = item.get_closest_marker("foundation")
-    return mark.args[0] if mark else ""
+    return next(iter(_marked(item, "foundation")), "")
 
 
 @pytest.hookimpl(trylast=True)  # after -m
@@ -275,7 +269,7 @@ def _leans_on(item) -> list[str]:
     """What is known before a test runs."""
     own = foundation_of(item)
     always = ALWAYS[: ALWAYS.index(own)] if own in ALWAYS else ALWAYS
-    return [*always, *(each for mark in item.iter_markers("leans_on") for each in mark.args)]
+    return [*always, *_marked(item, "leans_on")]
 
 
 # How tests end.
@@ -359,9 +353,9 @@ def _outcome_of(item, error):
         return first_cause(codes), "\n".join(messages)
     if isinstance(error, Failure):
         return error.code, str(error)
-    mark = item.get_closest_marker("code")
-    if isinstance(error, AssertionError) and mark:
-        return mark.args[0], _without_expression(str(error)) or purpose_of(item)
+    codes = _marked(item, "code")
+    if isinstance(error, AssertionError) and codes:
+        return codes[0], _without_expression(str(error)) or purpose_of(item)
     if isinstance(error, pytest.fail.Exception):  # a test that exceeds pytest's time limit
         return KIT_ERROR, str(error)
     return KIT_ERROR, f"{type(error).__name__}: {error}{_place_of(error)}"

@@ -49,15 +49,16 @@ def test_every_code_is_used():
 @pytest.mark.parametrize("path", sorted(SUITE.glob("*.py")), ids=lambda path: path.stem)
 def test_a_plain_assertion_has_a_code(path):
     """A file with plain assertions gives their code by a mark for all its tests."""
-    has_mark = "pytest.mark.code(" in path.read_text(encoding="utf-8")
+    has_mark = "marks.code(" in path.read_text(encoding="utf-8")
     assert not codes_used(path)[1] or has_mark
 
 
 ASSERTIONS = """
 import pytest
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure
 
-@pytest.mark.code("log-line")
+@marks.code("log-line")
 def test_marked(): assert 1 == 2
 
 def test_plain(): assert 1 == 2

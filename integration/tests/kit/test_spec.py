@@ -107,7 +107,8 @@ def test_an_unknown_requirement_is_refused(tmp_path):
     """A test with an ID that SPEC.md does not have is not run."""
     test = tmp_path / "test_seeded.py"
     test.write_text(
-        "import pytest\n@pytest.mark.requirement('ECHO-99')\ndef test_it():\n    pass\n"
+        "from touchstone_conform import marks\n\n\n"
+        "@marks.requirement('ECHO-99')\ndef test_it():\n    pass\n"
     )
     plugins = ["-p", "no:cacheprovider", "-p", "touchstone_conform.plugin"]
     assert pytest.main(["-qq", *plugins, str(test)]) == pytest.ExitCode.USAGE_ERROR

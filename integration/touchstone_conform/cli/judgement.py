@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 
-from touchstone_conform import __version__, simulation, spec
+from touchstone_conform import __version__, marks, simulation, spec
 from touchstone_conform.cli import expected, judging, phases
 from touchstone_conform.cli.arguments import parser
 from touchstone_conform.failure import KIT_ERROR
@@ -137,7 +137,8 @@ class Judgement:
         arguments = ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
         profile = "wire" if options.address is not None else options.profile
         profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
-        return [*self._manner(number), *arguments, "-m", " or ".join(profiles)]
+        marked = " or ".join(marks.PREFIX + each for each in profiles)
+        return [*self._manner(number), *arguments, "-m", marked]
 
     def _manner(self, number: int) -> list[str]:
         """The options of pytest that say how tests and scenarios are run."""

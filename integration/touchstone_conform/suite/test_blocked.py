@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.suite.test_cpu import expect_no_spin
@@ -17,9 +18,9 @@ LINES = 1500  # clients, of which a server may log each
 CONTROLS = [*range(0x20), *range(0x7F, 0xA0)]
 
 
-@pytest.mark.requirement("FAIR-4")
-@pytest.mark.leans_on("stream", "stall", "neighbours", "fin", "data-and-fin")
-@pytest.mark.process
+@marks.requirement("FAIR-4")
+@marks.leans_on("stream", "stall", "neighbours", "fin", "data-and-fin")
+@marks.process
 def test_a_flush_delays_no_other(server):
     """While a client does not read after its FIN, the others are answered at once."""
     with server.connect("neighbour") as neighbour, stalled_client(server, fin=True):
@@ -44,9 +45,9 @@ def exhausted(server):
                 yield [old, young]
 
 
-@pytest.mark.requirement("FAULT-3")
-@pytest.mark.leans_on("neighbours", "idle")
-@pytest.mark.process
+@marks.requirement("FAULT-3")
+@marks.leans_on("neighbours", "idle")
+@marks.process
 def test_no_client_is_shed(server, exhausted):
     """While descriptors are exhausted, no client that was served loses its connection."""
     for client in exhausted:
@@ -54,9 +55,9 @@ def test_no_client_is_shed(server, exhausted):
         client.ping()
 
 
-@pytest.mark.requirement("STOP-1")
-@pytest.mark.leans_on("stop", "neighbours")
-@pytest.mark.service
+@marks.requirement("STOP-1")
+@marks.leans_on("stop", "neighbours")
+@marks.service
 def test_stop_without_descriptors(server, exhausted):
     """While descriptors are exhausted, the stop signal is handled as ever."""
     server.signal(signal.SIGTERM)
@@ -66,9 +67,9 @@ def test_stop_without_descriptors(server, exhausted):
     server.expect_exit(0, IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-1")
-@pytest.mark.leans_on("stop")
-@pytest.mark.service
+@marks.requirement("STOP-1")
+@marks.leans_on("stop")
+@marks.service
 def test_stop_before_the_first_client(server):
     """A server that nobody has used ends as any other."""
     server.signal(signal.SIGTERM)
@@ -86,9 +87,9 @@ def muted(log_pipe, start_server):
     return server
 
 
-@pytest.mark.requirement("STOP-1")
-@pytest.mark.leans_on("stop")
-@pytest.mark.service
+@marks.requirement("STOP-1")
+@marks.leans_on("stop")
+@marks.service
 def test_stop_with_a_full_log(muted):
     """A log that takes nothing does not keep the server from its end."""
     with muted.connect() as client:
@@ -98,9 +99,9 @@ def test_stop_with_a_full_log(muted):
     muted.expect_exit(0, IN_TIME_S)
 
 
-@pytest.mark.requirement("LOG-5")
-@pytest.mark.leans_on("idle", "rest")
-@pytest.mark.service
+@marks.requirement("LOG-5")
+@marks.leans_on("idle", "rest")
+@marks.service
 def test_cpu_time_with_a_full_log(muted):
     """Lines that the log does not take cost no CPU time."""
     serve_some(muted)
@@ -109,9 +110,9 @@ def test_cpu_time_with_a_full_log(muted):
         expect_no_spin(muted)
 
 
-@pytest.mark.requirement("LOG-5")
-@pytest.mark.leans_on("release", "fin")
-@pytest.mark.service
+@marks.requirement("LOG-5")
+@marks.leans_on("release", "fin")
+@marks.service
 def test_memory_with_a_full_log(muted):
     """Lines that the log does not take are not kept without limit."""
 
@@ -135,8 +136,8 @@ def opened_again(number):
     return f"/proc/{os.getpid()}/fd/{number}"
 
 
-@pytest.mark.requirement("LOG-1")
-@pytest.mark.service
+@marks.requirement("LOG-1")
+@marks.service
 def test_full_stderr(log_pipe, start_server, server_arguments):
     """A pipe at stderr that is not read never stalls the server."""
     path = opened_again(log_pipe.writer)
@@ -145,8 +146,8 @@ def test_full_stderr(log_pipe, start_server, server_arguments):
     serve_some(server)
 
 
-@pytest.mark.requirement("LOG-2")
-@pytest.mark.service
+@marks.requirement("LOG-2")
+@marks.service
 def test_closed_stderr_reader(log_pipe, start_server, server_arguments):
     """A pipe at stderr without a reader neither stalls nor ends the server."""
     path = opened_again(log_pipe.writer)
@@ -155,9 +156,9 @@ def test_closed_stderr_reader(log_pipe, start_server, server_arguments):
     serve_some(server)
 
 
-@pytest.mark.requirement("LOG-3")
-@pytest.mark.leans_on("bytes")
-@pytest.mark.service
+@marks.requirement("LOG-3")
+@marks.leans_on("bytes")
+@marks.service
 def test_every_control_byte(start_server, server_arguments, tmp_path):
     """No control byte of a client reaches stdout or stderr."""
     errors = tmp_path / "errors"
@@ -173,9 +174,9 @@ def test_every_control_byte(start_server, server_arguments, tmp_path):
         expect(not found, "log-line", f"{found} of a client on {name}")
 
 
-@pytest.mark.requirement("LOG-4")
+@marks.requirement("LOG-4")
 @pytest.mark.parametrize("how", ["<&-", ">&-", "2>&-"], ids=["stdin", "stdout", "stderr"])
-@pytest.mark.service
+@marks.service
 def test_one_descriptor_closed_at_start(start_server, server_arguments, how):
     """No log text enters a client's stream, if only one of 0, 1 and 2 was closed at the start."""
     server = started(start_server, arguments=redirected(server_arguments, how))

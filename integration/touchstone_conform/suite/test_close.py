@@ -4,18 +4,19 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.harness.client import WRONG_END, CloseKind
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.wire
+pytestmark = marks.wire
 
 # Around the sizes that buffers have: one byte, a page, 64 KiB, and several of these.
 SIZES = [1, 4095, 4096, 4097, 65535, 65536, 65537, 131072, 300_000]
 
 
-@pytest.mark.requirement("CLOSE-1")
-@pytest.mark.leans_on("fin", "farewell")
+@marks.requirement("CLOSE-1")
+@marks.leans_on("fin", "farewell")
 @pytest.mark.parametrize("size", SIZES)
 def test_data_with_fin(server, size):
     """Bytes that arrive together with FIN are all echoed, then FIN is answered with FIN."""
@@ -32,7 +33,7 @@ def expect_fin(client):
         client.fail(WRONG_END[end], f"expected FIN, got {end.value}")
 
 
-@pytest.mark.requirement("CLOSE-2")
+@marks.requirement("CLOSE-2")
 def test_bare_fin(server):
     """FIN without any byte is answered with FIN at once."""
     for _ in range(20):
@@ -43,7 +44,7 @@ def test_bare_fin(server):
             server.judge_time(took, 0.5, "the answer to FIN")
 
 
-@pytest.mark.foundation("fin")
+@marks.foundation("fin")
 def test_fin_after_an_answer(server):
     """FIN after a completed exchange is answered with FIN, whatever comes before it."""
     with server.connect() as client:
@@ -51,8 +52,8 @@ def test_fin_after_an_answer(server):
         expect_fin(client)
 
 
-@pytest.mark.requirement("CLOSE-3")
-@pytest.mark.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@marks.requirement("CLOSE-3")
+@marks.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
 def test_half_close_with_a_slow_reader(server):
     """After FIN, output is flushed to the last byte, however slowly the client reads."""
     with server.connect(receive_buffer=2304) as client:
@@ -63,8 +64,8 @@ def test_half_close_with_a_slow_reader(server):
         client.expect_end(answer(data[:sent]), already=received)
 
 
-@pytest.mark.requirement("CLOSE-3")
-@pytest.mark.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@marks.requirement("CLOSE-3")
+@marks.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
 def test_half_close_with_a_stalled_reader(server):
     """A client that reads nothing for a while after its FIN still gets all, then FIN."""
     with server.connect(receive_buffer=2304) as client:
@@ -75,8 +76,8 @@ def test_half_close_with_a_stalled_reader(server):
         client.expect_end(answer(data[:sent]))
 
 
-@pytest.mark.requirement("CLOSE-3")
-@pytest.mark.leans_on("stream", "fin", "farewell", "data-and-fin")
+@marks.requirement("CLOSE-3")
+@marks.leans_on("stream", "fin", "farewell", "data-and-fin")
 def test_half_close_behind_megabytes(server):
     """A client that reads only after its FIN gets all, also from a server that reads without bound.
 
@@ -89,7 +90,7 @@ def test_half_close_behind_megabytes(server):
         client.expect_end(answer(data[:sent]))
 
 
-@pytest.mark.foundation("idle")
+@marks.foundation("idle")
 def test_an_idle_client_is_kept(server):
     """The server never closes a healthy connection first."""
     with server.connect("never sent") as silent, server.connect("sent once") as client:
@@ -100,8 +101,8 @@ def test_an_idle_client_is_kept(server):
         silent.ping()
 
 
-@pytest.mark.requirement("CLOSE-5")
-@pytest.mark.leans_on("neighbours")
+@marks.requirement("CLOSE-5")
+@marks.leans_on("neighbours")
 class TestReset:
     """RST at any moment ends that connection alone."""
 

@@ -1,13 +1,12 @@
 """A server that waits uses no CPU time."""
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.suite.test_release import PENDING, stalled_client
 from touchstone_conform.transform import answer
 
-pytestmark = [pytest.mark.process, pytest.mark.leans_on("idle", "rest")]
+pytestmark = [marks.process, marks.leans_on("idle", "rest")]
 
 ALLOWED_CPU_S = 0.2  # in a second; a conforming server uses none
 
@@ -18,7 +17,7 @@ def expect_no_spin(server):
     expect(used <= ALLOWED_CPU_S, "cpu", message)
 
 
-@pytest.mark.foundation("rest")
+@marks.foundation("rest")
 def test_idle(server):
     """An idle client costs no CPU time."""
     with server.connect() as client:
@@ -26,8 +25,8 @@ def test_idle(server):
         expect_no_spin(server)
 
 
-@pytest.mark.requirement("COST-2")
-@pytest.mark.leans_on("stream", "stall")
+@marks.requirement("COST-2")
+@marks.leans_on("stream", "stall")
 def test_stalled(server):
     """A client that does not read costs no CPU time."""
     with server.connect() as client:
@@ -35,8 +34,8 @@ def test_stalled(server):
         expect_no_spin(server)
 
 
-@pytest.mark.requirement("COST-3")
-@pytest.mark.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
+@marks.requirement("COST-3")
+@marks.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
 def test_half_closed_with_pending_output(server):
     """A half-closed client that does not read costs no CPU time, and then gets everything."""
     with stalled_client(server, fin=True, taken=0) as client:
@@ -44,8 +43,8 @@ def test_half_closed_with_pending_output(server):
         client.expect_end(answer(PENDING))
 
 
-@pytest.mark.requirement("COST-3")
-@pytest.mark.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
+@marks.requirement("COST-3")
+@marks.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
 def test_slow_flush_after_half_close(server):
     """What is flushed in many small sends after FIN arrives whole."""
     with stalled_client(server, fin=True, taken=0) as client:
@@ -53,8 +52,8 @@ def test_slow_flush_after_half_close(server):
         client.expect_end(answer(PENDING), already=received)
 
 
-@pytest.mark.requirement("COST-4")
-@pytest.mark.leans_on("stream", "stall", "reset")
+@marks.requirement("COST-4")
+@marks.leans_on("stream", "stall", "reset")
 def test_after_a_reset(server):
     """A connection that was reset with output pending costs no CPU time."""
     client = server.connect(receive_buffer=4096)
@@ -63,7 +62,7 @@ def test_after_a_reset(server):
     expect_no_spin(server)
 
 
-@pytest.mark.requirement("COST-5")
+@marks.requirement("COST-5")
 def test_after_an_urgent_byte(server):
     """A connection that received an urgent byte costs no CPU time."""
     with server.connect() as client:

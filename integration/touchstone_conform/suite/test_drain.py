@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import WRONG_END, CloseKind, counted
 from touchstone_conform.harness.duplicates import backlog
@@ -12,7 +13,7 @@ from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
-pytestmark = [pytest.mark.service, pytest.mark.leans_on("stop")]
+pytestmark = [marks.service, marks.leans_on("stop")]
 
 IN_TIME_S = 10  # longer than any sensible drain timeout
 FLOOD = sample(24 << 20)  # more than the kernel's buffers take in both directions
@@ -40,7 +41,7 @@ def expect_what_arrived(client, data, arrived):
         client.fail(WRONG_END[end], f"expected FIN, got {end.value}")
 
 
-@pytest.mark.requirement("STOP-3")
+@marks.requirement("STOP-3")
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_idle_clients(server, crowd, number):
     """Idle clients get FIN at once."""
@@ -49,7 +50,7 @@ def test_idle_clients(server, crowd, number):
         client.expect_end()
 
 
-@pytest.mark.requirement("STOP-1")
+@marks.requirement("STOP-1")
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_with_clients(server, crowd, number):
     """It ends, with status 0, when its clients have gone."""
@@ -60,7 +61,7 @@ def test_with_clients(server, crowd, number):
     server.expect_exit(0, IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-1")
+@marks.requirement("STOP-1")
 @pytest.mark.parametrize("number", STOP_SIGNALS, ids=lambda number: number.name)
 def test_without_clients(server, number):
     """Without clients it ends at once, with status 0."""
@@ -71,7 +72,7 @@ def test_without_clients(server, number):
     server.expect_exit(0, 1)
 
 
-@pytest.mark.requirement("STOP-2")
+@marks.requirement("STOP-2")
 @pytest.mark.parametrize("state", ["running", "stopped"])
 def test_nothing_is_lost(server, state):
     """What had reached the server's kernel is answered, though the server could not read it yet."""
@@ -87,7 +88,7 @@ def test_nothing_is_lost(server, state):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-2")
+@marks.requirement("STOP-2")
 def test_a_burst_at_the_last_moment(server, crowd):
     """What arrived with the signal, to a server that had been idle, is answered too."""
     data = sample(300_000)
@@ -101,7 +102,7 @@ def test_a_burst_at_the_last_moment(server, crowd):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-2")
+@marks.requirement("STOP-2")
 def test_urgent_byte(server, crowd):
     """An urgent byte among the bytes that had arrived hides none of those after it."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -121,7 +122,7 @@ def test_urgent_byte(server, crowd):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-4")
+@marks.requirement("STOP-4")
 def test_backlog(server):
     """Clients that were not accepted yet are served too: all their bytes, and FIN."""
     count = min(40, backlog(server.process))
@@ -141,7 +142,7 @@ def test_backlog(server):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-3")
+@marks.requirement("STOP-3")
 def test_half_closed_client(server):
     """A half-closed client that does not read still gets everything."""
     with server.connect() as client:
@@ -155,7 +156,7 @@ def test_half_closed_client(server):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-6")
+@marks.requirement("STOP-6")
 def test_a_stalled_client_delays_no_other(server, crowd):
     """While one client takes nothing the others get their FIN; then it gets all its bytes."""
     with server.connect("stalled") as stalled:
@@ -169,7 +170,7 @@ def test_a_stalled_client_delays_no_other(server, crowd):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-3")
+@marks.requirement("STOP-3")
 def test_what_comes_after_the_end(server, crowd):
     """Bytes after the server's FIN are read and discarded: RST would destroy what it sent."""
     server.signal(signal.SIGTERM)
@@ -182,7 +183,7 @@ def test_what_comes_after_the_end(server, crowd):
     server.wait_for_end(IN_TIME_S)
 
 
-@pytest.mark.requirement("STOP-6")
+@marks.requirement("STOP-6")
 def test_a_reset_ends_one_connection_only(server, crowd):
     """A client that resets during the drain is gone; the others get their bytes and FIN."""
     with server.process.stopped():
@@ -205,7 +206,7 @@ def is_refused(server):
     return False
 
 
-@pytest.mark.requirement("STOP-5")
+@marks.requirement("STOP-5")
 def test_new_connections_are_refused(server, crowd):
     """While the server waits for its clients to end, it accepts no new connection."""
     server.signal(signal.SIGTERM)

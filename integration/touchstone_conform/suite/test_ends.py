@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.harness.client import WRONG_END, CloseKind
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.suite.test_cpu import expect_no_spin
@@ -40,9 +41,9 @@ def end_in_the_backlog(server):
         server.connect().reset()
 
 
-@pytest.mark.requirement("CLOSE-5")
-@pytest.mark.leans_on("reset", "stream", "fin", "data-and-fin")
-@pytest.mark.process
+@marks.requirement("CLOSE-5")
+@marks.leans_on("reset", "stream", "fin", "data-and-fin")
+@marks.process
 def test_a_new_client_after_each_kind_of_end(server):
     """Right after clients were reset, whatever they did before, a new one is served at once."""
     for end in (
@@ -59,11 +60,11 @@ def test_a_new_client_after_each_kind_of_end(server):
         server.judge_time(time.monotonic() - began, SOON_S, f"a new client after {end.__name__}")
 
 
-@pytest.mark.requirement("CLOSE-2")
-@pytest.mark.leans_on("fin", "stream", "data-and-fin")
+@marks.requirement("CLOSE-2")
+@marks.leans_on("fin", "stream", "data-and-fin")
 @pytest.mark.parametrize("size", [4, 100_000])
 @pytest.mark.parametrize("when", ["after the answer", "with the data"])
-@pytest.mark.wire
+@marks.wire
 def test_fin_is_answered_at_once(server, size, when):
     """FIN of a client that has sent something is answered without delay, whatever came before."""
     for seed in range(3):
@@ -81,29 +82,29 @@ def test_fin_is_answered_at_once(server, size, when):
             server.judge_time(time.monotonic() - began, SOON_S, "the answer to FIN")
 
 
-@pytest.mark.requirement("COST-4")
-@pytest.mark.leans_on("idle", "rest", "reset", "stream", "fin", "data-and-fin")
+@marks.requirement("COST-4")
+@marks.leans_on("idle", "rest", "reset", "stream", "fin", "data-and-fin")
 @pytest.mark.parametrize("end", [end_by_reset, end_by_reset_after_half_close])
-@pytest.mark.process
+@marks.process
 def test_after_another_reset(server, end):
     """A connection that was reset while idle, or after its FIN, costs no CPU time."""
     end(server)
     expect_no_spin(server)
 
 
-@pytest.mark.requirement("CLOSE-8")
+@marks.requirement("CLOSE-8")
 @pytest.mark.parametrize(
     "end", [end_by_fin_with_pending_output, end_by_reset_after_half_close, end_in_the_backlog]
 )
-@pytest.mark.process
+@marks.process
 def test_descriptors(server, end):
     """However connections end, the number of descriptors does not grow with them."""
     judge_descriptors(server, end, 20)
 
 
 @pytest.mark.timeout(600)  # for all looks
-@pytest.mark.requirement("CLOSE-9")
-@pytest.mark.leans_on("release")
+@marks.requirement("CLOSE-9")
+@marks.leans_on("release")
 @pytest.mark.parametrize(
     "end",
     [
@@ -114,7 +115,7 @@ def test_descriptors(server, end):
         end_in_the_backlog,
     ],
 )
-@pytest.mark.process
+@marks.process
 def test_memory(server, end):
     """Memory does not grow with the number of ends of a kind."""
     judge_memory(server, lambda: end(server), ENDS, f"times {end.__name__}")
@@ -123,9 +124,9 @@ def test_memory(server, end):
 # Urgent bytes.
 
 
-@pytest.mark.requirement("FLOW-6")
-@pytest.mark.leans_on("stream")
-@pytest.mark.wire
+@marks.requirement("FLOW-6")
+@marks.leans_on("stream")
+@marks.wire
 def test_several_urgent_bytes(server):
     """The first byte of a connection may be urgent, and later ones; each is answered or dropped."""
     with server.connect() as client:
@@ -139,9 +140,9 @@ def test_several_urgent_bytes(server):
         client.leave()
 
 
-@pytest.mark.requirement("FLOW-6")
-@pytest.mark.leans_on("fin", "farewell", "data-and-fin")
-@pytest.mark.wire
+@marks.requirement("FLOW-6")
+@marks.leans_on("fin", "farewell", "data-and-fin")
+@marks.wire
 def test_an_urgent_byte_before_fin(server):
     """An urgent byte right before FIN, which is answered with FIN."""
     with server.connect() as client:

@@ -7,13 +7,14 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = marks.process
 
 WAITS = "epoll_wait epoll_pwait epoll_pwait2 poll ppoll select pselect6"
 ACCEPTS = "accept accept4"
@@ -65,8 +66,8 @@ def split_by_blocking(server):
     return " ".join(can), " ".join(cannot)
 
 
-@pytest.mark.requirement("FAULT-1")
-@pytest.mark.leans_on("interrupt")
+@marks.requirement("FAULT-1")
+@marks.leans_on("interrupt")
 def test_interrupted_calls(server, attach_strace):
     """Every third system call that a signal can interrupt fails with EINTR: no byte is lost.
 
@@ -76,8 +77,8 @@ def test_interrupted_calls(server, attach_strace):
     interrupt(server, attach_strace, split_by_blocking(server)[0])
 
 
-@pytest.mark.requirement("FAULT-5")
-@pytest.mark.leans_on("interrupt")
+@marks.requirement("FAULT-5")
+@marks.leans_on("interrupt")
 def test_interrupted_nonblocking_calls(server, attach_strace):
     """The same with calls on non-blocking sockets, for which Linux knows no interruption."""
     names = split_by_blocking(server)[1]
@@ -102,8 +103,8 @@ def interrupt(server, attach_strace, names):
         skip_unless_hit(trace)
 
 
-@pytest.mark.requirement("FAULT-2")
-@pytest.mark.leans_on("interrupt")
+@marks.requirement("FAULT-2")
+@marks.leans_on("interrupt")
 @pytest.mark.parametrize(
     "error", ["ECONNABORTED", "EPROTO", "ENETDOWN", "EHOSTUNREACH", "EPERM", "EINTR"]
 )
@@ -122,8 +123,8 @@ def test_transient_accept_error(server, attach_strace, error):
             skip_unless_hit(trace)
 
 
-@pytest.mark.requirement("FAULT-3")
-@pytest.mark.leans_on("release", "interrupt")
+@marks.requirement("FAULT-3")
+@marks.leans_on("release", "interrupt")
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_lasting_accept_error(server, attach_strace, error):
     """While accept lacks resources, old clients are served; new ones afterwards.
@@ -151,7 +152,7 @@ def test_lasting_accept_error(server, attach_strace, error):
     expect(served, "no-answer", refused)
 
 
-@pytest.mark.leans_on("neighbours")
+@marks.leans_on("neighbours")
 class TestNoDescriptorsLeft:
     """While descriptors are exhausted, old clients are served; new ones afterwards."""
 
@@ -178,15 +179,15 @@ class TestNoDescriptorsLeft:
             yield
             self.old.ping()
 
-    @pytest.mark.requirement("FAULT-4")
+    @marks.requirement("FAULT-4")
     def test_waiting(self, server):
         """The server waits without using CPU time."""
         used = server.process.cpu_seconds_during(0.5)
         expect(used <= 0.1, "cpu", f"{used:.2f} s of CPU time in half a second, at most 0.1")
         self.old.ping()
 
-    @pytest.mark.requirement("FAULT-3")
-    @pytest.mark.leans_on("release")
+    @marks.requirement("FAULT-3")
+    @marks.leans_on("release")
     def test_one_leaves(self, server):
         """The descriptor of a client that left serves the next, and so on."""
         if not self.are_kept:
@@ -196,8 +197,8 @@ class TestNoDescriptorsLeft:
             ping_unless_shed(client)
             client.close()
 
-    @pytest.mark.requirement("FAULT-3")
-    @pytest.mark.leans_on("release")
+    @marks.requirement("FAULT-3")
+    @marks.leans_on("release")
     def test_limit_raised(self, server):
         """No event reports that there are descriptors again; all clients are served soon."""
         self.limit.close()

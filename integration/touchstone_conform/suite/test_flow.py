@@ -2,11 +2,12 @@
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.harness.client import counted
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.wire
+pytestmark = marks.wire
 
 # More than the kernels at both ends store for one connection.
 FAR_TOO_MUCH = 48 << 20
@@ -17,8 +18,8 @@ def flood(server):
     return sample(1 << 20) * ((FAR_TOO_MUCH + server.buffer) >> 20)
 
 
-@pytest.mark.foundation("stall")
-@pytest.mark.leans_on("stream", "idle")
+@marks.foundation("stall")
+@marks.leans_on("stream", "idle")
 def test_a_client_that_reads_none(server):
     """A client that does not read stops being read."""
     with server.connect() as client:
@@ -29,8 +30,8 @@ def test_a_client_that_reads_none(server):
             client.fail("no-backpressure", message)
 
 
-@pytest.mark.foundation("resume")
-@pytest.mark.leans_on("stream", "stall")
+@marks.foundation("resume")
+@marks.leans_on("stream", "stall")
 def test_backpressure(server):
     """A client that stopped reading, and continues, gets everything, and can send again."""
     data = flood(server)
@@ -41,8 +42,8 @@ def test_backpressure(server):
         client.leave()
 
 
-@pytest.mark.requirement("FLOW-2")
-@pytest.mark.leans_on("stream")
+@marks.requirement("FLOW-2")
+@marks.leans_on("stream")
 def test_tiny_windows(server):
     """With windows that make every send a short one, nothing is lost or repeated."""
     with server.connect(receive_buffer=4096) as client:
@@ -50,8 +51,8 @@ def test_tiny_windows(server):
         client.leave()
 
 
-@pytest.mark.requirement("FLOW-2")
-@pytest.mark.leans_on("stream")
+@marks.requirement("FLOW-2")
+@marks.leans_on("stream")
 def test_stop_and_go(server):
     """A client that stops and continues reading several times gets everything in order."""
     data = sample(8 << 20)
@@ -66,8 +67,8 @@ def test_stop_and_go(server):
         client.leave()
 
 
-@pytest.mark.requirement("FLOW-4")
-@pytest.mark.leans_on("stream")
+@marks.requirement("FLOW-4")
+@marks.leans_on("stream")
 @pytest.mark.parametrize("size", [30_000, 300_000])
 def test_burst(server, size):
     """A burst larger than a buffer is echoed whole, without further traffic."""
@@ -78,8 +79,8 @@ def test_burst(server, size):
         client.ping()
 
 
-@pytest.mark.requirement("FAIR-4")
-@pytest.mark.leans_on("stream", "stall", "neighbours")
+@marks.requirement("FAIR-4")
+@marks.leans_on("stream", "stall", "neighbours")
 def test_a_stalled_client_delays_no_other(server):
     """While one client does not read, the others are answered at once."""
     with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
@@ -88,8 +89,8 @@ def test_a_stalled_client_delays_no_other(server):
     server.judge_time(times[48], 0.1, "the second slowest of 50 pings")
 
 
-@pytest.mark.requirement("FLOW-6")
-@pytest.mark.leans_on("stream")  # what several reads return is answered
+@marks.requirement("FLOW-6")
+@marks.leans_on("stream")  # what several reads return is answered
 def test_urgent_data(server):
     """An urgent byte is echoed in its place or dropped; no other byte is affected."""
     with server.connect() as client:

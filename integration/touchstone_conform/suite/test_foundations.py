@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import PLAIN
 from touchstone_conform.suite.test_release import end_by_fin, end_by_reset, judge_descriptors
@@ -17,8 +18,8 @@ LINE = b"touchstone\n"
 IN_TIME_S = 10  # longer than any sensible drain timeout
 
 
-@pytest.mark.foundation("silence")
-@pytest.mark.wire
+@marks.foundation("silence")
+@marks.wire
 def test_no_banner(server):
     """A client that has sent nothing receives nothing."""
     with server.connect() as client:
@@ -27,8 +28,8 @@ def test_no_banner(server):
             client.judge_bytes(b"", received)
 
 
-@pytest.mark.foundation("line")
-@pytest.mark.wire
+@marks.foundation("line")
+@marks.wire
 def test_a_line(server):
     """A line is answered with as many bytes, whatever they are."""
     with server.connect() as client:
@@ -38,24 +39,24 @@ def test_a_line(server):
             client.judge_bytes(answer(LINE), received)
 
 
-@pytest.mark.foundation("letters")
-@pytest.mark.wire
+@marks.foundation("letters")
+@marks.wire
 def test_letters(server):
     """Letters and digits are mapped as they should be."""
     with server.connect() as client:
         client.ping(PLAIN + b"\n")
 
 
-@pytest.mark.foundation("byte")
-@pytest.mark.wire
+@marks.foundation("byte")
+@marks.wire
 def test_a_byte(server):
     """A byte that no newline follows is answered."""
     with server.connect() as client:
         client.ping(b"t")
 
 
-@pytest.mark.foundation("neighbours")
-@pytest.mark.wire
+@marks.foundation("neighbours")
+@marks.wire
 def test_clients_that_connect_at_once(server):
     """All are served, the last first, while the others are connected."""
     with contextlib.ExitStack() as connections:
@@ -64,8 +65,8 @@ def test_clients_that_connect_at_once(server):
             client.ping()
 
 
-@pytest.mark.foundation("farewell")
-@pytest.mark.wire
+@marks.foundation("farewell")
+@marks.wire
 def test_no_farewell(server):
     """Between the last answer and its FIN the server sends nothing."""
     with server.connect() as client:
@@ -74,8 +75,8 @@ def test_no_farewell(server):
         client.judge_bytes(b"", client.read_to_end()[0])
 
 
-@pytest.mark.foundation("data-and-fin")
-@pytest.mark.wire
+@marks.foundation("data-and-fin")
+@marks.wire
 def test_a_few_bytes_and_fin(server):
     """Bytes and FIN that are sent together: the bytes are answered."""
     for _ in range(20):
@@ -85,8 +86,8 @@ def test_a_few_bytes_and_fin(server):
             client.judge_bytes(answer(LINE), client.receive(len(LINE)))
 
 
-@pytest.mark.foundation("reset")
-@pytest.mark.wire
+@marks.foundation("reset")
+@marks.wire
 def test_reset_of_an_idle_client(server):
     """New clients are served after others left by RST."""
     for _ in range(3):
@@ -97,8 +98,8 @@ def test_reset_of_an_idle_client(server):
         new.ping()
 
 
-@pytest.mark.foundation("interrupt")
-@pytest.mark.process
+@marks.foundation("interrupt")
+@marks.process
 def test_stop_and_continue(server):
     """The server outlives SIGSTOP and SIGCONT, which interrupt its wait."""
     with server.connect() as client:
@@ -109,16 +110,16 @@ def test_stop_and_continue(server):
             client.expect(answer(b"ping"))
 
 
-@pytest.mark.foundation("release")
+@marks.foundation("release")
 @pytest.mark.parametrize("end", [end_by_fin, end_by_reset])
-@pytest.mark.process
+@marks.process
 def test_descriptors_of_a_few(server, end):
     """The descriptors of a few clients are closed when they leave."""
     judge_descriptors(server, end, 20)
 
 
-@pytest.mark.foundation("stop")
-@pytest.mark.service
+@marks.foundation("stop")
+@marks.service
 def test_stop(server):
     """The signal ends the server, not by killing it, once its client has left."""
     with server.connect() as client:

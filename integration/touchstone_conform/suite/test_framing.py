@@ -4,18 +4,17 @@ import os
 import random
 import time
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.process import Process
 from touchstone_conform.harness.samples import all_bytes, sample
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.wire
+pytestmark = marks.wire
 
 
-@pytest.mark.requirement("ECHO-5")
+@marks.requirement("ECHO-5")
 def test_one_byte_at_a_time(server):
     """Each byte is answered before the next is sent: the server waits for no newline or buffer."""
     with server.connect() as client:
@@ -23,7 +22,7 @@ def test_one_byte_at_a_time(server):
             client.ping(bytes([value]))
 
 
-@pytest.mark.requirement("ECHO-4")
+@marks.requirement("ECHO-4")
 def test_any_split(server):
     """The same stream, split at random places, gets the same answer.
 
@@ -44,7 +43,7 @@ def test_any_split(server):
         client.leave()
 
 
-@pytest.mark.requirement("ECHO-6")
+@marks.requirement("ECHO-6")
 def test_silence(server):
     """The server sends only answers: no banner, no prompt, no farewell."""
     with server.connect() as client:
@@ -55,13 +54,13 @@ def test_silence(server):
         client.expect_end()
 
 
-@pytest.mark.requirement("ECHO-7")
+@marks.requirement("ECHO-7")
 def test_latency_of_double_writes(server):
     """Two small writes back to back are both answered at once: p99 under 20 ms."""
     judge_latency(server, writes=2, rounds=100, limit=0.020)
 
 
-@pytest.mark.requirement("ECHO-7")
+@marks.requirement("ECHO-7")
 def test_latency_of_many_small_writes(server):
     """Small writes in a row are all answered at once, also those that come between answers.
 

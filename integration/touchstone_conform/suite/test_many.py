@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.harness.client import Client
 from touchstone_conform.harness.duplicates import backlog
 from touchstone_conform.harness.process import prlimit
@@ -15,7 +16,7 @@ from touchstone_conform.harness.waiting import Deadline
 from touchstone_conform.suite.test_release import reset_at_once
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = marks.process
 
 CROWD = 1100  # select() has room for descriptors below 1024
 IN_A_BATCH = 300
@@ -33,16 +34,16 @@ def crowd(server):
         yield [connections.enter_context(server.connect(f"client {i}")) for i in range(CROWD)]
 
 
-@pytest.mark.requirement("FAIR-3")
-@pytest.mark.leans_on("neighbours")
+@marks.requirement("FAIR-3")
+@marks.leans_on("neighbours")
 def test_a_crowd_is_served(crowd):
     """Each of more clients than a set of select() has room for is served, the last first."""
     for client in reversed(crowd):
         client.ping()
 
 
-@pytest.mark.requirement("FAIR-6")
-@pytest.mark.leans_on("neighbours", "interrupt")
+@marks.requirement("FAIR-6")
+@marks.leans_on("neighbours", "interrupt")
 def test_a_crowd_is_ready(server, crowd):
     """More than a thousand clients are ready at once: all are served."""
     crowd[-1].ping()
@@ -63,8 +64,8 @@ def send_from_the_backlog(server, connections):
     return clients
 
 
-@pytest.mark.requirement("FAIR-6")
-@pytest.mark.leans_on("neighbours", "interrupt")
+@marks.requirement("FAIR-6")
+@marks.leans_on("neighbours", "interrupt")
 def test_many_in_the_backlog(server):
     """More clients wait to be accepted than are accepted in a row: all are served."""
     with contextlib.ExitStack() as connections:
@@ -74,9 +75,9 @@ def test_many_in_the_backlog(server):
             client.expect(answer(sample(100, seed)))
 
 
-@pytest.mark.requirement("STOP-4")
-@pytest.mark.service
-@pytest.mark.leans_on("stop", "neighbours", "interrupt")
+@marks.requirement("STOP-4")
+@marks.service
+@marks.leans_on("stop", "neighbours", "interrupt")
 def test_stopped_with_many_in_the_backlog(server):
     """More clients wait to be accepted than are accepted in a row: a stop serves them all."""
     with contextlib.ExitStack() as connections:
@@ -88,8 +89,8 @@ def test_stopped_with_many_in_the_backlog(server):
             client.close()
 
 
-@pytest.mark.requirement("CLOSE-6")
-@pytest.mark.leans_on("reset", "neighbours", "interrupt")
+@marks.requirement("CLOSE-6")
+@marks.leans_on("reset", "neighbours", "interrupt")
 def test_many_resets_at_once(server):
     """Hundreds of connections are reset at once: the others, and new ones, are served."""
     with server.connect("neighbour") as neighbour:
@@ -104,8 +105,8 @@ def test_many_resets_at_once(server):
             new.ping()
 
 
-@pytest.mark.requirement("CLOSE-4")
-@pytest.mark.leans_on("fin", "farewell", "neighbours", "interrupt")
+@marks.requirement("CLOSE-4")
+@marks.leans_on("fin", "farewell", "neighbours", "interrupt")
 def test_many_ends_at_once(server):
     """Hundreds of clients send data and FIN at once: all get their answer and FIN."""
     with contextlib.ExitStack() as connections:
@@ -122,8 +123,8 @@ def test_many_ends_at_once(server):
             client.expect_end(answer(sample(100, seed)))
 
 
-@pytest.mark.requirement("FAIR-1")
-@pytest.mark.leans_on("reset")
+@marks.requirement("FAIR-1")
+@marks.leans_on("reset")
 def test_after_as_many_as_sixteen_bits_count(server):
     """A client that connects after 65,537 others is served as the first was."""
     server.record.cannot_express("so many connections")
@@ -146,8 +147,8 @@ def ping_and_reset(server):
     server.record.events.clear()
 
 
-@pytest.mark.requirement("FAIR-1")
-@pytest.mark.leans_on("neighbours")
+@marks.requirement("FAIR-1")
+@marks.leans_on("neighbours")
 def test_the_same_port_at_two_addresses(server):
     """Clients whose addresses differ, and whose ports do not, get each its own answers."""
     if not server.host.startswith("127."):

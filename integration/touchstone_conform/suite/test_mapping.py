@@ -6,21 +6,22 @@ import subprocess
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.transform import ALL_BYTES
 
 
-@pytest.mark.foundation("bytes")
-@pytest.mark.wire
+@marks.foundation("bytes")
+@marks.wire
 def test_every_byte(server):
     """Each of the 256 bytes comes back: 0x61-0x7A decreased by 0x20, all others unchanged."""
     with server.connect() as client:
         client.ping(ALL_BYTES)
 
 
-@pytest.mark.foundation("stream")
-@pytest.mark.wire
+@marks.foundation("stream")
+@marks.wire
 def test_a_mebibyte_of_random_bytes(server):
     """A long stream comes back in order, exactly once."""
     with server.connect() as client:
@@ -28,8 +29,8 @@ def test_a_mebibyte_of_random_bytes(server):
         client.expect_quiet(0)
 
 
-@pytest.mark.requirement("ECHO-3")
-@pytest.mark.wire
+@marks.requirement("ECHO-3")
+@marks.wire
 def test_the_same_again(server):
     """The same data sent again is answered again."""
     with server.connect() as client:
@@ -37,8 +38,8 @@ def test_the_same_again(server):
             client.ping(sample(1000))
 
 
-@pytest.mark.requirement("ECHO-1")
-@pytest.mark.wire
+@marks.requirement("ECHO-1")
+@marks.wire
 def test_utf8_split_between_segments(server):
     """UTF-8 text is mapped as bytes, wherever it is split."""
     text = "\ufeffaß é ﬁ ıİ ǆ 漢 😀z".encode()
@@ -48,8 +49,8 @@ def test_utf8_split_between_segments(server):
             client.ping(text[cut:])
 
 
-@pytest.mark.requirement("ECHO-1")
-@pytest.mark.wire
+@marks.requirement("ECHO-1")
+@marks.wire
 def test_invalid_utf8(server):
     """Bytes that are not valid UTF-8 come back unchanged."""
     with server.connect() as client:
@@ -78,9 +79,9 @@ def locale_environment(request, tmp_path_factory):
     return {"LC_ALL": f"{language}.{charset}", "LOCPATH": str(directory)}
 
 
-@pytest.mark.requirement("ECHO-2")
-@pytest.mark.leans_on("bytes")
-@pytest.mark.process
+@marks.requirement("ECHO-2")
+@marks.leans_on("bytes")
+@marks.process
 def test_locale(start_server, locale_environment):
     """The locale does not change the mapping."""
     server = start_server(environment=locale_environment)

@@ -5,7 +5,6 @@ the server fails, the shortest failing scenario that Hypothesis finds is reporte
 """
 
 import hypothesis
-import pytest
 from hypothesis import strategies
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -15,15 +14,16 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from touchstone_conform import marks
 from touchstone_conform.scenario import language
 from touchstone_conform.scenario.language import Scenario, Step
 from touchstone_conform.scenario.runner import run
 
 pytestmark = [
-    pytest.mark.wire,
-    pytest.mark.requirement("MIX-1"),
+    marks.wire,
+    marks.requirement("MIX-1"),
     # All at once: it tells nothing if one of these is known to be broken.
-    pytest.mark.leans_on(
+    marks.leans_on(
         *("bytes", "stream", "neighbours", "fin", "farewell", "data-and-fin", "reset"),
         *("idle", "stall", "resume"),
     ),

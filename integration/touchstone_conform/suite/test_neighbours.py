@@ -5,19 +5,18 @@ import random
 import select
 import time
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.wire
+pytestmark = marks.wire
 
 CLIENTS = 400
 
 
-@pytest.mark.requirement("FAIR-1")
-@pytest.mark.leans_on("neighbours")
+@marks.requirement("FAIR-1")
+@marks.leans_on("neighbours")
 def test_interleaved_clients(server):
     """Each of many interleaved clients gets its own bytes, whatever is closed or reused."""
     order = random.Random(2)
@@ -58,8 +57,8 @@ def leave(order, client):
         client.leave()
 
 
-@pytest.mark.requirement("FAIR-1")
-@pytest.mark.leans_on("stream", "stall", "reset")
+@marks.requirement("FAIR-1")
+@marks.leans_on("stream", "stall", "reset")
 def test_a_new_connection_inherits_nothing(server):
     """A new connection sees no byte of a connection that was reset while output was pending."""
     for _ in range(8):
@@ -71,8 +70,8 @@ def test_a_new_connection_inherits_nothing(server):
             new.leave()
 
 
-@pytest.mark.requirement("FAIR-2")
-@pytest.mark.leans_on("bytes", "stream", "neighbours", "reset")
+@marks.requirement("FAIR-2")
+@marks.leans_on("bytes", "stream", "neighbours", "reset")
 def test_a_flood_starves_no_client(server, start_flood):
     """Beside two clients that send without pause, a small message is answered within 0.5 s."""
     floods = [start_flood(), start_flood()]
@@ -83,14 +82,14 @@ def test_a_flood_starves_no_client(server, start_flood):
     server.judge_time(max(times), 0.5, "the slowest of 20 pings")
 
 
-@pytest.mark.requirement("FAIR-3")
+@marks.requirement("FAIR-3")
 def test_a_silent_client_delays_no_other(server):
     """Clients are served concurrently, not one after the other."""
     with server.connect("silent"), server.connect("client") as client:
         client.ping()
 
 
-@pytest.mark.requirement("FAIR-5")
+@marks.requirement("FAIR-5")
 def test_a_storm_of_connects_starves_no_client(server):
     """While others connect and reset without pause, a small message is answered within 0.5 s."""
 

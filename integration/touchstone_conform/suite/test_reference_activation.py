@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import activate
 from touchstone_conform.harness.duplicates import duplicated_socket, expect_option
 from touchstone_conform.harness.listeners import free_port
 from touchstone_conform.harness.server import expect_ended, run_to_end
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 CANNOT_START = 1
 ACTIVATE = [sys.executable, activate.__file__]
@@ -28,7 +29,7 @@ def activated(start_server, reference_program):
     return start
 
 
-@pytest.mark.requirement("REF-4")
+@marks.requirement("REF-4")
 def test_passed_socket(activated):
     """The socket is served, and the first line of the log has its port."""
     server = activated()
@@ -39,7 +40,7 @@ def test_passed_socket(activated):
         second.ping()
 
 
-@pytest.mark.requirement("REF-4")
+@marks.requirement("REF-4")
 def test_listen_is_ignored(activated):
     """--listen is ignored if a socket was passed."""
     server = activated("--listen", "192.0.2.1:1")
@@ -47,7 +48,7 @@ def test_listen_is_ignored(activated):
         client.ping()
 
 
-@pytest.mark.requirement("REF-4")
+@marks.requirement("REF-4")
 def test_passed_blocking(activated):
     """A socket that was passed blocking and inheritable is neither afterwards."""
     server = activated()
@@ -65,7 +66,7 @@ def test_passed_blocking(activated):
             expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
-@pytest.mark.requirement("REF-4")
+@marks.requirement("REF-4")
 @pytest.mark.parametrize("pid", ["1", "", "x"])
 def test_passed_to_another_process(start_server, reference_program, pid):
     """A socket that was passed to another process is not used."""
@@ -91,7 +92,7 @@ BAD_ACTIVATION = {
 }
 
 
-@pytest.mark.requirement("REF-4")
+@marks.requirement("REF-4")
 @pytest.mark.parametrize("options", BAD_ACTIVATION, ids=" ".join)
 def test_bad_activation(reference_program, server, options):
     """What was passed and is not as expected is named; the reference does not serve."""

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import expect_ended, run_to_end
 
-pytestmark = [pytest.mark.reference, pytest.mark.code("output")]
+pytestmark = [marks.reference, marks.code("output")]
 
 USAGE, CANNOT_START = 2, 1
 OPTIONS = {
@@ -94,14 +95,14 @@ BAD_USAGE = {
 }
 
 
-@pytest.mark.requirement("REF-1")
+@marks.requirement("REF-1")
 @pytest.mark.parametrize("options", BAD_USAGE, ids=" ".join)
 def test_bad_usage(run, options):
     """Bad usage is answered with one line that names what was wrong, and status 2."""
     expect_ended(run(*options), USAGE, f"touchstone: {BAD_USAGE[options]}\n")
 
 
-@pytest.mark.requirement("REF-1")
+@marks.requirement("REF-1")
 def test_unresolvable_name(run):
     """A name that does not resolve is named, with the resolver's reason."""
     ended = run("--listen", "no.such.host.invalid:4444")
@@ -111,7 +112,7 @@ def test_unresolvable_name(run):
     expect_ended(ended, USAGE, beginning + reason)
 
 
-@pytest.mark.requirement("REF-1")
+@marks.requirement("REF-1")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 def test_a_poller_of_another_system(run):
     """A poller of another system is refused by its name."""
@@ -120,7 +121,7 @@ def test_a_poller_of_another_system(run):
     expect_ended(ended, USAGE, message)
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the poller is kqueue")
 @pytest.mark.parametrize("options", [["-p", "epoll"], ["--poller=epoll"]], ids=" ".join)
 def test_the_poller_of_this_system(start_server, options):
@@ -129,7 +130,7 @@ def test_the_poller_of_this_system(start_server, options):
         client.ping()
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 def test_the_last_one_counts(start_server):
     """The last of repeated options counts; --quiet and --verbose are one option."""
     server = start_server("-c1", "-c", "2", "--quiet", "--verbose", "--log-format=json", "-ftext")
@@ -139,7 +140,7 @@ def test_the_last_one_counts(start_server):
     server.wait_for_log(r'^data token=\S+ bytes=4 text="ping"$')
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_an_address_that_is_not_ours(run):
     """An address of another machine is reported with the name of errno."""
     ended = run("--listen", "192.0.2.1:0")  # kept for documentation (RFC 5737)
@@ -151,7 +152,7 @@ def test_an_address_that_is_not_ours(run):
 LONGEST_HOST = "0177.0.0.1".rjust(255, "0")
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 @pytest.mark.parametrize("host", ["127.0.0.1", LONGEST_HOST], ids=["short", "longest"])
 def test_port_in_use(run, server, host):
     """A port in use is reported with the name of errno."""
@@ -166,7 +167,7 @@ def without_output(ended):
     return subprocess.CompletedProcess(ended.args, ended.returncode, b"", ended.stderr)
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help(run, option):
     """--help lists every option on stdout and succeeds."""
@@ -178,7 +179,7 @@ def test_help(run, option):
     expect_ended(without_output(ended), 0, "")
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--version", "-V"])
 def test_version(run, option):
     """--version prints the name and the version on stdout and succeeds."""
@@ -188,7 +189,7 @@ def test_version(run, option):
     expect_ended(without_output(ended), 0, "")
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 @pytest.mark.parametrize(
     "options",
     [
@@ -208,7 +209,7 @@ def test_ways_to_write_listen(start_server, reference_program, options):
         client.ping()
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 def test_a_name(start_server, reference_program):
     """A name stands for its first address, which may be an IPv6 address."""
     found = socket.getaddrinfo("localhost", None, type=socket.SOCK_STREAM)
@@ -221,7 +222,7 @@ def test_a_name(start_server, reference_program):
         client.ping()
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 @pytest.mark.parametrize("port", ["{port}", "0"])
 def test_ipv6(start_server, reference_program, ipv6_loopback, port):
     """[ADDRESS]:PORT listens on IPv6, and the log writes it the same way."""
@@ -233,7 +234,7 @@ def test_ipv6(start_server, reference_program, ipv6_loopback, port):
         server.wait_for_log(rf"^connect token=\S+ peer=\[::1\]:{client.address[1]}$")
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_to_a_full_disk(reference_program, option):
     """What cannot be written is not status 0."""
@@ -244,7 +245,7 @@ def test_help_to_a_full_disk(reference_program, option):
     assert ended.stderr.count(b"\n") == 1
 
 
-@pytest.mark.requirement("REF-1")
+@marks.requirement("REF-1")
 def test_control_characters_of_an_argument(run):
     """An argument never makes a second line, and steers no terminal."""
     ended = run("--a\nb\x1b[1m")
@@ -253,7 +254,7 @@ def test_control_characters_of_an_argument(run):
     assert rb"--a\nb\x1b[1m" in ended.stderr
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 def test_star_is_every_address(start_server, reference_program):
     """* listens on all addresses of both families."""
     server = start_server(arguments=[*reference_program, "--listen", "*:{port}"])
@@ -262,7 +263,7 @@ def test_star_is_every_address(start_server, reference_program):
         client.ping()
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 def test_link_local_without_a_zone(run):
     """A link-local address without its zone is refused with what is missing."""
     ended = run("--listen", "[fe80::1]:0")

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.client import WRONG_END, CloseKind
 from touchstone_conform.harness.process import hangup
 from touchstone_conform.harness.samples import sample
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 LOSSLESS, LOSSY = 0, 3
 DEFAULT_S = 5
@@ -36,7 +37,7 @@ def end(server, number=signal.SIGTERM):
     return server.wait_for_end(DEFAULT_S + 3), time.monotonic() - began
 
 
-@pytest.mark.requirement("STOP-2")
+@marks.requirement("STOP-2")
 def test_lossless_at_once(server):
     """Clients that answer FIN with FIN: the server ends at once with status 0."""
     with server.connect() as client:
@@ -50,7 +51,7 @@ def test_lossless_at_once(server):
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=end in=4 out=4$")
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_a_client_that_ignores_fin(start_server):
     """It delays the exit for the timeout and no longer; no byte was lost, so the status is 0."""
     server = start_server("--drain-timeout", "1")
@@ -62,7 +63,7 @@ def test_a_client_that_ignores_fin(start_server):
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=expired in=4 out=4$")
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_bytes_pending_at_the_timeout(start_server):
     """Bytes that a client does not read within the timeout are lost: status 3."""
     server = start_server("--drain-timeout", "1")
@@ -76,7 +77,7 @@ def test_bytes_pending_at_the_timeout(start_server):
     expect(lost, "log-line", f"expected out to be less than in: {left[0]!r}")
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_no_timeout(start_server):
     """With a timeout of 0 the server waits for no client."""
     server = start_server("--drain-timeout=0")
@@ -87,7 +88,7 @@ def test_no_timeout(start_server):
     expect_duration(0, seconds, server.scaled(0.5))
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_default_timeout(server):
     """The default drain timeout is 5 seconds."""
     with server.connect() as client:
@@ -97,7 +98,7 @@ def test_default_timeout(server):
     expect_duration(DEFAULT_S, seconds, DEFAULT_S + server.scaled(0.5))
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_only_what_had_arrived(server):
     """What arrives after the stop is discarded; what had arrived is echoed."""
     with server.connect() as client:
@@ -115,7 +116,7 @@ def test_only_what_had_arrived(server):
     server.wait_for_log(rf"^disconnect token=\S+ peer=\S+ reason=end in={count} out={count}$")
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 @pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal(server, first, second):
@@ -131,7 +132,7 @@ def test_a_second_signal(server, first, second):
     expect_duration(0, seconds, server.scaled(0.5))
 
 
-@pytest.mark.requirement("REF-16")
+@marks.requirement("REF-16")
 def test_a_hangup_drains(start_server):
     """SIGHUP drains: the client gets its answer and FIN, and the status is 0."""
     with hangup(signal.SIG_DFL):
@@ -144,7 +145,7 @@ def test_a_hangup_drains(start_server):
     server.wait_for_log(r"^stop connections=1$")
 
 
-@pytest.mark.requirement("REF-16")
+@marks.requirement("REF-16")
 def test_an_ignored_hangup_stays_ignored(start_server):
     """A server that was started with SIGHUP ignored, as by nohup, serves on."""
     with hangup(signal.SIG_IGN):
@@ -155,7 +156,7 @@ def test_an_ignored_hangup_stays_ignored(start_server):
         client.ping()
 
 
-@pytest.mark.requirement("REF-10")
+@marks.requirement("REF-10")
 def test_waiting_costs_nothing(server):
     """A drain that waits for clients, stalled ones among them, costs no CPU time."""
     with server.connect("quiet") as quiet, server.connect("stalled") as stalled:
@@ -168,7 +169,7 @@ def test_waiting_costs_nothing(server):
     server.wait_for_end(1)
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_a_full_log(log_pipe, start_server):
     """A full log pipe does not delay the exit."""
     server = start_server("--verbose", stdout=log_pipe.writer)
@@ -183,7 +184,7 @@ def test_a_full_log(log_pipe, start_server):
     server.expect_exit(LOSSLESS, 1)
 
 
-@pytest.mark.requirement("STOP-4")
+@marks.requirement("STOP-4")
 def test_a_drain_without_descriptors(server):
     """A backlog that cannot be accepted without descriptors does not delay the exit."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
@@ -197,7 +198,7 @@ def test_a_drain_without_descriptors(server):
             server.expect_exit(LOSSLESS, 1)
 
 
-@pytest.mark.requirement("STOP-4")
+@marks.requirement("STOP-4")
 @pytest.mark.parametrize("error", ["ENETDOWN", "EHOSTUNREACH", "EPERM", "EPROTO"])
 def test_an_accept_error_within_the_backlog(server, attach_strace, error):
     """An accept error for one waiting client does not affect the answers of the next."""
@@ -218,7 +219,7 @@ def test_an_accept_error_within_the_backlog(server, attach_strace, error):
         server.expect_exit(LOSSLESS, 1)
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_idle_timeout_and_drain(start_server):
     """The idle timeout does not shorten the drain."""
     server = start_server("--idle-timeout=1", "--drain-timeout=2")

@@ -3,15 +3,14 @@
 import os
 import pathlib
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.server import expect_ended, run_to_end
 from touchstone_conform.harness.skips import SkipReason
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 CANNOT_START = 1
 FIRST_FREE_PORT = pathlib.Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
@@ -21,7 +20,7 @@ def expect_injected(trace, hit):
     expect(hit, "system-calls", f"{trace.injected()} system calls were made to fail")
 
 
-@pytest.mark.requirement("REF-14")
+@marks.requirement("REF-14")
 def test_false_would_block(server, attach_strace):
     """Every second receive and send fails with EAGAIN: nothing is lost or repeated."""
     with attach_strace(
@@ -33,7 +32,7 @@ def test_false_would_block(server, attach_strace):
         expect_injected(trace, trace.injected() > 0)
 
 
-@pytest.mark.requirement("REF-14")
+@marks.requirement("REF-14")
 def test_no_room_in_the_poller(server, attach_strace):
     """A connection that the poller cannot watch is closed, and no other."""
     with server.connect("old") as old:
@@ -50,7 +49,7 @@ def test_no_room_in_the_poller(server, attach_strace):
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=ENOSPC in=0 out=0$")
 
 
-@pytest.mark.requirement("REF-14")
+@marks.requirement("REF-14")
 def test_a_receive_that_fails(server, attach_strace):
     """An unexpected error ends its connection, and the log names it."""
     with server.connect("old") as old, server.connect("unlucky") as unlucky:
@@ -63,7 +62,7 @@ def test_a_receive_that_fails(server, attach_strace):
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=error errno=\w+ in=4 out=4$")
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_a_privileged_port(reference_program, server):
     """A privileged port is reported with the name of errno."""
     if not FIRST_FREE_PORT.exists() or int(FIRST_FREE_PORT.read_text()) <= 1:

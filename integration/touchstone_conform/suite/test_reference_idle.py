@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.client import CloseKind
@@ -14,7 +15,7 @@ from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 LIMIT_S = 1
 LATE_S = 0.5  # the server checks ten times a second; the rest is for a busy machine
@@ -35,7 +36,7 @@ def expect_idle_end(server, began, client):
     expect(seconds <= latest, "slow", message)
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_idle(server):
     """A client that sends nothing for so long is closed, and the log names the reason."""
     with server.connect() as client:
@@ -46,7 +47,7 @@ def test_idle(server):
     server.wait_for_log(r"^disconnect token=\S+ peer=\S+ reason=idle in=4 out=4$")
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_silent_from_the_start(server):
     """So is one that never sends anything, and the next one too."""
     for _ in range(2):
@@ -55,7 +56,7 @@ def test_silent_from_the_start(server):
             expect_idle_end(server, began, client)
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_each_in_its_own_time(server):
     """Clients that fall silent one after the other are closed one after the other."""
     with server.connect("busy") as busy, contextlib.ExitStack() as connections:
@@ -72,7 +73,7 @@ def test_each_in_its_own_time(server):
         busy.ping()
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_a_slow_dialogue(server):
     """Single bytes with pauses between them are progress."""
     with server.connect() as client:
@@ -81,7 +82,7 @@ def test_a_slow_dialogue(server):
             client.expect_quiet(0.45 * LIMIT_S)
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_a_slow_reader(server):
     """Progress in sending alone counts too: a client that reads its answers slowly stays."""
     data = sample(60_000)
@@ -95,7 +96,7 @@ def test_a_slow_reader(server):
             time.sleep(0.4 * LIMIT_S)  # the slow reading
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_a_stalled_client(server):
     """A client whose window stays closed makes no progress: it is idle."""
     with server.connect(receive_buffer=4096) as client:
@@ -111,7 +112,7 @@ def test_a_stalled_client(server):
             busy.ping()
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 def test_no_timeout(start_server):
     """A timeout of 0 disables it."""
     server = start_server("--idle-timeout", "1", "--idle-timeout", "0")
@@ -121,7 +122,7 @@ def test_no_timeout(start_server):
         client.ping()
 
 
-@pytest.mark.requirement("REF-10")
+@marks.requirement("REF-10")
 def test_waiting_costs_nothing(start_server):
     """Before the timeout, and without clients, the server makes no system call."""
     server = start_server("--idle-timeout", "10")
@@ -139,7 +140,7 @@ def test_waiting_costs_nothing(start_server):
         expect_quiet()
 
 
-@pytest.mark.requirement("REF-10")
+@marks.requirement("REF-10")
 def test_a_message_costs_no_more(server):
     """With the timeout, a message still costs one wait, one receive and one send."""
     with server.connect() as client:
@@ -153,7 +154,7 @@ def test_a_message_costs_no_more(server):
             expect(len(trace.lines()) <= most, "system-calls", message)
 
 
-@pytest.mark.requirement("REF-7")
+@marks.requirement("REF-7")
 class TestSilence:
     """The network between server and client is cut: no FIN, no RST, no acknowledgement."""
 

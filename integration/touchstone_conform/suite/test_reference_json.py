@@ -6,11 +6,12 @@ import signal
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness.samples import ALL_BYTES, sample
 from touchstone_conform.harness.waiting import wait_until
 
-pytestmark = [pytest.mark.reference, pytest.mark.code("log-line")]
+pytestmark = [marks.reference, marks.code("log-line")]
 
 PIPE_BUF = 4096
 
@@ -34,7 +35,7 @@ def wait_for_events(server, count):
     return events(server.log())
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_every_event(server):
     """Each event of a connection has its line, with numbers as numbers."""
     with server.connect() as client:
@@ -57,7 +58,7 @@ def test_every_event(server):
     ]
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_every_byte(server):
     """Each line is valid JSON, ASCII, and decodes to what clients sent."""
     with server.connect() as client:
@@ -71,7 +72,7 @@ def test_every_byte(server):
     assert all(byte == 0x0A or 0x20 <= byte <= 0x7E for byte in server.raw_log())
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_long_chunk(server):
     """A chunk too long for one write is cut between two escapes, and the rest is counted."""
     data = bytes(60_000)  # NUL has the longest escape
@@ -89,7 +90,7 @@ def test_long_chunk(server):
         assert len(chunk["text"]) + chunk.get("omitted", 0) == chunk["bytes"]
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_reset(server):
     """A reset has its own reason."""
     client = server.connect()
@@ -98,7 +99,7 @@ def test_reset(server):
     assert wait_for_events(server, 4)[-1]["reason"] == "reset"
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_dropped_lines(log_pipe, start_server):
     """Dropped lines are counted in a separate line."""
     log_pipe.resize(16 * PIPE_BUF)
@@ -121,7 +122,7 @@ def test_dropped_lines(log_pipe, start_server):
     assert connect["event"] == "connect"
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_ipv6(start_server, reference_program, ipv6_loopback):
     """An IPv6 address is written as in the text format."""
     command = [*reference_program, "--log-format=json", "--listen", "[{host}]:{port}"]
@@ -133,7 +134,7 @@ def test_ipv6(start_server, reference_program, ipv6_loopback):
         assert connect["peer"] == f"[::1]:{client.address[1]}"
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_quiet(start_server):
     """--quiet suppresses all but the listening line."""
     server = start_server("--log-format=json", "--quiet")

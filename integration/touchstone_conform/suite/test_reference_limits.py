@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.client import CloseKind
@@ -17,7 +18,7 @@ from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.server import expect_ended, run_to_end
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 CANNOT_START = 1
 RETRY_S = 0.1
@@ -36,7 +37,7 @@ def serve_at_once(server, count):
             connections.enter_context(server.connect()).ping()
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 class TestMaxConnections:
     """Above --max-connections new connections wait in the backlog; the old ones are unaffected."""
 
@@ -68,7 +69,7 @@ class TestMaxConnections:
             strace.expect_no_call(trace)
         self.ping_the_old()
 
-    @pytest.mark.requirement("REF-17")
+    @marks.requirement("REF-17")
     def test_waiting_is_logged_and_its_end(self):
         """One line says that new connections wait, and why; one that they no longer have to."""
         log = self.server.wait_for_log(r"(?s)^(.*\nwait reason=connections$)")[1]
@@ -122,7 +123,7 @@ class TestMaxConnections:
         self.server.expect_exit(0, 1)
 
 
-@pytest.mark.requirement("REF-6")
+@marks.requirement("REF-6")
 def test_retry_after_the_limit_is_raised(server):
     """No event reports that descriptors are available: the server tries again after 100 ms."""
     with server.connect("old") as old, contextlib.ExitStack() as connections:
@@ -142,7 +143,7 @@ def test_retry_after_the_limit_is_raised(server):
     server.judge_time(took, 0.2, f"accepting again, after {RETRY_S} s,")
 
 
-@pytest.mark.requirement("REF-6")
+@marks.requirement("REF-6")
 def test_waiting_for_descriptors(server):
     """While descriptors are exhausted, the server tries ten times a second and otherwise waits."""
     with server.connect("old") as old:
@@ -159,7 +160,7 @@ def test_waiting_for_descriptors(server):
     expect(len(lines) <= 8 * len(looked), "system-calls", expected)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_more_connections_than_descriptors(reference_program, server):
     """A limit above the descriptor limit is refused at the start."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "40"]
@@ -171,7 +172,7 @@ def test_more_connections_than_descriptors(reference_program, server):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_no_descriptor_for_a_connection(reference_program, server):
     """A descriptor limit without room for a client is refused at the start."""
     command = under("-n", RESERVED, *reference_program, "--listen", "127.0.0.1:0")
@@ -183,7 +184,7 @@ def test_no_descriptor_for_a_connection(reference_program, server):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 def test_just_as_many_descriptors(reference_program, start_server):
     """The server needs no more descriptors than the limit of clients requires."""
     program = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "5"]
@@ -208,7 +209,7 @@ def leaving_open(first, count, *command):
 OWN = 7
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 class TestInheritedDescriptors:
     """Descriptors that were open at the start take the place of no client, and stay open."""
 
@@ -226,7 +227,7 @@ class TestInheritedDescriptors:
             kept = {*range(first, first + count)} & {*server.process.descriptors()}
             expect(len(kept) == count, "descriptors", f"{len(kept)} of {count} are still open")
 
-    @pytest.mark.requirement("REF-17")
+    @marks.requirement("REF-17")
     def test_without_descriptors_clients_wait(self, reference_program, start_server):
         """So many are inherited that three are left: the fourth client waits for one of them."""
         limit = 10 + RESERVED
@@ -248,7 +249,7 @@ class TestInheritedDescriptors:
             waiting.expect(b"PING")
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 def test_soft_descriptor_limit_is_raised(reference_program, start_server):
     """The soft limit is raised to the hard one, and the default keeps 32 of it back."""
     hard = under("-Hn", 64, *reference_program, "--listen", "{host}:{port}")
@@ -263,7 +264,7 @@ def test_soft_descriptor_limit_is_raised(reference_program, start_server):
             one_too_many.expect_quiet(0.1)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_no_address_space(reference_program, bare_server):
     """Memory that cannot be reserved is reported at the start, with the options that reduce it."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "1000"]
@@ -275,7 +276,7 @@ def test_no_address_space(reference_program, bare_server):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-13")
+@marks.requirement("REF-13")
 def test_little_address_space(reference_program, start_server, bare_server):
     """With lower options it runs in the same address space."""
     command = [*reference_program, "--listen", "{host}:{port}", "--max-connections", "10"]
@@ -284,7 +285,7 @@ def test_little_address_space(reference_program, start_server, bare_server):
         client.exchange(sample(300_000), shutdown=True)
 
 
-@pytest.mark.requirement("REF-15")
+@marks.requirement("REF-15")
 @pytest.mark.parametrize("size", [1, 7, 4096, 65537, 1 << 20])
 def test_buffer_sizes(start_server, size):
     """With any --buffer every byte comes back, and a stalled client is not read."""
@@ -299,7 +300,7 @@ def test_buffer_sizes(start_server, size):
         neighbour.ping()
 
 
-@pytest.mark.requirement("REF-13")
+@marks.requirement("REF-13")
 def test_pending_memory_is_given_back(bare_server):
     """The memory of pending output is released once the client has read it."""
     server = bare_server

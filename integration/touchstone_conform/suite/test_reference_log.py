@@ -7,12 +7,13 @@ import re
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.samples import ALL_BYTES, sample
 from touchstone_conform.harness.waiting import wait_until
 
-pytestmark = [pytest.mark.reference, pytest.mark.code("log-line")]
+pytestmark = [marks.reference, marks.code("log-line")]
 
 PIPE_BUF = 4096
 FORGED_LINE = b"\ndisconnect token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
@@ -31,7 +32,7 @@ def unescape(text):
     return ast.literal_eval(f'b"{text}"')
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_end(server):
     """A client that ends is logged with its token, address, reason and byte counts."""
     with server.connect() as client:
@@ -43,7 +44,7 @@ def test_end(server):
     assert server.log().count("\n") == 3
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_reset(server):
     """A client that resets is logged with that reason."""
     client = server.connect()
@@ -53,7 +54,7 @@ def test_reset(server):
     server.wait_for_log(rf"^disconnect token=\d+\.\d+ peer={peer} reason=reset in=3 out=3$")
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_reset_with_pending_output(server):
     """The counts of a client that resets are what was received and what was sent."""
     client = server.connect(receive_buffer=4096)
@@ -65,7 +66,7 @@ def test_reset_with_pending_output(server):
     assert sent >= int(left[1]) > int(left[2]) > 0
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_tokens_are_unique(server):
     """No two connections have the same token, though they use the same slot."""
     for _ in range(20):
@@ -77,7 +78,7 @@ def test_tokens_are_unique(server):
     assert re.findall(r"^disconnect token=(\S+)", server.log(), re.MULTILINE) == tokens
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--quiet", "-q"])
 def test_quiet(start_server, option):
     """--quiet suppresses all but the listening line."""
@@ -90,7 +91,7 @@ def test_quiet(start_server, option):
     assert server.log() == f"listening on 127.0.0.1:{server.port}\n"
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--verbose", "-v"])
 def test_verbose(start_server, option):
     """--verbose logs each chunk as it was received."""
@@ -100,7 +101,7 @@ def test_verbose(start_server, option):
     server.wait_for_log(r'^data token=\d+\.\d+ bytes=13 text="say \\"hello\\\\\\"\\n"$')
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_every_byte_is_escaped(start_server):
     """Bytes of clients are logged as printable ASCII that can be decoded."""
     server = start_server("--verbose")
@@ -112,7 +113,7 @@ def test_every_byte_is_escaped(start_server):
     assert all(f"\\x{byte:02x}" in text for byte in (0x00, 0x1B, 0x7F, 0x9B, 0xFF))
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_forged_line(start_server):
     """Nothing that a client sends starts a line or controls a terminal."""
     server = start_server("--verbose")
@@ -126,7 +127,7 @@ def test_forged_line(start_server):
     assert server.raw_log().count(b"\n") == 4
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_long_chunk(start_server):
     """A chunk too long for one write of PIPE_BUF is cut, and the rest is counted."""
     server = start_server("--verbose")
@@ -149,7 +150,7 @@ def test_long_chunk(start_server):
     assert at == len(data)
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_dropped_lines_are_counted(log_pipe, start_server):
     """Lines that cannot be written are dropped and counted before the next line."""
     # Of several pages: one that is begun does not count as room, so a single page holds one line.
@@ -170,7 +171,7 @@ def test_dropped_lines_are_counted(log_pipe, start_server):
     assert re.fullmatch(rb"dropped lines=21\nconnect token=\S+ peer=\S+\n", after), after
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_log_that_was_full_from_the_start(log_pipe, start_server):
     """A log that is full from the start does not stall the server."""
     log_pipe.fill()
@@ -179,7 +180,7 @@ def test_log_that_was_full_from_the_start(log_pipe, start_server):
         client.ping()
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_log_without_a_reader_from_the_start(log_pipe, start_server):
     """A log pipe without a reader at the start neither stalls nor ends the server."""
     os.close(log_pipe.reader)
@@ -188,7 +189,7 @@ def test_log_without_a_reader_from_the_start(log_pipe, start_server):
         client.ping()
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_a_poll_that_fails(server, attach_strace):
     """If poll on the log fails, the line is dropped and counted."""
     with attach_strace("-e", "trace=poll,ppoll", "-e", "inject=poll,ppoll:error=EINTR:when=1"):
@@ -208,7 +209,7 @@ def terminal():
         os.close(end)
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_a_terminal_that_is_not_read(start_server, terminal):
     """A terminal that is not read does not stall the server; dropped lines are counted."""
     reader, writer = terminal
@@ -227,7 +228,7 @@ def test_a_terminal_that_is_not_read(start_server, terminal):
     assert seen.startswith(b"listening on ")
 
 
-@pytest.mark.requirement("REF-9")
+@marks.requirement("REF-9")
 def test_a_terminal_that_cannot_be_opened(start_server, reference_program, terminal, tmp_path):
     """A terminal that cannot be reopened is written to as it is."""
     reader, writer = terminal
@@ -240,7 +241,7 @@ def test_a_terminal_that_cannot_be_opened(start_server, reference_program, termi
     assert os.read(reader, 1000).startswith(b"listening on ")
 
 
-@pytest.mark.requirement("LOG-4")
+@marks.requirement("LOG-4")
 def test_stdio_closed_and_verbose(start_server):
     """With 0, 1 and 2 closed at the start, no log text enters a client's stream."""
     server = start_server("--verbose", without_stdio=True)

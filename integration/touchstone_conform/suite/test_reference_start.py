@@ -11,13 +11,14 @@ import struct
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.process import hangup, prlimit
 from touchstone_conform.harness.server import NotStarted, Server, expect_ended, run_to_end
 from touchstone_conform.harness.skips import SkipReason
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 CANNOT_START = 1
 LOOPBACK = "127.0.0.1"
@@ -113,7 +114,7 @@ def default_hangup():
         yield
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 @pytest.mark.parametrize("call", FAULTS, ids=lambda call: " ".join(map(str, call)))
 def test_a_call_that_fails(failing, server, call):
     """Each failure at the start is reported in one line with the name of errno."""
@@ -122,7 +123,7 @@ def test_a_call_that_fails(failing, server, call):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_a_closed_stream_without_dev_null(server, tmp_path, reference_program):
     """A stream that is closed is replaced by /dev/null; where there is none, the start fails."""
     inject = ["-P", "/dev/null", "-e", "inject=open,openat:error=EPERM"]
@@ -133,7 +134,7 @@ def test_a_closed_stream_without_dev_null(server, tmp_path, reference_program):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_ipv6_with_ipv4(failing, server, ipv6_loopback):
     """If IPV6_V6ONLY fails, the server does not start."""
     command = failing(r"setsockopt\(\d+, SOL_IPV6, IPV6_V6ONLY,", host=ipv6_loopback)
@@ -142,7 +143,7 @@ def test_ipv6_with_ipv4(failing, server, ipv6_loopback):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-2")
+@marks.requirement("REF-2")
 def test_an_unknown_descriptor_limit(failing, server):
     """Without its descriptor limit the server does not start."""
     ended = run_to_end([*failing(GET_LIMIT), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
@@ -153,7 +154,7 @@ def test_an_unknown_descriptor_limit(failing, server):
     expect_ended(ended, CANNOT_START, message)
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 def test_a_descriptor_limit_that_cannot_be_raised(failing, start_server):
     """If the limit cannot be raised, the server keeps to the one it has."""
     soft, hard = 40, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -170,7 +171,7 @@ def test_a_descriptor_limit_that_cannot_be_raised(failing, start_server):
         client.close()
 
 
-@pytest.mark.requirement("REF-5")
+@marks.requirement("REF-5")
 @pytest.mark.parametrize("limit", [1 << 17, resource.RLIM_INFINITY], ids=["131072", "infinity"])
 def test_a_high_descriptor_limit(failing, start_server, tmp_path, limit):
     """With any higher descriptor limit, the default is 65,536 clients."""
@@ -183,7 +184,7 @@ def test_a_high_descriptor_limit(failing, start_server, tmp_path, limit):
     expect(found, "memory", f"expected the server to reserve {reserved} bytes")
 
 
-@pytest.mark.requirement("REF-8")
+@marks.requirement("REF-8")
 def test_a_stop_that_cannot_be_recorded(failing, start_server):
     """A stop signal that cannot be recorded ends the server at once."""
     command = failing(r'write\(\d+, "\\0", 1\)')

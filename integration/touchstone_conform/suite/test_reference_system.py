@@ -6,8 +6,7 @@ import os
 import socket
 import time
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.duplicates import (
@@ -18,14 +17,14 @@ from touchstone_conform.harness.duplicates import (
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.reference
+pytestmark = marks.reference
 
 PRIVATE_BYTES_WHEN_IDLE = 256 * 1024
 BYTES_PER_IDLE_CLIENT = 64
 NOISE_BYTES = 32 * 1024
 
 
-@pytest.mark.requirement("REF-11")
+@marks.requirement("REF-11")
 def test_descriptor_flags(server):
     """Every descriptor above 2 is close-on-exec, and every socket non-blocking."""
     with server.connect() as client:
@@ -41,7 +40,7 @@ def test_descriptor_flags(server):
             expect(not blocks, "descriptors", f"socket {number} is blocking")
 
 
-@pytest.mark.requirement("REF-12")
+@marks.requirement("REF-12")
 def test_options_of_connections(server):
     """Connections have keep-alive, urgent data in line, and no delay."""
     with server.connect() as client:
@@ -52,7 +51,7 @@ def test_options_of_connections(server):
             expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
-@pytest.mark.requirement("REF-12")
+@marks.requirement("REF-12")
 def test_options_of_the_listener(server):
     """The port can be used again after a restart, but not by a second server meanwhile."""
     with duplicated_listener(server.process) as listener:
@@ -60,7 +59,7 @@ def test_options_of_the_listener(server):
         expect_option(listener, socket.SOL_SOCKET, "SO_REUSEPORT", on=False)
 
 
-@pytest.mark.requirement("REF-3")
+@marks.requirement("REF-3")
 def test_ipv6_only(start_server, reference_program, ipv6_loopback):
     """On [::] IPv4 is not served, whatever the system's default is."""
     server = start_server(arguments=[*reference_program, "--listen", "[{host}]:{port}"], host="::")
@@ -73,7 +72,7 @@ def test_ipv6_only(start_server, reference_program, ipv6_loopback):
         client.ping()
 
 
-@pytest.mark.requirement("REF-12")
+@marks.requirement("REF-12")
 def test_urgent_byte(server):
     """An urgent byte is received in line: it is echoed in its place."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -86,7 +85,7 @@ def test_urgent_byte(server):
         client.expect(answer(before + b"u" + after))
 
 
-@pytest.mark.requirement("COST-4")
+@marks.requirement("COST-4")
 def test_a_socket_that_is_held_elsewhere(server):
     """A closed connection leaves the poller, even while another process holds its socket."""
     with server.connect("neighbour") as neighbour:
@@ -102,7 +101,7 @@ def test_a_socket_that_is_held_elsewhere(server):
             neighbour.ping()
 
 
-@pytest.mark.requirement("REF-11")
+@marks.requirement("REF-11")
 def test_stdout_keeps_its_flags(log_pipe, start_server):
     """O_NONBLOCK is not set on a descriptor that is shared with the starting shell."""
     server = start_server(stdout=log_pipe.writer)
@@ -112,7 +111,7 @@ def test_stdout_keeps_its_flags(log_pipe, start_server):
     expect(blocking, "descriptors", "O_NONBLOCK is set on standard output")
 
 
-@pytest.mark.requirement("REF-10")
+@marks.requirement("REF-10")
 def test_no_call_without_events(server):
     """With clients in every state, the server makes no system call while nothing happens."""
     with contextlib.ExitStack() as connections:
@@ -137,7 +136,7 @@ def test_no_call_without_events(server):
         idle.ping()
 
 
-@pytest.mark.requirement("REF-13")
+@marks.requirement("REF-13")
 def test_memory_when_idle(bare_server):
     """The idle server keeps at most 256 KiB of private dirty memory."""
     used = bare_server.process.memory()["Private_Dirty"]
@@ -145,7 +144,7 @@ def test_memory_when_idle(bare_server):
     expect(used <= most, "memory", f"{used} bytes of private memory, at most {most}")
 
 
-@pytest.mark.requirement("REF-13")
+@marks.requirement("REF-13")
 def test_memory_of_idle_clients(bare_server):
     """An idle client that has already echoed costs at most 64 bytes of resident memory."""
     count = 3000

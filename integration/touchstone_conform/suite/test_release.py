@@ -7,13 +7,14 @@ import struct
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import Deadline, wait_until
 from touchstone_conform.transform import answer
 
-pytestmark = pytest.mark.process
+pytestmark = marks.process
 
 BYTES_PER_PAST_CONNECTION = 16
 NOISE_BYTES = 128 * 1024
@@ -123,7 +124,7 @@ def settled(server, before, seconds):
     return len(descriptors(server))
 
 
-@pytest.mark.requirement("CLOSE-8")
+@marks.requirement("CLOSE-8")
 @pytest.mark.parametrize(
     "end",
     [
@@ -141,8 +142,8 @@ def test_descriptors(server, end):
 
 
 @pytest.mark.timeout(600)  # for all looks
-@pytest.mark.requirement("CLOSE-9")
-@pytest.mark.leans_on("release")
+@marks.requirement("CLOSE-9")
+@marks.leans_on("release")
 def test_memory(request, server):
     """Memory does not grow with the number of past connections.
 
@@ -231,8 +232,8 @@ def make_garbage(server):
         done += 1
 
 
-@pytest.mark.requirement("FLOW-3")
-@pytest.mark.leans_on("stream", "stall", "neighbours")
+@marks.requirement("FLOW-3")
+@marks.leans_on("stream", "stall", "neighbours")
 def test_memory_of_stalled_clients(server):
     """Memory for clients that do not read is bounded, however much they send.
 

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.foundations import STREAM_FROM
 from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.scenario import language
@@ -42,23 +43,23 @@ def parameter(path, name):
     """A scenario as a test, or None; one that cannot be read fails when it is run."""
     text = path.read_bytes()
     ours = path.parent == SCENARIOS  # in other files, what looks like an ID may not be one
-    marks = [pytest.mark.requirement(*shown(text))] if ours else []
+    chosen = [marks.requirement(*shown(text))] if ours else []
     try:
         parsed = language.parse(text)
     except language.ScenarioError:
-        return pytest.param(path, id=name, marks=pytest.mark.wire)
+        return pytest.param(path, id=name, marks=marks.wire)
     if parsed.simulated and name == path.stem:
         return None
-    marks.append(pytest.mark.leans_on(*leanings(parsed)))
+    chosen.append(marks.leans_on(*leanings(parsed)))
     if parsed.server_options() or parsed.uses("urgent"):
-        marks.append(pytest.mark.reference)
+        chosen.append(marks.reference)
     elif parsed.uses("stop"):
-        marks.append(pytest.mark.service)
+        chosen.append(marks.service)
     elif parsed.uses(*PROCESS_STEPS):
-        marks.append(pytest.mark.process)
+        chosen.append(marks.process)
     else:
-        marks.append(pytest.mark.wire)
-    return pytest.param(path, id=name, marks=marks)
+        chosen.append(marks.wire)
+    return pytest.param(path, id=name, marks=chosen)
 
 
 def leanings(parsed):
@@ -87,7 +88,8 @@ def skip_unless_applicable(parsed, ours):
 @pytest.fixture(scope="session")
 def may_shed(request):
     """Whether new connections may be closed when descriptors are exhausted: not under REF-6."""
-    return not any(each.get_closest_marker("reference") for each in request.session.items)
+    reference = f"{marks.PREFIX}reference"
+    return not any(each.get_closest_marker(reference) for each in request.session.items)
 
 
 def test_scenario(path, is_reference, may_shed, record, start_server):

@@ -7,15 +7,16 @@ import contextlib
 
 import pytest
 
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.duplicates import backlog
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
 
-pytestmark = [pytest.mark.process, pytest.mark.leans_on("interrupt")]
+pytestmark = [marks.process, marks.leans_on("interrupt")]
 
 
-@pytest.mark.requirement("CLOSE-4")
+@marks.requirement("CLOSE-4")
 @pytest.mark.parametrize("size", [1, 4095, 4096, 4097, 65535, 65536, 65537, 131072, 300_000])
 def test_data_and_fin(server, size):
     """Bytes and FIN that are ready together: all bytes, then FIN are answered."""
@@ -32,7 +33,7 @@ def test_data_and_fin(server, size):
             client.exchange(data[sent:], shutdown=True, before=data[:sent])
 
 
-@pytest.mark.requirement("CLOSE-4")
+@marks.requirement("CLOSE-4")
 def test_connect_data_and_fin_in_the_backlog(server):
     """Clients that connected, sent and half-closed before they were accepted get everything."""
     count = min(20, backlog(server.process))
@@ -48,7 +49,7 @@ def test_connect_data_and_fin_in_the_backlog(server):
             client.expect_end(answer(sample(1000, seed)))
 
 
-@pytest.mark.requirement("FLOW-5")
+@marks.requirement("FLOW-5")
 @pytest.mark.parametrize("size", [30_000, 300_000])
 def test_burst(server, size):
     """A burst larger than a buffer is echoed whole, without further traffic."""
@@ -61,7 +62,7 @@ def test_burst(server, size):
         client.ping()
 
 
-@pytest.mark.requirement("FLOW-7")
+@marks.requirement("FLOW-7")
 def test_urgent_data(server):
     """No byte around an urgent one is lost or delayed, and the server does not spin."""
     before, after = sample(1000, 1), sample(1000, 2)
@@ -80,8 +81,8 @@ def test_urgent_data(server):
         client.ping()
 
 
-@pytest.mark.requirement("FAIR-6")
-@pytest.mark.leans_on("neighbours")
+@marks.requirement("FAIR-6")
+@marks.leans_on("neighbours")
 def test_many_ready(server):
     """More clients that are ready at once than an event array holds: all are served."""
     with contextlib.ExitStack() as connections:
@@ -95,8 +96,8 @@ def test_many_ready(server):
             client.expect(answer(sample(100, seed)))
 
 
-@pytest.mark.requirement("CLOSE-6")
-@pytest.mark.leans_on("reset", "neighbours")
+@marks.requirement("CLOSE-6")
+@marks.leans_on("reset", "neighbours")
 class TestReset:
     """RST that arrives before the server can look ends that connection only."""
 

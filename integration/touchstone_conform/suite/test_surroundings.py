@@ -3,8 +3,7 @@
 import os
 import signal
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import NotStarted, fill_in, run_to_end
 from touchstone_conform.harness.skips import NotRequired, SkipReason
@@ -43,8 +42,8 @@ def full_disk():
     return open("/dev/full", "wb")
 
 
-@pytest.mark.requirement("LOG-1")
-@pytest.mark.service
+@marks.requirement("LOG-1")
+@marks.service
 def test_full_stdout(log_pipe, start_server):
     """A log pipe that is not read never stalls the server."""
     server = start_server(stdout=log_pipe.writer)
@@ -52,8 +51,8 @@ def test_full_stdout(log_pipe, start_server):
     serve_some(server)
 
 
-@pytest.mark.requirement("LOG-2")
-@pytest.mark.service
+@marks.requirement("LOG-2")
+@marks.service
 def test_closed_stdout_reader(log_pipe, start_server):
     """A log pipe without a reader neither stalls nor ends the server."""
     server = start_server(stdout=log_pipe.writer)
@@ -61,24 +60,24 @@ def test_closed_stdout_reader(log_pipe, start_server):
     serve_some(server)
 
 
-@pytest.mark.requirement("LOG-2")
-@pytest.mark.service
+@marks.requirement("LOG-2")
+@marks.service
 def test_full_disk(start_server):
     """A log on a full disk neither stalls nor ends the server."""
     with full_disk() as full:
         serve_some(started(start_server, stdout=full))
 
 
-@pytest.mark.requirement("START-3")
-@pytest.mark.service
+@marks.requirement("START-3")
+@marks.service
 def test_start_on_a_full_disk(start_server):
     """A server whose log is on a full disk starts, and serves."""
     with full_disk() as full, start_server(stdout=full).connect() as client:
         client.ping()
 
 
-@pytest.mark.requirement("LOG-4")
-@pytest.mark.service
+@marks.requirement("LOG-4")
+@marks.service
 def test_stdio_closed_at_start(start_server):
     """No log text enters a client's stream, even if 0, 1 and 2 were closed at the start."""
     server = started(start_server, without_stdio=True)
@@ -91,9 +90,9 @@ def test_stdio_closed_at_start(start_server):
             client.leave()
 
 
-@pytest.mark.requirement("LOG-3")
-@pytest.mark.service
-@pytest.mark.leans_on("bytes")
+@marks.requirement("LOG-3")
+@marks.service
+@marks.leans_on("bytes")
 def test_client_bytes_in_the_log(server):
     """No control byte and no forged line of a client reaches the log."""
     with server.connect() as client:
@@ -114,8 +113,8 @@ def kill(server):
     server.end()
 
 
-@pytest.mark.requirement("START-1")
-@pytest.mark.process
+@marks.requirement("START-1")
+@marks.process
 def test_restart(start_server):
     """The port can be used again at once, after a stop and after SIGKILL.
 
@@ -141,8 +140,8 @@ def test_restart(start_server):
             client.ping()
 
 
-@pytest.mark.requirement("START-2")
-@pytest.mark.service
+@marks.requirement("START-2")
+@marks.service
 def test_port_in_use(server, server_arguments):
     """A second server on the same port reports an error and fails; the first continues."""
     second = run_to_end(fill_in(server_arguments, server.host, server.port), server.scaled(5))

@@ -4,8 +4,7 @@ import select
 import socket
 import time
 
-import pytest
-
+from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.samples import sample
@@ -25,9 +24,9 @@ WAKE_UPS = 50  # in a second; a conforming server needs none
 MIB = 1 << 20
 
 
-@pytest.mark.requirement("CLOSE-7")
-@pytest.mark.leans_on("stream", "stall", "resume", "neighbours", "idle")
-@pytest.mark.wire
+@marks.requirement("CLOSE-7")
+@marks.leans_on("stream", "stall", "resume", "neighbours", "idle")
+@marks.wire
 def test_clients_that_wait_for_long(server):
     """A client that is silent for 12 s, and one that reads nothing meanwhile, stay connected.
 
@@ -51,9 +50,9 @@ def expect_idle_close(server, client):
     client.expect_end(allowed=(CloseKind.FIN, CloseKind.RST))
 
 
-@pytest.mark.requirement("CLOSE-3")
-@pytest.mark.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
-@pytest.mark.process
+@marks.requirement("CLOSE-3")
+@marks.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@marks.process
 def test_a_long_pause_after_fin(server):
     """A client that reads nothing for 6 s after its FIN still gets all, then FIN."""
     with stalled_client(server, fin=True, taken=0) as client:
@@ -61,9 +60,9 @@ def test_a_long_pause_after_fin(server):
         client.expect_end(answer(PENDING))
 
 
-@pytest.mark.requirement("ECHO-3")
-@pytest.mark.leans_on("stream")
-@pytest.mark.wire
+@marks.requirement("ECHO-3")
+@marks.leans_on("stream")
+@marks.wire
 def test_a_stream_beyond_24_bits(server):
     """Each byte of a long stream comes back, also where a counter of 24 or 25 bits is full."""
     data = sample(LONG)
@@ -72,9 +71,9 @@ def test_a_stream_beyond_24_bits(server):
         client.expect_quiet(0)
 
 
-@pytest.mark.requirement("CLOSE-7")
-@pytest.mark.leans_on("stream")
-@pytest.mark.wire
+@marks.requirement("CLOSE-7")
+@marks.leans_on("stream")
+@marks.wire
 def test_thousands_of_messages(server):
     """A client that sends thousands of messages, each after the answer to the last, is kept."""
     with server.connect() as client:
@@ -82,9 +81,9 @@ def test_thousands_of_messages(server):
             client.ping(b"message")
 
 
-@pytest.mark.requirement("COST-1")
-@pytest.mark.leans_on("idle", "rest")
-@pytest.mark.process
+@marks.requirement("COST-1")
+@marks.leans_on("idle", "rest")
+@marks.process
 def test_after_a_while(server):
     """A client that has been idle for some seconds costs no CPU time."""
     with server.connect() as client:
@@ -104,9 +103,9 @@ def expect_rest(server):
     expect(woken <= WAKE_UPS, "wake-ups", message)
 
 
-@pytest.mark.requirement("COST-6")
-@pytest.mark.leans_on("idle", "rest")
-@pytest.mark.process
+@marks.requirement("COST-6")
+@marks.leans_on("idle", "rest")
+@marks.process
 def test_wake_ups_beside_an_idle_client(server):
     """A server with an idle client hardly wakes up."""
     with server.connect() as client:
@@ -114,9 +113,9 @@ def test_wake_ups_beside_an_idle_client(server):
         expect_rest(server)
 
 
-@pytest.mark.requirement("COST-6")
-@pytest.mark.leans_on("idle", "rest", "stream", "stall", "fin", "data-and-fin")
-@pytest.mark.process
+@marks.requirement("COST-6")
+@marks.leans_on("idle", "rest", "stream", "stall", "fin", "data-and-fin")
+@marks.process
 def test_wake_ups_beside_stalled_clients(server):
     """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
     with server.connect("stalled") as stalled:
@@ -129,9 +128,9 @@ def test_wake_ups_beside_stalled_clients(server):
 # Memory and the bytes of one connection.
 
 
-@pytest.mark.requirement("FLOW-8")
-@pytest.mark.leans_on("stream")
-@pytest.mark.process
+@marks.requirement("FLOW-8")
+@marks.leans_on("stream")
+@marks.process
 def test_memory_and_a_long_stream(server):
     """Memory does not grow with the bytes that a client has sent and received."""
     with server.connect() as client:
@@ -142,9 +141,9 @@ def test_memory_and_a_long_stream(server):
         judge_memory(server, send_on, 16, "MiB through one connection", noise=2 * MIB)
 
 
-@pytest.mark.requirement("FLOW-8")
-@pytest.mark.leans_on("stream")
-@pytest.mark.process
+@marks.requirement("FLOW-8")
+@marks.leans_on("stream")
+@marks.process
 def test_memory_and_many_messages(server):
     """Memory does not grow with the messages that a client has sent and received."""
     due = answer(b"message")
