@@ -24,6 +24,7 @@ from touchstone_conform.harness.waiting import Deadline, wait_until
 
 _START_S = 10
 _QUIET_S = 0.05
+_SETTLE_S = 0.1
 _BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _QUEUE_NOISE_S = 0.01
 _END_S = 5  # for a process to be gone after SIGKILL
@@ -424,8 +425,14 @@ class Server(Reachable):
         """Whether it ended, and must not."""
         return self.is_gone() and not self._ended
 
+    def settle(self, seconds: float) -> None:
+        """Wait until it has handled what came, or has ended of it; so long at most."""
+        with contextlib.suppress(OSError, SkipReason):  # it cannot be seen
+            wait_until(lambda: self.is_gone() or self.process.is_at_rest(), self.scaled(seconds))
+
     def check_alive(self) -> None:
         """Fail if the server ended or a sanitizer reported; a refusal is not a crash."""
+        self.settle(_SETTLE_S)
         listens = self._still_listens()
         if not listens:  # a dying process closes its sockets a moment before it is gone
             wait_until(self.is_gone, self.scaled(1))

@@ -7,7 +7,6 @@ from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import NotStarted, fill_in, run_to_end
 from touchstone_conform.harness.skips import NotRequired, SkipReason
-from touchstone_conform.harness.waiting import wait_until
 
 FORGED_LINE = b"\ndisconnect token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 
@@ -19,7 +18,7 @@ def started(start_server, **surroundings):
         server = start_server(**surroundings)
     except NotStarted:
         raise not_required from None
-    wait_until(lambda: server.is_gone() or server.process.is_at_rest(), server.scaled(1))
+    server.settle(1)
     if server.is_gone():
         server.wait_for_end(1)
         raise not_required
