@@ -179,6 +179,7 @@ class Server(Reachable):
             try:
                 self._wait_until_listening()
                 self.pid = self._take_over()
+                self.settle(_SETTLE_S)  # it may log, and register its listener
             except BaseException:
                 self._kill()
                 raise

@@ -46,6 +46,7 @@ class Starts:
             server = Server(command, self._directory, host=host, time_scale=self._time_scale)
         except NotStarted as error:
             raise SkipReason(f"permission for strace to trace ({error})") from error
+        server.wait_for_log("^listening on ")  # the last call of the start
         server.terminate()
         server.expect_exit(0, 5)
         return output.read_text().splitlines()
