@@ -94,7 +94,10 @@ REQUIREMENTS = [
 
 
 def judge(options) -> list[Result]:
-    """For each way one result, or one for each scenario that failed."""
+    """For each way one result, or one for each scenario that failed.
+
+    What keeps the first from being judged, such as a call that is not modelled, keeps the others.
+    """
     try:
         if options.transform != "upper":
             raise SkipReason("a server that maps bytes as --transform upper does")
@@ -103,7 +106,13 @@ def judge(options) -> list[Result]:
         return [_result(id, SKIPPED, f"requires {reason}") for id in WAYS]
     under = ["--under", shlex.join(options.command).replace("{host}", options.host)]
     limit_s = _LIMIT_S * options.time_scale
-    return [each for id in WAYS for each in _judged(id, [str(program)], under, limit_s)]
+    results = []
+    for id in WAYS:
+        if results and results[0].outcome == SKIPPED:
+            results.append(_result(id, SKIPPED, results[0].message))
+        else:
+            results += _judged(id, [str(program)], under, limit_s)
+    return results
 
 
 def _judged(id, program, under, limit_s):
