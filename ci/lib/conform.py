@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 
 from . import build, command, tree
 
@@ -76,6 +77,9 @@ def page(arguments) -> int:
 
 
 def pictures(arguments) -> int:
+    if not arguments:
+        sys.stderr.write("ci/conform pictures: expected a page, such as build/ports/report.html\n")
+        return command.USAGE
     command.require("page")
     (tree.BUILD / "page").mkdir(parents=True, exist_ok=True)
     return _run(PROGRAMS / "python", f"{PAGE_TESTS}/pictures.py", "build/page", *arguments)
