@@ -6,7 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 
-from . import command, modules, tree
+from . import command, explore, modules, tree
 
 README = tree.TOP / "tests" / "README.md"
 BEGIN, END = "<!-- ci/test evidence -->\n", "<!-- end of ci/test evidence -->\n"
@@ -21,7 +21,7 @@ SOURCES = {
     "prove.json": "ci/prove", "coverage.json": "ci/coverage", "mutation.json": "ci/mutate",
 }
 UNITS = "units*.xml"
-EXPLORED = "explore.json"
+EXPLORED = explore.results().name
 
 
 def run(print_only: bool) -> bool:

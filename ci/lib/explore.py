@@ -15,7 +15,7 @@ from . import defects as seeded
 
 FOLDER = tree.TOP / "tests" / "explore"
 LISTED = FOLDER / "defects"
-RESULTS = tree.RESULTS / "explore.json"
+STEPS, DEVIATIONS = 5, 2  # the whole bound
 FAILING = tree.RESULTS / "explored.scenario"
 
 POLLERS = ("epoll", "kqueue")
@@ -75,6 +75,11 @@ def parts() -> list[Part]:
                     for poller in POLLERS]
 
 
+def results(steps=STEPS, deviations=DEVIATIONS):
+    """The file of a bound: a smaller exploration takes nothing from the progress of the whole."""
+    return tree.RESULTS / f"explore-{steps}-{deviations}.json"
+
+
 class Progress:
     """What was explored, in a file: an interrupted exploration goes on with the parts that were
     not complete, and those whose sources have changed."""
@@ -84,8 +89,9 @@ class Progress:
         self.sources = tree.digest(*(part for name in names
                                      for part in (name, (tree.TOP / name).read_bytes())))
         self.kept = {"steps": steps, "deviations": deviations, "complete": False, "parts": {}}
-        if RESULTS.exists():
-            before = json.loads(RESULTS.read_text())
+        self.path = results(steps, deviations)
+        if self.path.exists():
+            before = json.loads(self.path.read_text())
             if {**before, "parts": {}} == self.kept:
                 self.kept["parts"] = before["parts"]
 
@@ -102,7 +108,7 @@ class Progress:
 
     def write(self):
         tree.RESULTS.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(self.kept, indent=1) + "\n")
+        self.path.write_text(json.dumps(self.kept, indent=1) + "\n")
 
 
 def systems_of(output: str) -> list[list]:

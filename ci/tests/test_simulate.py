@@ -4,7 +4,7 @@ import re
 import shlex
 
 import pytest
-from lib import command, defects
+from lib import command, defects, explore
 
 Edit, Patch = defects.Edit, defects.Patch
 pytestmark = pytest.mark.slow
@@ -171,3 +171,12 @@ def test_what_is_wrong_with_servers_under_the_simulated_kernel_is_reported(
 ):
     with copy.planted(Edit(file, old, new)):
         copy.expect(rf"\[{code}\]", ["ci/simulate", "under", name])
+
+
+def test_a_smaller_exploration_leaves_the_progress_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(explore.tree, "RESULTS", tmp_path)
+    part = explore.parts()[0]
+    explore.Progress(explore.STEPS, explore.DEVIATIONS).keep(part, [])
+    explore.Progress(3, 2).write()
+    assert explore.Progress(explore.STEPS, explore.DEVIATIONS).done(part) == []
+    assert explore.Progress(3, 2).done(part) is None
