@@ -117,8 +117,8 @@ def _add_selection(group) -> None:
         "--profile",
         choices=spec.PROFILES,
         default="process",
-        help="judge this profile and those before it: wire, process (default), reference, which "
-        "is Touchstone's own",
+        help="judge this profile and those before it: wire, process (default), service, and "
+        "reference, which is Touchstone's own",
     )
     group.add_argument(
         "--level",
