@@ -1,4 +1,4 @@
-"""Which broken servers are judged: all, or a sample."""
+"""Which broken servers are judged, and which tests start the kit: all, or a sample."""
 
 import pytest
 import running  # noqa: F401  (it extends sys.path)
@@ -11,6 +11,9 @@ _SAMPLED_THINLY = (
     "test_a_bounded_pool_is_no_leak",
 )
 _THINNER = 4
+# Most of their tests start the kit as a command, which takes seconds: the one half with one commit,
+# the other with the next.
+_HALVED = ("test_command", "test_foundations", "test_judge", "test_own_trouble", "test_simulation")
 _NOT_SAMPLED = ("test_server_that_fails_several_requirements",)
 
 
@@ -20,7 +23,8 @@ def pytest_addoption(parser):
         nargs=2,
         type=int,
         metavar=("N", "K"),
-        help="judge every Nth broken server, from the Kth on; fewer with the whole kit",
+        help="judge every Nth broken server, from the Kth on, fewer with the whole kit; and run "
+        "every second test of what starts the kit",
     )
 
 
@@ -33,6 +37,7 @@ def pytest_collection_modifyitems(config, items):
     left_out = _left_out(items, _SAMPLED, every, first)
     left_out += _left_out(items, _SAMPLED_THINLY, every * _THINNER, first)
     left_out += [item for item in items if item.originalname in _NOT_SAMPLED]
+    left_out += every_second(items, first)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
@@ -40,3 +45,12 @@ def pytest_collection_modifyitems(config, items):
 def _left_out(items, names, every, first):
     broken = [item for item in items if item.originalname in names]
     return [each for i, each in enumerate(broken) if i % every != first % every]
+
+
+def every_second(items, first):
+    """Of each module by itself, so that a test that is added moves no other module's."""
+    left_out = []
+    for name in _HALVED:
+        of_module = [each for each in items if each.module.__name__ == name]
+        left_out += of_module[(first + 1) % 2 :: 2]
+    return left_out

@@ -7,7 +7,9 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
+import conftest
 import judge
 import pytest
 from running import INTEGRATION, ROOT, server_command
@@ -190,6 +192,12 @@ def test_samples_one_after_the_other_are_all_servers():
     found = [judge.parse(["ports", "--sample", "2", str(k)]).servers for k in range(0, every, 2)]
     assert all(len(each) == 2 for each in found)
     assert len({server.name for each in found for server in each}) == every
+
+
+def test_two_samples_of_the_kits_tests_are_all_that_start_it():
+    tests = [SimpleNamespace(module=SimpleNamespace(__name__="test_command")) for _ in range(5)]
+    left_out = [conftest.every_second(tests, first) for first in (7, 8)]
+    assert sorted(map(id, sum(left_out, []))) == sorted(map(id, tests))
 
 
 # action.yml

@@ -103,6 +103,7 @@ def test_a_burst_at_the_last_moment(server, crowd):
 
 
 @marks.requirement("STOP-2")
+@marks.leans_on("urgent")
 def test_urgent_byte(server, crowd):
     """An urgent byte among the bytes that had arrived hides none of those after it."""
     before, after = sample(1000, 1), sample(1000, 2)

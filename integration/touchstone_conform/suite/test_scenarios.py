@@ -18,12 +18,13 @@ from touchstone_conform.spec import SCENARIOS
 # Steps that need more than sockets.
 # What a scenario leans on beside the end of its clients by FIN, by its steps.
 LEANS_ON = {
-    "send": "bytes",
-    "reset": "reset",
-    "pause": "resume",
-    "freeze": "interrupt",
-    "stop": "stop",
-    "descriptors": "release",
+    "send": ["bytes"],
+    "reset": ["reset"],
+    "urgent": ["urgent"],
+    "pause": ["resume"],
+    "freeze": ["interrupt"],
+    "stop": ["stop"],
+    "descriptors": ["release", "exhausted"],
 }
 PROCESS_STEPS = ("freeze", "thaw", "settle", "descriptors")
 
@@ -65,7 +66,7 @@ def parameter(path, name):
 def leanings(parsed):
     """The foundations without which its clients cannot do or see what the scenario expects."""
     names = ["fin", "farewell", "data-and-fin"]
-    names += [name for step, name in LEANS_ON.items() if parsed.uses(step)]
+    names += [name for step in LEANS_ON if parsed.uses(step) for name in LEANS_ON[step]]
     names += ["neighbours"] * (len(parsed.names) > 1)
     return names + ["stream"] * any(step.count > STREAM_FROM for step in parsed.steps)
 
