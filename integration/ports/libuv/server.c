@@ -42,6 +42,12 @@ static void read_on(struct client *client);
 
 static uv_stream_t *stream_of(struct client *client) { return (uv_stream_t *)&client->tcp; }
 
+static int descriptor_of(const uv_tcp_t *tcp) {
+    uv_os_fd_t descriptor = -1;
+    uv_fileno((const uv_handle_t *)tcp, &descriptor);
+    return descriptor;
+}
+
 /* The end of a connection. */
 
 static void forget(uv_handle_t *handle) {
@@ -123,11 +129,21 @@ static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer
     *buffer = uv_buf_init(scratch, (unsigned)(limited ? client->owed : sizeof scratch));
 }
 
+/* After both FINs, libuv takes a short read for the last one; but a read is also short before an
+ * urgent byte, and a close with that byte unread would send RST. */
+static void discard_unread(const struct client *client) {
+    ssize_t count;
+    do
+        count = recv(descriptor_of(&client->tcp), scratch, sizeof scratch, 0);
+    while (count > 0 || (count < 0 && errno == EINTR));
+}
+
 /* Here the close is decided: UV_EOF is a read of 0 bytes, the client's FIN, and all other errors
  * are a reset or another failure. Each ends this connection only. */
 static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct client *client = (struct client *)stream;
     if (count < 0) {
+        if (count == UV_EOF) discard_unread(client);
         leave(client);
     } else if (count > 0 && !client->ended) {
         if (stopping) client->owed -= (size_t)count;
@@ -142,12 +158,6 @@ static void read_on(struct client *client) {
 }
 
 /* New connections. */
-
-static int descriptor_of(uv_tcp_t *tcp) {
-    uv_os_fd_t descriptor = -1;
-    uv_fileno((uv_handle_t *)tcp, &descriptor);
-    return descriptor;
-}
 
 /* Accepts one client: from libuv, or with a descriptor that is given. */
 static void welcome(uv_loop_t *loop, int descriptor) {
