@@ -48,6 +48,13 @@ static int descriptor_of(const uv_tcp_t *tcp) {
     return descriptor;
 }
 
+/* Exact, because urgent data is in line. */
+static size_t unread_of(const struct client *client) {
+    int unread = 0;
+    ioctl(descriptor_of(&client->tcp), FIONREAD, &unread);
+    return (size_t)unread;
+}
+
 /* The end of a connection. */
 
 static void forget(uv_handle_t *handle) {
@@ -129,21 +136,16 @@ static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer
     *buffer = uv_buf_init(scratch, (unsigned)(limited ? client->owed : sizeof scratch));
 }
 
-/* After both FINs, libuv takes a short read for the last one; but a read is also short before an
- * urgent byte, and a close with that byte unread would send RST. */
-static void discard_unread(const struct client *client) {
-    ssize_t count;
-    do
-        count = recv(descriptor_of(&client->tcp), scratch, sizeof scratch, 0);
-    while (count > 0 || (count < 0 && errno == EINTR));
-}
-
 /* Here the close is decided: UV_EOF is a read of 0 bytes, the client's FIN, and all other errors
- * are a reset or another failure. Each ends this connection only. */
+ * are a reset or another failure. Each ends this connection only.
+ *
+ * After both FINs libuv takes a short read for the last one, and says UV_EOF. But a read is also
+ * short before an urgent byte, and a close with that byte unread would send RST. */
 static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct client *client = (struct client *)stream;
-    if (count < 0) {
-        if (count == UV_EOF) discard_unread(client);
+    if (count == UV_EOF && unread_of(client) > 0) {
+        read_on(client);
+    } else if (count < 0) {
         leave(client);
     } else if (count > 0 && !client->ended) {
         if (stopping) client->owed -= (size_t)count;
@@ -208,9 +210,7 @@ static void stop(uv_signal_t *signal, int number) {
     if (clients == NULL) uv_close((uv_handle_t *)&deadline, NULL);
     for (struct client *client = clients, *next; client != NULL; client = next) {
         next = client->next;
-        int unread = 0; /* exact, because urgent data is in line */
-        ioctl(descriptor_of(&client->tcp), FIONREAD, &unread);
-        client->owed = (size_t)unread;
+        client->owed = unread_of(client);
         end_if_even(client);
     }
 }
