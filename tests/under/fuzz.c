@@ -9,8 +9,8 @@
 
 #define RUNS_MAX 100000 /* of one process */
 
-/* With a larger crowd no step is played: each client has a socket that reserves its number, and such
- * runs took a hundred times as long as others. */
+/* With a larger crowd no step is played: each client has a socket that reserves its number, and
+ * such runs took a hundred times as long as others. */
 #define CROWD_MAX 32
 
 /* Of AFL++'s runtime: null if the server has none. The runtime forks each process of the server
