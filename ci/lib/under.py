@@ -101,15 +101,13 @@ def _named(names, every, mistakes):
 
 def _right(scenario, server) -> list[str]:
     """No alarm, whatever varies and fails; and the same traces twice."""
-    reason = _lacking(server)
+    reason = lacking(server)
     if reason:
         command.say(f"{server.name}: skipped: {reason}")
         return []
-    if server.build:
-        BUILT.mkdir(parents=True, exist_ok=True)
-        done = command.run(server.build)
-        if done.returncode != 0:
-            return [f"{done.stdout}{server.name}: not built [build]"]
+    failed = make(server)
+    if failed:
+        return [f"{failed}{server.name}: not built [build]"]
     files = simulate.relative(simulate.scenario_files())
     hashes = ["run", "--hash", *files]
     less = SLOW if server.slow else 1
@@ -133,7 +131,16 @@ def _right(scenario, server) -> list[str]:
     return []
 
 
-def _lacking(server) -> str:
+def make(server) -> str:
+    """Builds it: what its compiler says if it cannot."""
+    if not server.build:
+        return ""
+    BUILT.mkdir(parents=True, exist_ok=True)
+    done = command.run(server.build)
+    return done.stdout if done.returncode != 0 else ""
+
+
+def lacking(server) -> str:
     """What this machine has not that a port needs, as the judge of the ports has it."""
     sys.path.insert(0, str(tree.TOP / "integration"))
     import judge  # it needs the kit

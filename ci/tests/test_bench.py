@@ -7,13 +7,13 @@ import shlex
 
 import pytest
 
-from lib import command, tree
+from lib import build, command, tree, under
 
 pytestmark = pytest.mark.slow
 
 points = pytest.importorskip("lib.bench.points")
 
-from lib.bench import figures, load, page, rounds, servers  # noqa: E402
+from lib.bench import figures, load, page, rates, rounds, servers  # noqa: E402
 
 MOMENT_S = 0.1
 FEW = 100
@@ -25,6 +25,13 @@ HONEST = "honest, in Python"
 @pytest.fixture(scope="module", autouse=True)
 def built():
     servers.build_all()
+
+
+def test_the_simulated_kernel_is_faster_than_sockets():
+    build.make(servers.BUILD, "scenario", "touchstone")
+    (server,) = (each for each in under.servers(servers.BUILD) if each.name == "reference")
+    simulated = rates.steady(rates.small, server.start, FEW, MOMENT_S)
+    assert simulated > 10 * rates.replay(shlex.split(server.start))
 
 
 @contextlib.contextmanager

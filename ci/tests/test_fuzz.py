@@ -23,6 +23,9 @@ SHORT_S = 2
 # How long a run would take that is to be ended before.
 LONG_S = 60
 PROGRESS_WITHIN_S = 120
+# It is found in a port within so long.
+PORT_S = 30
+PORT_STABILITY_MIN = 99
 # A moment shows that nothing is found where there is no bug.
 MOMENT_S = 3
 SELF_TEST = tree.TOP / targets.FOUND / "self-test"
@@ -51,6 +54,25 @@ def test_a_seeded_defect_is_found_and_replayed(copy):
         [tree.TOP / ".venv" / "bin" / "touchstone-conform", "--replay",
          folder / "sockets.scenario", "--", server, "--listen", "127.0.0.1:{port}"]
     )
+
+
+def test_a_byte_that_a_port_spoils_is_found_and_replayed(copy):
+    """No seed does it: a drain, and a write that is short by one byte."""
+    rest = "    memcpy(client->rest, bytes + sent, left);\n"
+    spoilt = defects.Edit("integration/ports/libuv/server.c", rest,
+                          rest + "    if (stopping && left == 1) client->rest[0] ^= 1;\n")
+    with copy.planted(spoilt):
+        copy.expect(r"\[finding\]", ["ci/fuzz", "afl", "under:libuv", PORT_S])
+        place = targets.Target("server", copy.top).place("afl", "under-libuv")
+        assert targets.inputs(place / "corpus"), "found by a seed"
+        replay = [copy.top / "build" / "release" / "tests" / "scenario", "run", "--oracle-only",
+                  place / "finding" / "finding.scenario", "--under"]
+        programs = copy.top / "build" / "under" / "afl"
+        spoilt_port = f"'{programs}/libuv' {{port}}"
+        assert copy.run([*replay, spoilt_port]).returncode == command.FAILED
+    output = run(copy, 0, "afl", "under:libuv", SHORT_S)
+    assert float(re.search(r"stability ([\d.]+)", output)[1]) >= PORT_STABILITY_MIN
+    assert copy.run([*replay, spoilt_port]).returncode == command.PASSED
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -45,6 +45,7 @@ _HEADERS = [
 _FLAGS = ["-O2", "-std=gnu11", "-Itests", "-Iinclude"]
 _FLAGS += ["-D_GNU_SOURCE", "-DTOUCHSTONE_PIPE_BUF=4096"]
 _AS_LIBRARY = ["-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-U_FILE_OFFSET_BITS"]
+_AS_LIBRARY += ["-Wl,-Bsymbolic-functions"]
 _NOTHING_FAILED, _FAILED = 0, 1
 _FAILURE = re.compile(
     r"^(?P<file>.+): FAILED, (seed (?P<seed>\d+), )?(?P<what>.*)|^FAILED in run \d+, (?P<drawn>.*)",

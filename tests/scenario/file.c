@@ -28,16 +28,19 @@ static bool is_text(const char *path, const char *bytes, size_t length) {
     return scenario_is_text(bytes, length);
 }
 
-void file_load(struct scenario *scenario, const char *path) {
+bool file_load(struct scenario *scenario, const char *path) {
     static char bytes[FILE_BYTES_MAX];
     struct scenario_error error;
     size_t length = read_file(path, bytes);
     if (!is_text(path, bytes, length)) {
         scenario_decode(scenario, (const uint8_t *)bytes, length);
-    } else if (!scenario_parse(scenario, bytes, length, &error)) {
+        return false;
+    }
+    if (!scenario_parse(scenario, bytes, length, &error)) {
         fprintf(stderr, "%s:%u:%u: %s\n", path, error.line, error.column, error.text);
         exit(STATUS_USAGE);
     }
+    return true;
 }
 
 void file_print(const struct scenario *scenario, FILE *file) {

@@ -13,8 +13,8 @@
 /* Prints one line, "scenario: WHAT: WHY", and exits with STATUS_USAGE. */
 _Noreturn void quit(const char *what, const char *why);
 
-/* Reads a file, of text or bytes; quits if it is wrong. */
-void file_load(struct scenario *scenario, const char *path);
+/* Reads a file, true: of text, false: of bytes; quits if it is wrong. */
+bool file_load(struct scenario *scenario, const char *path);
 
 /* Prints the canonical text. */
 void file_print(const struct scenario *scenario, FILE *file);

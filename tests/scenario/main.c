@@ -71,6 +71,12 @@ static struct {
 static struct scenario scenario;
 static struct sim_event trace_events[TRACE_EVENTS_MAX];
 
+/* Bytes are what a fuzzer has made up: it ran another server on them so. */
+static void load(const char *path) {
+    bool text = file_load(&scenario, path);
+    if (!text && command.target->foreign) run_make_random_foreign(&scenario);
+}
+
 static void vary(uint64_t seed) {
     if (seed > UINT32_MAX) quit("--seed", "is too large, expected at most 4294967295");
     if (command.has_faults) scenario.vary = command.faults;
@@ -124,7 +130,7 @@ static uint64_t run_ahead(uint64_t *runs) {
 
 /* Runs a file with each seed; false after the first failure. */
 static bool run_file(const char *path, uint64_t *runs) {
-    file_load(&scenario, path);
+    load(path);
     if (command.target->foreign && !run_is_for_foreign(&scenario)) return command.skipped++, true;
     for (uint64_t i = run_ahead(runs); i < command.seeds; i++) {
         struct run_result results[2];
@@ -201,7 +207,7 @@ static int binary_command(void) {
 
 static int shrink_command(void) {
     struct run_result results[2];
-    file_load(&scenario, command.files[0]);
+    load(command.files[0]);
     vary(command.seed);
     if (run_all(command.target, &scenario, RUN_ORACLE, results))
         quit(command.files[0], "does not fail (the expectations of its own steps are not judged)");

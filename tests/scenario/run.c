@@ -343,6 +343,15 @@ void run_make_foreign(struct scenario *scenario) {
     scenario->vary &= FOREIGN_VARY;
 }
 
+void run_make_random_foreign(struct scenario *scenario) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < scenario->fault_count; i++)
+        if (scenario->faults[i].call != CALL_CONTROL)
+            scenario->faults[kept++] = scenario->faults[i];
+    scenario->fault_count = kept;
+    run_make_foreign(scenario);
+}
+
 bool run_is_comparable(const struct scenario *scenario) {
     if (scenario->fault_count > 0 || scenario->idle_timeout_s > 0) return false;
     for (uint32_t i = 0; i < scenario->step_count; i++) {

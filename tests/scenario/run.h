@@ -57,6 +57,10 @@ bool run_may_fail_foreign(enum sim_call call, enum sim_error error);
  * believe them. */
 void run_make_foreign(struct scenario *scenario);
 
+/* The same for one that is drawn at random, and without failures of registrations: a server that
+ * falls over one would never get further. */
+void run_make_random_foreign(struct scenario *scenario);
+
 /* True if what the clients see cannot depend on how events interleave, so that it must be the same
  * on both pollers. */
 bool run_is_comparable(const struct scenario *scenario);

@@ -98,15 +98,6 @@ static void random_scenario(struct sim_kernel *dice, bool foreign) {
     if (number(dice, foreign ? 16 : 2) == 0) append(&state, STEP_STOP, 0);
 }
 
-/* Registrations fail in a sweep alone: a server that falls over that would never get further. */
-static void make_foreign(void) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < scenario.fault_count; i++)
-        if (scenario.faults[i].call != CALL_CONTROL) scenario.faults[kept++] = scenario.faults[i];
-    scenario.fault_count = kept;
-    run_make_foreign(&scenario);
-}
-
 static double seconds(void) {
     struct timespec now;
     timespec_get(&now, TIME_UTC);
@@ -146,7 +137,7 @@ int soak(const struct soak_options *options) {
     while (events < options->events) {
         struct run_result results[2];
         random_scenario(&dice, options->target->foreign);
-        if (options->target->foreign) make_foreign();
+        if (options->target->foreign) run_make_random_foreign(&scenario);
         if (!run_all(options->target, &scenario, RUN_ORACLE, results)) {
             keep_failure(options, results, runs);
             return STATUS_FAILED;

@@ -8,6 +8,7 @@
  * Each has its turn: the command writes a scenario, the library plays it and writes the result. */
 
 #define CHANNEL_VARIABLE "TOUCHSTONE_UNDER" /* the environment names the memory: a path to open */
+#define FUZZ_VARIABLE "TOUCHSTONE_FUZZ"     /* or, for a fuzzer (fuzz.h), the port */
 #define CHANNEL_TRACE_MAX (1u << 18)
 
 enum channel_turn {

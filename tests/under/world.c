@@ -18,6 +18,7 @@
 #include "sim/epoll.h"
 #include "sim/socket.h"
 #include "under/channel.h"
+#include "under/fuzz.h"
 #include "under/real.h"
 #include "under/stacks.h"
 #include "under/timers.h"
@@ -39,7 +40,7 @@ struct sim_kernel *world_sim = &nobody;
 
 static struct run *run; /* null before the first one */
 static struct channel *channel;
-static bool listens, begun, exits, threads;
+static bool listens, begun, exits, threads, fuzzed;
 static _Thread_local bool mine __attribute__((tls_model("initial-exec")));
 static _Atomic bool stirred;
 static uint32_t calls; /* since the last wait */
@@ -133,15 +134,20 @@ static void on_exit_handler(int status, void *unused) {
     world_exits(status);
 }
 
-__attribute__((constructor)) static void load(void) {
+static struct channel *shared_channel(void) {
     const char *path = getenv(CHANNEL_VARIABLE);
-    if (path == NULL) return;
-    int fd = (int)REAL(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) return;
+    int fd = path == NULL ? -1 : (int)REAL(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) return NULL;
     void *memory = mmap(NULL, sizeof *channel, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     REAL(SYS_close, fd);
-    if (memory == MAP_FAILED) return;
-    channel = memory;
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+__attribute__((constructor)) static void load(void) {
+    channel = fuzz_channel();
+    fuzzed = channel != NULL;
+    if (!fuzzed) channel = shared_channel();
+    if (channel == NULL) return;
     channel->loaded++;
     on_exit(on_exit_handler, NULL);
 }
@@ -215,25 +221,34 @@ static void stop(struct run *of) {
 static const struct run_server foreign = {
     .start = start, .step = step, .stop = stop, .foreign = true};
 
-/* True if another run can follow in this process. */
+/* True if another run can follow in this process: one that was cut short leaves clients behind. */
 static bool play_one(void) {
     channel->trace = (struct sim_trace){.events = channel->events, .max = CHANNEL_TRACE_MAX};
     leave_run();
     run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
                channel->traced ? &channel->trace : NULL, NULL, &channel->result);
-    channel->ended = run->status != SERVER_RUNNING || channel->result.failed;
+    channel->ended = run->status != SERVER_RUNNING || channel->result.failed || channel->result.cut;
     return !channel->ended;
+}
+
+static void take_turn(void) {
+    if (fuzzed) {
+        fuzz_take(channel);
+        return;
+    }
+    wake();
+    while (channel->turn != TURN_LIBRARY)
+        REAL(SYS_futex, &channel->turn, FUTEX_WAIT, TURN_COMMAND, NULL);
 }
 
 static void play(void) {
     for (;;) {
-        wake();
-        while (channel->turn != TURN_LIBRARY)
-            REAL(SYS_futex, &channel->turn, FUTEX_WAIT, TURN_COMMAND, NULL);
+        take_turn();
         channel->passed = 0;
         while (play_one() && ++channel->passed < channel->seeds)
             channel->scenario.seed++;
         if (!channel->ended) continue;
+        if (fuzzed && channel->result.failed) fuzz_failed();
         wake();
         REAL(SYS_exit_group, 0);
     }

@@ -57,6 +57,7 @@ class Afl:
     """
 
     name = "afl"
+    STABILITY_MIN = 100
     KINDS = ("main", "asan", "cmplog")
     ENVIRONMENT = {
         "AFL_NO_UI": "1",
@@ -74,10 +75,13 @@ class Afl:
         self.target, self.place, self.jobs, self.sync = target, place, jobs, sync
         self.out = sync or place / "run" / "out"
         self.seeded, self.processes = True, []
+        self.build_all()
+
+    def build_all(self):
         self.builds = {}
-        for kind in self.KINDS[:jobs]:
+        for kind in self.KINDS[: self.jobs]:
             preset = "fuzz-afl" if kind == "main" else f"fuzz-afl-{kind}"
-            self.builds[kind] = targets.Build(preset, [target.name], target.top)
+            self.builds[kind] = targets.Build(preset, [self.target.name], self.target.top)
         self.build = self.builds["main"]
 
     def start(self, seconds):
@@ -93,16 +97,20 @@ class Afl:
         if self.target.dictionary:
             options += ["-x", self.target.dictionary]
         for number, (name, role) in enumerate(self.instances()):
-            kind = self.KINDS[number] if number < len(self.KINDS) else "main"
-            build = self.builds["asan" if kind == "asan" else "main"]
-            cmplog = ["-c", self.builds[kind].fuzzer(self.target.name)] if kind == "cmplog" else []
+            program, variables = self.program(number)
             arguments = [
-                "afl-fuzz", "-V", seconds, "-i", seeds, "-o", self.out, *role, *options, *cmplog,
-                "--", build.fuzzer(self.target.name),
+                "afl-fuzz", "-V", seconds, "-i", seeds, "-o", self.out, *role, *options, *program,
             ]
-            environment = targets.environment(**self.ENVIRONMENT)
+            environment = targets.environment(**self.ENVIRONMENT, **variables)
             log = run / f"{name}.log"
             self.processes.append(AflProcess(arguments, log, environment, self.out / name))
+
+    def program(self, number):
+        """The last arguments of an instance, and what it has in its environment."""
+        kind = self.KINDS[number] if number < len(self.KINDS) else "main"
+        build = self.builds["asan" if kind == "asan" else "main"]
+        cmplog = ["-c", self.builds[kind].fuzzer(self.target.name)] if kind == "cmplog" else []
+        return [*cmplog, "--", build.fuzzer(self.target.name)], {}
 
     def instances(self):
         """(name, options); an instance that is alone needs no role."""

@@ -29,16 +29,21 @@ class Result:
     stats: Stats
     last_edge_s: float
     findings: list
+    stability_min: float
+
+    @property
+    def is_unstable(self):
+        """An input that does not always take the same path is the target's fault, too."""
+        return self.stats.stability < self.stability_min
 
     @property
     def is_bad(self):
-        """An input that does not always take the same path is the target's fault, too."""
-        return bool(self.findings) or self.stats.stability < 100
+        return bool(self.findings) or self.is_unstable
 
     def __str__(self):
         rate = self.stats.execs / self.seconds if self.seconds else 0
         stable = f", stability {self.stats.stability:.2f} %" if self.engine == "afl" else ""
-        codes = " [unstable]" if self.stats.stability < 100 else ""
+        codes = " [unstable]" if self.is_unstable else ""
         codes += " [finding]" if self.findings else ""
         return (
             f"{self.target}, {self.engine}: {self.stats.execs:,} executions in "
@@ -99,4 +104,5 @@ def run(engine, seconds, on_progress=lambda passed, stats: None):
             raise command.CannotRun(f"{engine.name} ended by itself:\n{each.end_of_log()}")
     if not findings and stats.execs == 0 and not over.is_set():
         raise command.CannotRun(f"{engine.name} executed nothing")
-    return Result(engine.name, engine.target.name, passed, stats, last_edge_s, findings)
+    return Result(engine.name, engine.target.name, passed, stats, last_edge_s, findings,
+                  engine.STABILITY_MIN)

@@ -1,11 +1,12 @@
 """What a finding is, in the smallest form, and how to see it again."""
 
+import os
 import shlex
 import shutil
 import subprocess
 
 from .. import command, tree
-from . import targets
+from . import targets, under
 
 SHRINK_S = 10
 # What libFuzzer gets beyond that: its own limit does not hold for the runs that it starts.
@@ -22,6 +23,9 @@ EXPECTING_WORDS = ("expect", "expect-end", "expect-close")
 def explain(target, path, place):
     """Prints a finding, and leaves its small form in a folder of its own."""
     folder = tree.fresh_folder(place / "finding")
+    if isinstance(target, under.Server):
+        explain_simulated(target, path, folder)
+        return
     build = targets.Build("fuzz-libfuzzer", [target.name], target.top)
     small = minimised(build, target, path, folder / "input")
     command.say(f"\n------ {tree.shown(path)}, minimised:")
@@ -89,6 +93,35 @@ def explain_scenario(build, path, folder):
         "replay over real sockets, without what only a simulated kernel does: "
         f"ci/conform reference release gcc --replay {shown(sockets)}"
     )
+
+
+def explain_simulated(server, path, folder):
+    """Of a server under the simulated kernel. Over real sockets the kit judges it."""
+    written, sockets = folder / "finding.scenario", folder / "sockets.scenario"
+    text = shrunk(server, path)
+    written.write_text(text, encoding="utf-8")
+    sockets.write_text(for_sockets(text), encoding="utf-8")
+    command.say(f"\n------ {tree.shown(path)}, as a scenario:\n\n{text}")
+    command.say(server.simulate("run", "--oracle-only", written, stderr=subprocess.DEVNULL).stdout)
+    command.say("replay in the simulator: " + shown(
+        server.scenario, "run", "--trace", "--oracle-only", written, "--under", server.alone))
+    kit = [tree.TOP / ".venv" / "bin" / "touchstone-conform", "--replay", sockets, "--",
+           *shlex.split(server.alone)]
+    failed = command.run(kit, cwd=os.getcwd()).returncode == command.FAILED
+    command.say(f"replay over real sockets: {shown(*kit)}")
+    command.say("  it fails there, too" if failed else
+                "  it does not fail there: it takes what only a simulated kernel does")
+
+
+def shrunk(server, path):
+    """As text; as it was found if shrinking takes too long."""
+    try:
+        done = server.simulate("shrink", path, stderr=subprocess.DEVNULL, timeout=under.SHRINK_S)
+        lines = done.stdout.splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith("not judged"))
+    except subprocess.TimeoutExpired:
+        command.progress(f"{tree.shown(path)}: shrinking was ended after {under.SHRINK_S} s")
+        return command.output_of([server.scenario, "text", path])
 
 
 def for_sockets(text):

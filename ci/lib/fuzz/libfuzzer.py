@@ -35,6 +35,7 @@ class LibFuzzer:
     """Any number of processes share a corpus; each reads what the others add to it."""
 
     name = "libfuzzer"
+    STABILITY_MIN = 100
     # A finding's file begins with what it is.
     FINDING = re.compile(r"(crash|timeout|oom|leak)-")
 

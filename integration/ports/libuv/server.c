@@ -42,6 +42,19 @@ static void read_on(struct client *client);
 
 static uv_stream_t *stream_of(struct client *client) { return (uv_stream_t *)&client->tcp; }
 
+static int descriptor_of(const uv_tcp_t *tcp) {
+    uv_os_fd_t descriptor = -1;
+    uv_fileno((const uv_handle_t *)tcp, &descriptor);
+    return descriptor;
+}
+
+/* Exact, because urgent data is in line. */
+static size_t unread_of(const struct client *client) {
+    int unread = 0;
+    ioctl(descriptor_of(&client->tcp), FIONREAD, &unread);
+    return (size_t)unread;
+}
+
 /* The end of a connection. */
 
 static void forget(uv_handle_t *handle) {
@@ -124,10 +137,15 @@ static void lend_scratch(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer
 }
 
 /* Here the close is decided: UV_EOF is a read of 0 bytes, the client's FIN, and all other errors
- * are a reset or another failure. Each ends this connection only. */
+ * are a reset or another failure. Each ends this connection only.
+ *
+ * After both FINs libuv takes a short read for the last one, and says UV_EOF. But a read is also
+ * short before an urgent byte, and a close with that byte unread would send RST. */
 static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct client *client = (struct client *)stream;
-    if (count < 0) {
+    if (count == UV_EOF && unread_of(client) > 0) {
+        read_on(client);
+    } else if (count < 0) {
         leave(client);
     } else if (count > 0 && !client->ended) {
         if (stopping) client->owed -= (size_t)count;
@@ -142,12 +160,6 @@ static void read_on(struct client *client) {
 }
 
 /* New connections. */
-
-static int descriptor_of(uv_tcp_t *tcp) {
-    uv_os_fd_t descriptor = -1;
-    uv_fileno((uv_handle_t *)tcp, &descriptor);
-    return descriptor;
-}
 
 /* Accepts one client: from libuv, or with a descriptor that is given. */
 static void welcome(uv_loop_t *loop, int descriptor) {
@@ -198,9 +210,7 @@ static void stop(uv_signal_t *signal, int number) {
     if (clients == NULL) uv_close((uv_handle_t *)&deadline, NULL);
     for (struct client *client = clients, *next; client != NULL; client = next) {
         next = client->next;
-        int unread = 0; /* exact, because urgent data is in line */
-        ioctl(descriptor_of(&client->tcp), FIONREAD, &unread);
-        client->owed = (size_t)unread;
+        client->owed = unread_of(client);
         end_if_even(client);
     }
 }
