@@ -124,7 +124,7 @@ def test_transient_accept_error(server, attach_strace, error):
 
 
 @marks.requirement("FAULT-3")
-@marks.leans_on("release", "interrupt")
+@marks.leans_on("idle", "release", "interrupt")
 @pytest.mark.parametrize("error", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_lasting_accept_error(server, attach_strace, error):
     """While accept lacks resources, old clients are served; new ones afterwards.
@@ -152,7 +152,7 @@ def test_lasting_accept_error(server, attach_strace, error):
     expect(served, "no-answer", refused)
 
 
-@marks.leans_on("neighbours")
+@marks.leans_on("idle", "neighbours")
 class TestNoDescriptorsLeft:
     """While descriptors are exhausted, old clients are served; new ones afterwards."""
 

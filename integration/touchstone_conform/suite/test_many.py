@@ -35,7 +35,7 @@ def crowd(server):
 
 
 @marks.requirement("FAIR-3")
-@marks.leans_on("neighbours")
+@marks.leans_on("idle", "neighbours")
 def test_a_crowd_is_served(crowd):
     """Each of more clients than a set of select() has room for is served, the last first."""
     for client in reversed(crowd):
@@ -43,7 +43,7 @@ def test_a_crowd_is_served(crowd):
 
 
 @marks.requirement("FAIR-6")
-@marks.leans_on("neighbours", "interrupt")
+@marks.leans_on("idle", "neighbours", "interrupt")
 def test_a_crowd_is_ready(server, crowd):
     """More than a thousand clients are ready at once: all are served."""
     crowd[-1].ping()

@@ -51,7 +51,7 @@ def expect_idle_close(server, client):
 
 
 @marks.requirement("CLOSE-3")
-@marks.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@marks.leans_on("idle", "stream", "stall", "resume", "fin", "farewell", "data-and-fin")
 @marks.process
 def test_a_long_pause_after_fin(server):
     """A client that reads nothing for 6 s after its FIN still gets all, then FIN."""
@@ -129,7 +129,7 @@ def test_wake_ups_beside_stalled_clients(server):
 
 
 @marks.requirement("FLOW-8")
-@marks.leans_on("stream")
+@marks.leans_on("idle", "stream")
 @marks.process
 def test_memory_and_a_long_stream(server):
     """Memory does not grow with the bytes that a client has sent and received."""
