@@ -40,4 +40,4 @@ static uint64_t any_received(uint64_t least) {
     return Frama_C_unsigned_long_long_interval(least, (uint64_t)1 << 62);
 }
 
-static uint32_t any_generation(void) { return Frama_C_unsigned_int_interval(1, UINT32_MAX); }
+static uint32_t any_positive(void) { return Frama_C_unsigned_int_interval(1, UINT32_MAX); }

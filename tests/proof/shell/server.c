@@ -120,8 +120,8 @@ static struct result close(void *self, int32_t descriptor) {
 
 static struct result unread(void *self, int32_t descriptor) {
     check_connection(descriptor);
-    for (int64_t count = 0; count <= BUFFER_BYTES; count++)
-        if (any_bool()) return (struct result){.value = count};
+    if (any_bool()) return (struct result){.value = any_positive()};
+    if (any_bool()) return (struct result){.value = 0};
     return any_fault(FAULT_WOULD_BLOCK, FAULT_OTHER);
 }
 
@@ -202,7 +202,8 @@ static void forget(void) {
         struct connection *c = &s.connections[i];
         c->progress_ms = any_u32;
         c->received = any_received(c->pending.write - c->pending.read);
-        if (c->slot.generation != 0) c->slot.generation = any_generation();
+        if (c->slot.generation != 0) c->slot.generation = any_positive();
+        if (c->owed != 0) c->owed = any_positive();
         any_bytes(&c->peer, sizeof c->peer);
     }
     any_bytes(memory, (SLOTS + 1) * KERNEL_MEMORY_UNIT);
