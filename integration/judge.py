@@ -256,10 +256,16 @@ def run_kit(server, folder, *options, limit_s=LIMIT_S):
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        env=environment(),
     )
     status, output = ended(running, limit_s)
     (folder / "output.txt").write_text(output, encoding="utf-8")
     return status, output
+
+
+def environment():
+    """Ours, but for what changes how a server in Python behaves, such as PYTHONUNBUFFERED."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def ended(running, limit_s):

@@ -28,9 +28,15 @@ FOUNDATIONS = {
     "idle": "CLOSE-7",  # a silent client is kept
     "stall": "FLOW-1",  # a client that does not read is not read for ever
     "resume": "FLOW-2",  # and gets everything once it reads
+    "flush": "CLOSE-3",  # what is pending at FIN is sent
+    "urgent": "FLOW-6",  # a byte that is urgent delays no other
     "rest": "COST-1",  # waiting costs no CPU time
+    "rest-while-stalled": "COST-2",  # nor while a client does not read
     "interrupt": "FAULT-1",  # the server outlives SIGSTOP and SIGCONT
+    "broken-pipe": "CLOSE-6",  # and a write that fails with EPIPE
     "release": "CLOSE-8",  # ended connections are closed
+    "exhausted": "FAULT-3",  # the server outlives accept without descriptors
+    "log": "LOG-1",  # and serves while nobody reads its log
     "stop": "STOP-1",  # a stop signal is handled, and ends the server
 }
 # Without these nothing can be judged, not even other tests of their own requirement.

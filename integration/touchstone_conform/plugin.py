@@ -476,15 +476,16 @@ def attach_strace(server, record):
 
 @pytest.fixture
 def start_flood(request, server, record):
-    """Starts a process that sends to the server without pause; returns once it was served."""
+    """Starts a process whose clients send to the server without pause; returns once each of them
+    was served."""
     record.footing.require("bytes", "stream", "neighbours", "reset")
     record.cannot_express("a client that sends without pause")
     floods = []
 
-    def start():
+    def start(clients=1):
         flood = subprocess.Popen(
             [sys.executable, "-m", "touchstone_conform.harness.flood"]
-            + [server.host, str(server.port), str(server.scaled(20))],
+            + [server.host, str(server.port), str(server.scaled(20)), str(clients)],
             cwd=PACKAGES,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

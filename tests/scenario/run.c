@@ -216,9 +216,9 @@ static void let_clients_leave(const struct scenario *scenario) {
         if (!link->fin_sent) act(STEP_SHUTDOWN, i, 0);
     }
     run_until_idle();
-    /* With a crowd each failed accept is retried later by the passes between. */
-    uint32_t late_ms = run.sim.crowd > 0 ? 2 * SIM_CROWD_PASS_MS * scenario->fault_count : 0;
-    act(STEP_WAIT, 0, REST_MS + late_ms);
+    /* A crowd may still have to be accepted, one in each pass, and a failed accept is retried. */
+    uint32_t late_ms = SIM_CROWD_PASS_MS * (run.sim.crowd + 2 * scenario->fault_count);
+    act(STEP_WAIT, 0, REST_MS + (run.sim.crowd > 0 ? late_ms : 0));
     run_until_idle();
     if (!is_over()) check_idle(true);
 }

@@ -148,7 +148,8 @@ struct result sim_kevent(void *self, int32_t queue, const struct kqueue_record *
         refused |= result.fault != FAULT_NONE;
     }
     if (found == 0) return queue_wait(sim, gather_kqueue, events, max, timeout_ms);
-    /* An interrupted call has still applied the changes; it returns no receipts (kqueue(2)). */
+    /* An interrupted call has still applied the changes; it returns no receipts (kqueue(2)).
+     * FreeBSD and NetBSD never interrupted one that does not wait; the manual permits it. */
     if (!refused && vary_one_in(sim, VARY_EINTR, 16)) return fault_result(FAULT_INTERRUPTED, 4);
     return (struct result){.value = (int64_t)found};
 }

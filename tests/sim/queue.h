@@ -16,7 +16,8 @@ bool queue_is_open(const struct sim_kernel *sim, int32_t descriptor);
 /* The fault of one registration, as fault_inject. */
 struct result queue_inject(struct sim_kernel *sim, int32_t descriptor, bool deletes);
 
-/* The open descriptors in the order in which this wait reports them; returns their number. Where
+/* The open descriptors in the order in which this wait reports them; returns their number. Kernels
+ * report them in the order of activation, which is one of the orders that are tried here. Where
  * choices are listed, those that are ready come first: the order of the others makes no
  * difference. */
 uint32_t queue_order(struct sim_kernel *sim,

@@ -12,6 +12,7 @@ from running import expect_failures
 MISSING = ("no-answer", "short-answer", "closed-early")
 CUT_OFF = (*MISSING, "rst-for-fin")
 
+NEIGHBOURS = "test_reference_neighbours.py"
 INHERITED = "test_reference_limits.py::TestInheritedDescriptors"
 
 FAILURES = {
@@ -63,6 +64,9 @@ FAILURES = {
     "held-socket-stays-watched": {
         "test_reference_system.py::test_a_socket_that_is_held_elsewhere": "cpu",
     },
+    # Fairness.
+    "turns-not-shared": {f"{NEIGHBOURS}::test_what_is_done_between_two_waits": "system-calls"},
+    "one-accept-a-pass": {f"{NEIGHBOURS}::test_what_is_done_between_two_waits": "system-calls"},
     # The stop signal.
     "stop-closes-at-once": {
         "test_drain.py::test_nothing_is_lost[stopped]": CUT_OFF,
@@ -116,6 +120,9 @@ FAILURES = {
         "test_reference_idle.py::test_idle": "still-open",
         "test_reference_idle.py::TestSilence::test_idle_timeout": "log-line",
     },
+    "idle-timeout-needs-a-quiet-wait": {
+        "test_reference_idle.py::test_beside_more_than_a_wait_reports": "still-open",
+    },
     "idle-forgets-sending": {"test_reference_idle.py::test_a_slow_reader": MISSING},
     "sweep-spares-the-stalled": {"test_reference_idle.py::test_a_stalled_client": "still-open"},
     "wait-has-a-timeout": {"test_reference_system.py::test_no_call_without_events": "system-calls"},
@@ -152,6 +159,9 @@ FAILURES = {
     },
     "activation-unchecked": {
         "test_reference_activation.py::test_bad_activation[--fds 2]": ("server-stuck", "output"),
+    },
+    "activation-forgets-who-waited": {
+        "test_reference_activation.py::test_a_client_that_came_before_the_server": "socket-option",
     },
     "passed-socket-as-it-is": {
         "test_reference_activation.py::test_passed_blocking": "descriptors",
@@ -205,5 +215,5 @@ def test_patch_is_found(copy, name):
 
 
 def test_every_patch_is_named():
-    """The table has exactly the patches that exist."""
-    assert sorted(FAILURES) == sorted(defects.patches("kit"))
+    """The table has all patches that are the kit's; of the server's it may have some."""
+    assert set(defects.patches("kit")) <= set(FAILURES)

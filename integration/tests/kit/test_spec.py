@@ -21,7 +21,7 @@ USED = {
     "LOG": 5,
     "STOP": 6,
     "START": 3,
-    "REF": 17,
+    "REF": 18,
 }
 
 

@@ -25,9 +25,9 @@ def run(arguments: list[str], jobs: int, whole: bool, progress=None) -> list[Res
 
 
 def _count_of_needed(results):
-    """As many of the foundations, from the first on, as failed and blocked tests lean on."""
+    """As many of the foundations, from the first on, as failed and blocked tests are or lean on."""
     doubtful = [each for each in results if each.outcome in (FAILED, BLOCKED)]
-    names = {name for each in doubtful for name in each.leaned_on}
+    names = {name for each in doubtful for name in [*each.leaned_on, each.foundation]}
     return max((i for i, name in enumerate(FOUNDATIONS, 1) if name in names), default=0)
 
 

@@ -6,6 +6,7 @@
     --kind KIND   listening, or what it is instead: bound, local, datagram, file, nothing
     --pid PID     LISTEN_PID: a number, or `own`, that of the server
     --fds TEXT    LISTEN_FDS
+    --on-demand   start the command once a client waits to be accepted, as such a manager does
 
 It becomes the server by exec, so the process stays the same. The socket is passed in blocking mode,
 as some service managers do.
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import socket
 
 _PASSED = 3
+_CLIENT_S = 20  # for a client to come; none comes if the test is over
 
 
 def make(kind: str, port: int) -> int | None:
@@ -50,11 +53,14 @@ def main() -> None:
     parser.add_argument("--kind", default="listening")
     parser.add_argument("--pid", default="own")
     parser.add_argument("--fds", default="1")
+    parser.add_argument("--on-demand", action="store_true")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     os.environ["LISTEN_PID"] = str(os.getpid()) if arguments.pid == "own" else arguments.pid
     os.environ["LISTEN_FDS"] = arguments.fds
     pass_on(make(arguments.kind, arguments.port))
+    if arguments.on_demand:
+        select.select([_PASSED], [], [], _CLIENT_S)
     os.execvp(arguments.command[0], arguments.command)
 
 

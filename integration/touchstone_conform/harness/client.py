@@ -97,7 +97,7 @@ class Client:
 
     def __exit__(self, *_):
         """Close, but for a server that does not outlive RST: then it is ended first."""
-        if self._left or self._footing.holds("reset") or not self._would_reset():
+        if self._left or not self._would_reset() or all(map(self._footing.holds, self._for_rst())):
             self._close()
 
     @property
@@ -178,7 +178,7 @@ class Client:
 
     def reset(self) -> None:
         """End the connection with RST."""
-        self._footing.require("reset")
+        self._footing.require(*self._for_rst())
         self._leave("RST")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         self._socket.close()
@@ -186,7 +186,7 @@ class Client:
     def close(self) -> None:
         """Close: the kernel sends RST if unread bytes are left, else FIN."""
         if not self._left and not self.end:
-            self._footing.require("fin", *["reset"] * self._would_reset())
+            self._footing.require("fin", *self._for_rst() * self._would_reset())
         self._close()
 
     def _close(self):
@@ -213,12 +213,16 @@ class Client:
             self._close()
         else:
             self.expect_quiet(0)
-            if self._footing.holds("reset"):
+            if all(map(self._footing.holds, self._for_rst())):
                 self.reset()
 
     def _is_owed(self) -> bool:
         """Whether answers are due that have not come."""
         return self._received < self._sent and not self.end
+
+    def _for_rst(self) -> list[str]:
+        """What the server has to outlive: behind FIN, its next write fails with EPIPE."""
+        return ["reset", *["broken-pipe"] * (self._may_end and self._is_owed())]
 
     def _would_reset(self) -> bool:
         """Whether closing sends RST: bytes came that were not read, or will come."""

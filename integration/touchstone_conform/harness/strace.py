@@ -89,8 +89,11 @@ class Trace:
     def detach(self):
         _detach(self._tracer)
 
+    def text(self) -> str:
+        return self._output.read_text(errors="replace")
+
     def lines(self) -> list[str]:
-        return self._output.read_text(errors="replace").splitlines()
+        return self.text().splitlines()
 
     def injected(self) -> int:
         """How many calls were made to fail."""

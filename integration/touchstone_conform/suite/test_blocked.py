@@ -56,7 +56,7 @@ def test_no_client_is_shed(server, exhausted):
 
 
 @marks.requirement("STOP-1")
-@marks.leans_on("stop", "neighbours")
+@marks.leans_on("stop", "neighbours", "exhausted")
 @marks.service
 def test_stop_without_descriptors(server, exhausted):
     """While descriptors are exhausted, the stop signal is handled as ever."""
@@ -88,7 +88,7 @@ def muted(log_pipe, start_server):
 
 
 @marks.requirement("STOP-1")
-@marks.leans_on("stop")
+@marks.leans_on("stop", "log")
 @marks.service
 def test_stop_with_a_full_log(muted):
     """A log that takes nothing does not keep the server from its end."""
@@ -100,7 +100,7 @@ def test_stop_with_a_full_log(muted):
 
 
 @marks.requirement("LOG-5")
-@marks.leans_on("idle", "rest")
+@marks.leans_on("idle", "rest", "log")
 @marks.service
 def test_cpu_time_with_a_full_log(muted):
     """Lines that the log does not take cost no CPU time."""
@@ -111,7 +111,7 @@ def test_cpu_time_with_a_full_log(muted):
 
 
 @marks.requirement("LOG-5")
-@marks.leans_on("release", "fin")
+@marks.leans_on("release", "fin", "log")
 @marks.service
 def test_memory_with_a_full_log(muted):
     """Lines that the log does not take are not kept without limit."""

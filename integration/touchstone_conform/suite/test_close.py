@@ -76,7 +76,7 @@ def test_half_close_with_a_stalled_reader(server):
         client.expect_end(answer(data[:sent]))
 
 
-@marks.requirement("CLOSE-3")
+@marks.foundation("flush")
 @marks.leans_on("stream", "fin", "farewell", "data-and-fin")
 def test_half_close_behind_megabytes(server):
     """A client that reads only after its FIN gets all, also from a server that reads without bound.

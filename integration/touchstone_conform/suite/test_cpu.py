@@ -8,6 +8,7 @@ from touchstone_conform.transform import answer
 
 pytestmark = [marks.process, marks.leans_on("idle", "rest")]
 
+FLUSHING = ("stream", "stall", "resume", "fin", "data-and-fin", "farewell", "flush")
 ALLOWED_CPU_S = 0.2  # in a second; a conforming server uses none
 
 
@@ -25,7 +26,7 @@ def test_idle(server):
         expect_no_spin(server)
 
 
-@marks.requirement("COST-2")
+@marks.foundation("rest-while-stalled")
 @marks.leans_on("stream", "stall")
 def test_stalled(server):
     """A client that does not read costs no CPU time."""
@@ -35,7 +36,7 @@ def test_stalled(server):
 
 
 @marks.requirement("COST-3")
-@marks.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
+@marks.leans_on(*FLUSHING, "rest-while-stalled")
 def test_half_closed_with_pending_output(server):
     """A half-closed client that does not read costs no CPU time, and then gets everything."""
     with stalled_client(server, fin=True, taken=0) as client:
@@ -44,7 +45,7 @@ def test_half_closed_with_pending_output(server):
 
 
 @marks.requirement("COST-3")
-@marks.leans_on("stream", "resume", "fin", "data-and-fin", "farewell")
+@marks.leans_on(*FLUSHING)
 def test_slow_flush_after_half_close(server):
     """What is flushed in many small sends after FIN arrives whole."""
     with stalled_client(server, fin=True, taken=0) as client:

@@ -179,7 +179,14 @@ class TestNoDescriptorsLeft:
             yield
             self.old.ping()
 
+    @marks.foundation("exhausted")
+    def test_old_clients(self):
+        """The server goes on, and serves those who are connected."""
+        self.old.ping()
+        self.leaving.ping()
+
     @marks.requirement("FAULT-4")
+    @marks.leans_on("exhausted")
     def test_waiting(self, server):
         """The server waits without using CPU time."""
         used = server.process.cpu_seconds_during(0.5)

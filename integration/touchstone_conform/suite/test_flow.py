@@ -89,7 +89,7 @@ def test_a_stalled_client_delays_no_other(server):
     server.judge_time(times[48], 0.1, "the second slowest of 50 pings")
 
 
-@marks.requirement("FLOW-6")
+@marks.foundation("urgent")
 @marks.leans_on("stream")  # what several reads return is answered
 def test_urgent_data(server):
     """An urgent byte is echoed in its place or dropped; no other byte is affected."""

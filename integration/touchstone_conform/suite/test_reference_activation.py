@@ -23,10 +23,19 @@ ACTIVATE = [sys.executable, activate.__file__]
 def activated(start_server, reference_program):
     """Starts the reference with a socket that listens on {port}, without --listen."""
 
-    def start(*options):
-        return start_server(arguments=[*ACTIVATE, "--port", "{port}", *reference_program, *options])
+    def start(*options, activate=()):
+        command = [*ACTIVATE, "--port", "{port}", *activate, *reference_program, *options]
+        return start_server(arguments=command)
 
     return start
+
+
+def expect_options(server, client):
+    """The server's end of this connection has the options that REF-12 asks for."""
+    with duplicated_socket(server.process, client.address) as its_end:
+        expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
+        expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
+        expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
 @marks.requirement("REF-4")
@@ -60,10 +69,18 @@ def test_passed_blocking(activated):
         with server.connect("new") as new:
             old.ping()
             new.ping()
-        with duplicated_socket(server.process, old.address) as its_end:
-            expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
-            expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
-            expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
+        expect_options(server, old)
+
+
+@marks.requirement("REF-12")
+def test_a_client_that_came_before_the_server(activated):
+    """Who waited in the passed socket before the server set its options has them too."""
+    server = activated(activate=["--on-demand"])
+    with server.connect("early") as early, server.connect("late") as late:
+        early.ping()
+        late.ping()
+        expect_options(server, early)
+        expect_options(server, late)
 
 
 @marks.requirement("REF-4")

@@ -19,6 +19,7 @@ pytestmark = marks.reference
 
 LIMIT_S = 1
 LATE_S = 0.5  # the server checks ten times a second; the rest is for a busy machine
+MORE_THAN_A_WAIT = 600  # a wait reports 256, and not each of them is always ready
 
 
 @pytest.fixture
@@ -110,6 +111,17 @@ def test_a_stalled_client(server):
             closed = wait_until(closed_as_idle, LIMIT_S + server.scaled(LATE_S))
             expect(closed, "still-open", "a client that does not read is not closed as idle")
             busy.ping()
+
+
+@marks.requirement("REF-7")
+def test_beside_more_than_a_wait_reports(server, start_flood):
+    """A silent client is closed in time though every wait is full of others that are ready."""
+    flood = start_flood(MORE_THAN_A_WAIT)
+    with server.connect("silent") as client:
+        began = time.monotonic()
+        client.ping()
+        expect_idle_end(server, began, client)
+    expect(flood.poll() is None, "closed-early", "a client that sends is closed")
 
 
 @marks.requirement("REF-7")

@@ -63,6 +63,7 @@ def test_burst(server, size):
 
 
 @marks.requirement("FLOW-7")
+@marks.leans_on("urgent")
 def test_urgent_data(server):
     """No byte around an urgent one is lost or delayed, and the server does not spin."""
     before, after = sample(1000, 1), sample(1000, 2)

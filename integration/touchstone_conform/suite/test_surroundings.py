@@ -41,7 +41,7 @@ def full_disk():
     return open("/dev/full", "wb")
 
 
-@marks.requirement("LOG-1")
+@marks.foundation("log")
 @marks.service
 def test_full_stdout(log_pipe, start_server):
     """A log pipe that is not read never stalls the server."""

@@ -8,7 +8,7 @@ from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.samples import sample
-from touchstone_conform.suite.test_cpu import expect_no_spin
+from touchstone_conform.suite.test_cpu import FLUSHING, expect_no_spin
 from touchstone_conform.suite.test_release import PENDING, judge_memory, stalled_client
 from touchstone_conform.transform import answer
 
@@ -114,7 +114,7 @@ def test_wake_ups_beside_an_idle_client(server):
 
 
 @marks.requirement("COST-6")
-@marks.leans_on("idle", "rest", "stream", "stall", "fin", "data-and-fin")
+@marks.leans_on("idle", *FLUSHING, "rest-while-stalled")
 @marks.process
 def test_wake_ups_beside_stalled_clients(server):
     """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
