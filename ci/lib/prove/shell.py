@@ -107,8 +107,8 @@ DEEPER = (
 DEFECTS = {
     "sizes-wrap-in-32-bits": "sizes",
     "escape-without-its-end": "log",
-    "areas-shared": "server",
-    "receive-over-the-buffer": "server",
+    "closed-listener-accepts": "server",
+    "connection-limit-ignored": "server",
     "close-tried-again": "server",
 }
 
