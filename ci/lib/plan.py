@@ -84,7 +84,8 @@ ROTATING = [
          full="ci/simulate defects --explore"),
     Step("determinism", "ci/simulate determinism"),
     Step("proven defects", "ci/prove --defects emptied token-issued-twice"
-         " contract-eintr-is-would-block contract-without-a-body", full="ci/prove --defects"),
+         " contract-eintr-is-would-block contract-without-a-body sizes-wrap-in-32-bits",
+         full="ci/prove --defects"),
 ]
 
 FULL_ALONE = [

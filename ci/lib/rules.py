@@ -134,11 +134,15 @@ def includes_tests(file, header, tested):
     return "tests/" in header or "tests/" + header in tested
 
 
+# To prove a module, static functions and all, a harness takes the module in.
+HARNESSES = "tests/proof/shell/"
+
+
 def check_includes(files):
     tested = {file.path for file in files if file.path.startswith("tests/")}
     for file in files:
         for number, angled, header in file.includes if file.is_c else ():
-            if header.endswith(".c"):
+            if header.endswith(".c") and not file.path.startswith(HARNESSES):
                 yield file, number, f"includes {header}", "headers alone"
             elif not angled and includes_tests(file, header, tested):
                 yield file, number, f"includes {header}", "nothing of tests"

@@ -1,8 +1,9 @@
-"""Proves that the core keeps its contracts.
+"""Proves that the core keeps its contracts, and that the shell does nothing undefined.
 
     frama        runs Frama-C with a prover, and reads the verdicts
     contracts    what is said of contracts as text: rules that no prover checks
     table        goals by function and module, the baseline, the results
+    shell        runs Frama-C's Eva on the shell, and judges what it leaves
     defects      seeded defects in code, contracts and provers, each of which has to be seen
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from .. import command, junit, tree
-from . import contracts, defects, frama, table
+from . import contracts, defects, frama, shell, table
 
 SMOKE_SHARE = 8
 
@@ -25,10 +26,25 @@ def run(options) -> bool:
         return True
     if options.defects is not None:
         return defects.plant_all(options.defects or defects.names())
-    return prove_core(options.full, options.fix)
+    core, results, cases = prove_core(options.full, options.fix)
+    safe, more_results, more_cases = prove_shell(options.full)
+    table.write_results(results | more_results)
+    junit.write(cases + more_cases, "prove")
+    return core and safe
 
 
-def prove_core(full, fix) -> bool:
+def prove_shell(full):
+    runs = shell.analyse(full)
+    counts = shell.show(runs)
+    found = list(shell.complaints(runs))
+    goals, proven = (sum(row[key] for row in counts.values()) for key in ("goals", "proven"))
+    command.say("\n".join([*found, f"{proven} of {goals} properties of the shell proven,"
+                           f" {len(found)} complaints"]))
+    cases = [(f"{run.harness.name} {run.machine}", junit.PASSED, "", "0") for run in runs]
+    return not found, counts, cases + [(each, junit.FAILED, each, "0") for each in found]
+
+
+def prove_core(full, fix):
     """Every goal by CVC4; by Z3 what CVC4 left, or, in full, every goal as well.
 
     Smoke tests take most of the time: unless in full, or to write the baseline, those of every
@@ -46,15 +62,14 @@ def prove_core(full, fix) -> bool:
     if fix:
         table.write_baseline(counts)
     found += table.check_baseline(counts, whole=True, smoke=not sample)
-    table.write_junit(runs, found)
-    table.write_results(files, runs)
     unproven = [goal for goal in runs[0].goals if not any(each.proven(goal) for each in runs)]
     command.say("\n".join([*(f"{goal}: not proven [unproven]" for goal in unproven), *found]))
     smoked = f"{len(sample or names)} of {len(names)} functions"
     command.say(f"{total['goals'] - total['none']} of {total['goals']} goals proven,"
                 f" {total['smoke']} smoke tests of {smoked},"
                 f" {len(found) + len(unproven)} complaints")
-    return not found and not unproven
+    proven = not found and not unproven
+    return proven, table.results(files, runs), table.cases(runs, found)
 
 
 def _prove(files, sample, full):

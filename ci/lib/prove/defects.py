@@ -1,4 +1,4 @@
-"""Seeded defects in the core, in its contracts and in the provers: each has to be seen."""
+"""Seeded defects in core, shell, contracts and provers: each has to be seen."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .. import command, junit, tree
 from .. import defects as seeded
-from . import contracts, frama, table
+from . import contracts, frama, shell, table
 
 KINDS = ("core", "contracts")
 EMPTIED = "emptied"
 LIARS = {"prover-proves-anything": "echo unsat", "prover-talks-nonsense": "echo nonsense"}
 COPIED = ("src/core/", "include/core/", f"{frama.PROOF}/")
+SHELL = ("src/shell/", "include/shell/")
 DECLARED = "-wp-declarations-terminate"
 
 
 def names() -> list[str]:
-    return [EMPTIED, *LIARS, *seeded.patches(*KINDS)]
+    return [EMPTIED, *LIARS, *seeded.patches(*KINDS), *shell.DEFECTS]
 
 
 def plant_all(wanted) -> bool:
@@ -33,11 +34,14 @@ def plant_all(wanted) -> bool:
 
 def plant(name) -> bool:
     """Prints a line; false if nothing saw the defect."""
-    copy = seeded.Copy(tree.BUILD / "defects" / "prove" / name, COPIED)
+    copy = seeded.Copy(tree.BUILD / "defects" / "prove" / name, COPIED + SHELL)
     if name == EMPTIED:
         how, what = _emptied(copy.top)
     elif name in LIARS:
         how, what = _lying(copy.top, LIARS[name])
+    elif name in shell.DEFECTS:
+        seeded.Patch(name).plant(copy.top)
+        how, what = "alarm", shell.seen(copy.top, name)
     else:
         how, what = _patched(copy, name)
     command.say(f"{name:34} {how:8} {len(what):4}  {what[0] if what else '[escaped]'}")
