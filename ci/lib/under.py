@@ -25,6 +25,15 @@ SLOW = 20  # times less, of all that is counted
 SAMPLED = 8  # mistakes, with --sample
 SOAK_EVENTS = 500_000
 SWEEP_SAMPLE = 25
+# Without states that are known, all runs are made.
+EXPLORE = ["explore", "--steps", "2", "--deviations", "1", "--out", simulate.FAILING,
+           "tests/explore/plain.scenario"]
+# Mistakes that need more than this bound: more clients, bytes or steps, or what is not explored.
+BEYOND = {
+    "output-dropped-at-fin", "abort-without-registration", "leak-without-registration",
+    "spin-without-descriptors", "would-block-is-retried", "spin-while-output-pends",
+    "slot-not-cleared", "stop-drops-the-backlog",
+}
 
 
 @dataclasses.dataclass
@@ -70,6 +79,7 @@ def under(options) -> bool:
     command.in_venv("venv")
     folder = build.make(build.configure("release", "gcc"), "scenario", "broken", "touchstone")
     scenario = tree.shown(folder / "tests" / "scenario")
+    tree.RESULTS.mkdir(parents=True, exist_ok=True)
     right, mistakes = broken(folder)
     every = servers(folder) + right
     if options.names:
@@ -118,6 +128,8 @@ def _right(scenario, server) -> list[str]:
         "swept": ["sweep", "--sample", SWEEP_SAMPLE * less, *files],
         "soak": ["soak", "--events", SOAK_EVENTS // less, "--out", simulate.FAILING],
     }
+    if not server.slow:
+        ways["explored"] = EXPLORE
     for way, arguments in ways.items():
         status, lines = _run(scenario, server.start, *arguments)
         bad = [line for line in lines if "FAILED" in line and not _is_known(server, line)]
@@ -170,8 +182,17 @@ def _mistake(scenario, mistake, start) -> list[str]:
         failed = [line for line in lines if "FAILED" in line]
         if status == FAILED and failed:
             command.say(f"{mistake:28} {way:8} {failed[0].rpartition('/')[2]}")
-            return []
+            return _explored(scenario, mistake, start)
     return [f"{mistake}: not found by any scenario [escaped]"]
+
+
+def _explored(scenario, mistake, start) -> list[str]:
+    """Exploration finds what is within its bound."""
+    found = _run(scenario, start, *EXPLORE)[0] == FAILED
+    expected = mistake not in BEYOND
+    words = {True: "found", False: "not found"}
+    return [] if found == expected else [
+        f"{mistake}: {words[found]} by exploration, expected: {words[expected]} [explored]"]
 
 
 def _steady(files) -> list[str]:

@@ -8,7 +8,6 @@
 
 #include "scenario/digest.h"
 #include "scenario/file.h"
-#include "scenario/reference.h"
 #include "scenario/shrink.h"
 #include "scenario/states.h"
 #include "sim/faults.h"
@@ -52,6 +51,12 @@ static struct { uint64_t scenarios, runs, choices; } counts;
 static enum sim_error errors[CALL_KINDS][ERROR_KINDS];
 static uint32_t error_counts[CALL_KINDS];
 
+/* Another server may fall over a registration that fails (see run_make_random_foreign). */
+static bool may_fail(enum sim_call call, enum sim_error error) {
+    if (!scenario_may_fail(call, error)) return false;
+    return !asked->target->foreign || (call != CALL_CONTROL && run_may_fail_foreign(call, error));
+}
+
 static void list_errors(void) {
     memset(error_counts, 0, sizeof error_counts);
     for (int call = 0; call < CALL_KINDS; call++) {
@@ -61,8 +66,7 @@ static void list_errors(void) {
         if (call == CALL_LOG && (asked->kinds & VARY_LOG) == 0) continue;
         for (int error = 0; error < ERROR_KINDS; error++) {
             uint32_t fault = 1u << fault_of((enum sim_error)error);
-            if (!scenario_may_fail((enum sim_call)call, (enum sim_error)error) || (seen & fault))
-                continue;
+            if (!may_fail((enum sim_call)call, (enum sim_error)error) || (seen & fault)) continue;
             seen |= fault;
             errors[call][error_counts[call]++] = (enum sim_error)error;
         }
@@ -83,7 +87,7 @@ static void print_failure(const struct run_result *result) {
     static const char *const words[] = {"epoll", "kqueue"};
     static struct scenario smaller;
     smaller = scenario;
-    shrink(&reference_target, &smaller);
+    shrink(asked->target, &smaller);
     FILE *file = fopen(asked->out, "w");
     if (file == NULL) quit(asked->out, "cannot be written");
     fprintf(file, "# %s\n", result->failure);
@@ -91,16 +95,19 @@ static void print_failure(const struct run_result *result) {
     if (fclose(file) != 0) quit(asked->out, "cannot be written");
     printf("FAILED in run %" PRIu64 ", %s\n", counts.runs, result->failure);
     file_print(&smaller, stdout);
-    printf("replay it with: %s run --oracle-only --trace --poller %s %s\n", asked->name,
+    printf("replay it with: %s run --oracle-only --trace --poller %s %s", asked->name,
            words[poller], asked->out);
+    if (asked->under != NULL) printf(" --under '%s'", asked->under);
+    printf("\n");
     fflush(stdout);
 }
 
-/* What was found must be found again by the scenario alone. */
+/* What was found must be found again by the scenario alone; but another server may be unstable. */
 static void keep_failure(const struct run_result *found) {
     struct run_result again;
     if (asked->all && !states_failure(found->failure)) return;
-    reference_target.run(NULL, &scenario, poller, RUN_ORACLE, NULL, &again);
+    asked->target->run(asked->target->self, &scenario, poller, RUN_ORACLE, NULL, &again);
+    if (!again.failed && asked->target->foreign) return;
     if (!again.failed) {
         file_print(&scenario, stdout);
         quit(found->failure, "but the scenario alone does not fail: the exploration is wrong");
@@ -116,7 +123,7 @@ static void run_once(uint32_t first, uint32_t left) {
     current.points.count = 0;
     left_over = left;
     states_begin_run();
-    reference_explore(&scenario, poller, &current, &result);
+    asked->target->explore(asked->target->self, &scenario, poller, &current, &result);
     counts.runs++;
     if (current.points.count == SIM_POINTS_MAX) quit("explore", "a run has too many choices");
     if (result.failed) keep_failure(&result);
@@ -250,12 +257,14 @@ static void explore_start(const char *path, size_t system) {
     double begin = cpu_seconds();
     file_load(&scenario, path);
     if (scenario.vary != 0) quit(path, "leaves choices to chance, expected no vary line");
+    if (asked->target->foreign && !run_is_for_foreign(&scenario))
+        quit(path, "is for the reference alone");
     poller = systems[system].poller;
     scenario.seed = systems[system].seed;
     scenario.simulated = true;
     memset(&counts, 0, sizeof counts);
     memset(&current, 0, sizeof current);
-    current.kinds = asked->kinds;
+    current.kinds = asked->kinds & (asked->target->foreign ? RUN_FOREIGN_VARY : VARY_ALL);
     current.visit = visit;
     current.fixed = scenario.step_count;
     states_clear();
@@ -274,7 +283,8 @@ int explore(const struct explore_options *options) {
     list_errors();
     for (size_t i = 0; i < asked->file_count; i++) {
         for (size_t system = 0; system < sizeof systems / sizeof systems[0]; system++) {
-            if (asked->pollers[systems[system].poller] && !is_over())
+            bool has = systems[system].poller < asked->target->pollers;
+            if (has && asked->pollers[systems[system].poller] && !is_over())
                 explore_start(asked->files[i], system);
         }
     }

@@ -1,12 +1,13 @@
 #pragma once
 
-#include "sim/kernel.h"
+#include "scenario/run.h"
 
 /* Exploration: every scenario up to a bound, with every sequence of choices of the kernel up to a
  * number of deviations from what happens if nothing varies. Each is run from the start, and its run
  * records where other choices could be made: these are the next ones to run (depth first). */
 
 struct explore_options {
+    const struct run_target *target; /* of one that is foreign, no states are known */
     const char *const *files; /* each one's settings and steps are where an exploration starts */
     size_t file_count;
     bool pollers[2];
@@ -16,6 +17,7 @@ struct explore_options {
     bool whole;          /* go on at states that are known: to show that nothing is lost by it */
     bool all;            /* go on after a failure, and list each kind of failure once */
     const char *name;    /* of the command, for the line that replays a failure */
+    const char *under;   /* of another server, likewise; or null */
     const char *out;     /* file for a scenario that fails */
 };
 

@@ -35,7 +35,7 @@ static const char usage[] =
     "                                of the kernel's choices with up to N deviations (1); writes\n"
     "                                one that fails to FILE; with --whole also what follows from\n"
     "                                states that are known; with --all it goes on after a failure\n"
-    "       scenario run|shrink|sweep|soak --under COMMAND ...\n"
+    "       scenario run|shrink|sweep|soak|explore --under COMMAND ...\n"
     "                                the same with any server instead of the reference\n"
     "       scenario --help\n"
     "\n"
@@ -176,7 +176,8 @@ static int soak_command(void) {
     (VARY_SHORT | VARY_DELAY | VARY_ORDER | VARY_HINTS | VARY_STALE | VARY_EAGAIN | VARY_EINTR)
 
 static int explore_command(void) {
-    const struct explore_options options = {.files = command.files,
+    const struct explore_options options = {.target = command.target,
+                                            .files = command.files,
                                             .file_count = command.file_count,
                                             .pollers = {command.pollers[0], command.pollers[1]},
                                             .steps = (uint32_t)command.steps,
@@ -185,8 +186,8 @@ static int explore_command(void) {
                                             .whole = command.whole,
                                             .all = command.all,
                                             .name = command.name,
+                                            .under = command.under,
                                             .out = command.out};
-    if (command.under != NULL) quit("--under", "is not for explore");
     if (command.steps > 15) quit("--steps", "is too large, expected at most 15");
     if (command.deviations > 7) quit("--deviations", "is too large, expected at most 7");
     return explore(&options);

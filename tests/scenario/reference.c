@@ -105,8 +105,9 @@ static uint64_t digest(uint64_t digest) {
 static const struct run_server reference = {
     .start = start, .step = step, .stop = stop, .digest = digest};
 
-void reference_explore(const struct scenario *scenario, enum sim_poller poller,
-                       struct explore *explore, struct run_result *result) {
+static void explore_reference(void *self, const struct scenario *scenario, enum sim_poller poller,
+                              struct explore *explore, struct run_result *result) {
+    (void)self;
     run_server(&reference, scenario, poller, RUN_BRIEFLY, NULL, explore, result);
 }
 
@@ -117,4 +118,5 @@ static void run_reference(void *self, const struct scenario *scenario, enum sim_
     run_server(&reference, scenario, poller, judge, trace, NULL, result);
 }
 
-const struct run_target reference_target = {.run = run_reference, .pollers = 2};
+const struct run_target reference_target = {
+    .run = run_reference, .explore = explore_reference, .pollers = 2};

@@ -38,9 +38,10 @@ static bool is_over(void) { return run.oracle.failed || is_cut() || is_known(); 
 
 static bool running(void) { return run.status == SERVER_RUNNING && !is_over(); }
 
-/* Tells an exploration the state before the pass. The pass before it has been judged by then. */
+/* Tells an exploration the state before the pass. The pass before it has been judged by then. The
+ * state of another server is not known. */
 static void visit(void) {
-    if (run.sim.points->count < run.explore->first) return;
+    if (run.server->digest == NULL || run.sim.points->count < run.explore->first) return;
     oracle_passed(&run.oracle, &run.sim.pass);
     run.sim.pass = (struct oracle_pass){.records = 0};
     run.explore->visit(run.explore, digest_of(&run));
@@ -313,8 +314,6 @@ void run_server(const struct run_server *server, const struct scenario *scenario
         result->views[i] = (struct run_view){run.sim.links[i].got, run_close_of(&run, i)};
 }
 
-#define FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE | VARY_INHERITED | VARY_LOG))
-
 bool run_is_for_foreign(const struct scenario *scenario) {
     for (uint32_t i = 0; i < scenario->fault_count; i++)
         if (scenario->faults[i].call == CALL_LOG) return false;
@@ -335,12 +334,12 @@ void run_make_foreign(struct scenario *scenario) {
     scenario->fault_count = kept;
     kept = 0;
     for (uint32_t i = 0; i < scenario->choice_count; i++)
-        if (FOREIGN_VARY >> scenario->choices[i].kind & 1)
+        if (RUN_FOREIGN_VARY >> scenario->choices[i].kind & 1)
             scenario->choices[kept++] = scenario->choices[i];
     scenario->choice_count = kept;
     scenario->buffer_bytes = scenario->connections_max = 0;
     scenario->idle_timeout_s = scenario->drain_timeout_s = 0;
-    scenario->vary &= FOREIGN_VARY;
+    scenario->vary &= RUN_FOREIGN_VARY;
 }
 
 void run_make_random_foreign(struct scenario *scenario) {

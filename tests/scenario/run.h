@@ -31,6 +31,8 @@ enum run_judge {
     RUN_BRIEFLY       /* by the oracle, up to a limit of events */
 };
 
+struct explore;
+
 /* What runs scenarios: the reference in this process, or a command under the simulated kernel. */
 struct run_target {
     void *self;
@@ -41,10 +43,17 @@ struct run_target {
      * not. Null: it is no faster than one by one. */
     uint64_t (*run_seeds)(void *self, const struct scenario *scenario, enum run_judge judge,
                           uint64_t count);
+    /* A run of an exploration. */
+    void (*explore)(void *self, const struct scenario *scenario, enum sim_poller poller,
+                    struct explore *explore, struct run_result *result);
     uint32_t pollers; /* 1: epoll alone */
     /* Not the reference: its options and log cannot be set, and hints that lie are not for it. */
     bool foreign;
 };
+
+/* What may vary under a server other than the reference: it is not asked to bear hints that lie,
+ * and its log and what it inherits are its own. */
+#define RUN_FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE | VARY_INHERITED | VARY_LOG))
 
 /* True if a scenario says nothing that holds for the reference alone: its options, its log. */
 bool run_is_for_foreign(const struct scenario *scenario);

@@ -2,6 +2,7 @@
 
 #include <stdatomic.h>
 
+#include "scenario/explore.h"
 #include "scenario/run.h"
 
 /* The memory that the command (`scenario --under`) shares with the library in the server's process.
@@ -29,7 +30,9 @@ struct channel {
     struct scenario scenario;
     enum run_judge judge;
     bool traced;
-    uint64_t seeds; /* so many from the scenario's own on, until one is not judged good */
+    bool explores;          /* the run is one of an exploration */
+    struct explore explore; /* but for `visit` */
+    uint64_t seeds;         /* so many from the scenario's own on, until one is not judged good */
 
     struct run_result result;
     uint64_t passed; /* of the seeds: those before the one that has the result */

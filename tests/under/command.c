@@ -258,8 +258,29 @@ static uint64_t run_seeds(void *self, const struct scenario *asked, enum run_jud
     return passed;
 }
 
+/* What is left of the scenario if it is made foreign is the same again: nothing else was chosen. */
+static void explore_one(void *self, const struct scenario *scenario, enum sim_poller poller,
+                        struct explore *asked, struct run_result *result) {
+    enum verdict verdict;
+    struct explore *its = &under.channel->explore;
+    its->kinds = asked->kinds;
+    its->fixed = asked->fixed;
+    its->first = asked->first;
+    its->ended = its->known = false;
+    its->points.count = 0;
+    under.channel->explores = true;
+    play(scenario, RUN_ORACLE, false, &verdict, result);
+    under.channel->explores = false;
+    asked->ended = its->ended;
+    asked->steps_end = its->steps_end;
+    asked->points.count = its->points.count;
+    memcpy(asked->points.at, its->points.at, its->points.count * sizeof its->points.at[0]);
+    if (verdict == VERDICT_UNSUPPORTED)
+        leave_out("unsupported", under.channel->unsupported, result);
+}
+
 static const struct run_target target = {
-    .run = run, .run_seeds = run_seeds, .pollers = 1, .foreign = true};
+    .run = run, .run_seeds = run_seeds, .explore = explore_one, .pollers = 1, .foreign = true};
 
 /* The start */
 

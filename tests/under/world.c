@@ -226,7 +226,8 @@ static bool play_one(void) {
     channel->trace = (struct sim_trace){.events = channel->events, .max = CHANNEL_TRACE_MAX};
     leave_run();
     run_server(&foreign, &channel->scenario, SIM_EPOLL, channel->judge,
-               channel->traced ? &channel->trace : NULL, NULL, &channel->result);
+               channel->traced ? &channel->trace : NULL,
+               channel->explores ? &channel->explore : NULL, &channel->result);
     channel->ended = run->status != SERVER_RUNNING || channel->result.failed || channel->result.cut;
     return !channel->ended;
 }
