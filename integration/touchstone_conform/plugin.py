@@ -29,6 +29,7 @@ from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
 from touchstone_conform.foundations import ALWAYS, FOUNDATIONS, Blocked, Footing
 from touchstone_conform.harness import PACKAGES, samples, strace
 from touchstone_conform.harness.exchange import Exchange
+from touchstone_conform.harness.flood import expect_open
 from touchstone_conform.harness.server import NOT_OURS, Found, Server
 from touchstone_conform.harness.skips import NotRequired, SkipReason, limit_of
 from touchstone_conform.scenario.retelling import scenario_of
@@ -491,9 +492,13 @@ def start_flood(request, server, record):
             stdout=subprocess.PIPE,
         )
         floods.append(flood)
-        served, _, _ = select.select([flood.stdout], [], [], server.scaled(5))
-        if not served:
-            raise Failure("no-answer", "a second client that sends without pause is not answered")
+        said, _, _ = select.select([flood.stdout], [], [], server.scaled(5))
+        if not said:
+            raise Failure("no-answer", "a client that sends without pause is not answered")
+        if not flood.stdout.readline():  # it has ended
+            flood.wait()
+            expect_open(flood)
+            raise SkipReason("clients that send without pause")
         return flood
 
     yield start

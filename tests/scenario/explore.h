@@ -17,7 +17,6 @@ struct explore_options {
     bool whole;          /* go on at states that are known: to show that nothing is lost by it */
     bool all;            /* go on after a failure, and list each kind of failure once */
     const char *name;    /* of the command, for the line that replays a failure */
-    const char *under;   /* of another server, likewise; or null */
     const char *out;     /* file for a scenario that fails */
 };
 

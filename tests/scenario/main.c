@@ -186,7 +186,6 @@ static int explore_command(void) {
                                             .whole = command.whole,
                                             .all = command.all,
                                             .name = command.name,
-                                            .under = command.under,
                                             .out = command.out};
     if (command.steps > 15) quit("--steps", "is too large, expected at most 15");
     if (command.deviations > 7) quit("--deviations", "is too large, expected at most 7");

@@ -30,7 +30,6 @@
 
 #define REPEATS 3
 #define WORDS_MAX 64
-#define EXEC "exec "
 #define REASONS_MAX 32
 
 /* How one run ended. */
@@ -48,6 +47,7 @@ struct reason {
 static struct {
     char command[4096], library[64], memory[64];
     struct channel *channel;
+    bool plain;        /* the command is of plain words: it takes no shell */
     bool shows_errors; /* what the server prints on stderr */
     pid_t pid;         /* 0: it does not run */
     int status;        /* as of waitpid, once it does not run */
@@ -79,16 +79,13 @@ static void end(void) {
     under.pid = 0;
 }
 
-/* A simple command of plain words takes no shell, which starts as slowly as a small server. */
+/* Without a shell, which starts as slowly as a small server. */
 static void execute_words(void) {
     static char words[sizeof under.command];
     char *arguments[WORDS_MAX + 1] = {NULL};
     size_t count = 0;
-    if (strncmp(under.command, EXEC, strlen(EXEC)) != 0) return;
-    if (strpbrk(under.command, "\"'\\*?[~#") != NULL) return;
     memcpy(words, under.command, sizeof words);
-    char *first = words + strlen(EXEC);
-    for (char *word = strtok(first, " \t"); word != NULL; word = strtok(NULL, " \t")) {
+    for (char *word = strtok(words, " \t"); word != NULL; word = strtok(NULL, " \t")) {
         if (count == WORDS_MAX) return;
         arguments[count++] = word;
     }
@@ -105,7 +102,7 @@ static _Noreturn void become_server(void) {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fd != STDERR_FILENO || !under.shows_errors) dup2(null, fd);
     if (null > STDERR_FILENO) close(null);
-    execute_words();
+    if (under.plain) execute_words();
     execl("/bin/sh", "sh", "-c", under.command, (char *)NULL);
     _exit(127);
 }
@@ -277,6 +274,8 @@ static void explore_one(void *self, const struct scenario *scenario, enum sim_po
     memcpy(asked->points.at, its->points.at, its->points.count * sizeof its->points.at[0]);
     if (verdict == VERDICT_UNSUPPORTED)
         leave_out("unsupported", under.channel->unsupported, result);
+    else if (result->failed)
+        repeat(scenario, RUN_ORACLE, false, result);
 }
 
 static const struct run_target target = {
@@ -299,8 +298,9 @@ static uint16_t free_port(void) {
 static void fill_in(const char *command, uint16_t port) {
     const char *place = strstr(command, "{port}");
     int before = place == NULL ? (int)strlen(command) : (int)(place - command);
-    /* A simple command takes the place of the shell. */
-    const char *exec = strpbrk(command, ";&|()<>=`$\n") == NULL ? EXEC : "";
+    bool simple = strpbrk(command, ";&|()<>=`$\n") == NULL;
+    under.plain = simple && strpbrk(command, "\"'\\*?[~#") == NULL;
+    const char *exec = simple && !under.plain ? "exec " : ""; /* it takes the place of the shell */
     int length = place == NULL
                      ? snprintf(under.command, sizeof under.command, "%s%s", exec, command)
                      : snprintf(under.command, sizeof under.command, "%s%.*s%u%s", exec, before,

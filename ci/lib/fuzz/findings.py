@@ -107,21 +107,25 @@ def explain_simulated(server, path, folder):
         server.scenario, "run", "--trace", "--oracle-only", written, "--under", server.alone))
     kit = [tree.TOP / ".venv" / "bin" / "touchstone-conform", "--replay", sockets, "--",
            *shlex.split(server.alone)]
-    failed = command.run(kit, cwd=os.getcwd()).returncode == command.FAILED
+    status = command.run(kit, cwd=os.getcwd()).returncode
     command.say(f"replay over real sockets: {shown(*kit)}")
-    command.say("  it fails there, too" if failed else
-                "  it does not fail there: it takes what only a simulated kernel does")
+    command.say("  " + {
+        command.PASSED: "it does not fail there: it takes what only a simulated kernel does",
+        command.FAILED: "it fails there, too",
+    }.get(status, f"it was not judged there: the status is {status}"))
 
 
 def shrunk(server, path):
-    """As text; as it was found if shrinking takes too long."""
+    """As text; as it was found if it cannot be shrunk, or not in time."""
     try:
         done = server.simulate("shrink", path, stderr=subprocess.DEVNULL, timeout=under.SHRINK_S)
-        lines = done.stdout.splitlines(keepends=True)
-        return "".join(line for line in lines if not line.startswith("not judged"))
+        if done.returncode in (command.PASSED, under.NOT_JUDGED):
+            lines = done.stdout.splitlines(keepends=True)
+            return "".join(line for line in lines if not line.startswith("not judged"))
+        command.progress(f"{tree.shown(path)}: not shrunk: {done.stdout.strip()}")
     except subprocess.TimeoutExpired:
         command.progress(f"{tree.shown(path)}: shrinking was ended after {under.SHRINK_S} s")
-        return command.output_of([server.scenario, "text", path])
+    return command.output_of([server.scenario, "text", path])
 
 
 def for_sockets(text):

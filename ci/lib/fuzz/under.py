@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from .. import build, command, tree
-from ..under import BUILT, PORTS
+from ..under import BUILT, NOT_JUDGED, PORTS
 from . import afl, targets
 from .process import HANG_S
 
@@ -38,6 +38,8 @@ ALONE = "env __AFL_DEFER_FORKSRV=1"
 # What every program has that AFL++'s compiler has linked.
 INSTRUMENTED = b"__afl_persistent_loop"
 SHRINK_S = 120
+# A server that makes a call that is not modelled even here cannot be fuzzed.
+PLAIN = tree.TOP / "tests" / "scenarios" / "fin-bare.scenario"
 
 
 def named(text):
@@ -90,7 +92,14 @@ class Server(targets.Target):
 
     def fails(self, path):
         """In a fresh process, and in three more."""
-        return self.simulate("run", "--oracle-only", path).returncode == command.FAILED
+        return self.judge(path).returncode == command.FAILED
+
+    def judge(self, *files):
+        """What became of a run of scenarios."""
+        done = self.simulate("run", "--oracle-only", *files)
+        if done.returncode not in (command.PASSED, command.FAILED, NOT_JUDGED):
+            raise command.CannotRun(done.stdout)
+        return done
 
 
 class Afl(afl.Afl):
@@ -117,9 +126,10 @@ class Afl(afl.Afl):
     def replay_seeds(self, seeds):
         """AFL++ passes over a seed that crashes; and here it shows whether the server can be
         simulated at all."""
-        done = self.target.simulate("run", "--oracle-only", *targets.inputs(seeds))
-        if done.returncode not in (command.PASSED, command.FAILED, command.CANNOT_RUN):
-            raise command.CannotRun(done.stdout)
+        plain = self.target.judge(PLAIN)
+        if plain.returncode == NOT_JUDGED:
+            raise command.CannotRun(plain.stdout)
+        done = self.target.judge(*targets.inputs(seeds))
         for line in re.findall("^not judged: .*", done.stdout, re.MULTILINE):
             command.progress(line)
         for path in map(Path, re.findall("^(.*): FAILED", done.stdout, re.MULTILINE)):

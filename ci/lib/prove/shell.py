@@ -39,8 +39,7 @@ DONE = "[eva] done for function main"
 # What the core promises is proven elsewhere; what it requires is judged here, at each call.
 CLAUSE = r"^ *(?:/\*)?@ *(?:requires|assigns|ensures|loop)\b"
 ANNOTATION = re.compile(r"/\*@(?:(?!\*/).)*\*/", re.DOTALL)
-PROMISE = re.compile(rf"^ *(/\*)?@ +ensures\b.*?(?={CLAUSE}|^ *@?\*/)|(?<=;) *ensures",
-                     re.MULTILINE | re.DOTALL)
+PROMISE = re.compile(rf"^ *(/\*)?@ +ensures\b.*?(?={CLAUSE}|^ *@?\*/)", re.MULTILINE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,8 +236,8 @@ def show(runs):
         row = counts.setdefault(module, {"goals": 0, "proven": 0})
         row["goals"] += 1
         row["proven"] += verdict == "Valid"
-    command.say(f"{'module':26} {'goals':>6} {'proven':>6} {'known':>6}")
+    command.say(f"{'module':26} {'goals':>6} {'proven':>6} {'left':>6}")
     for module, row in counts.items():
-        known = row["goals"] - row["proven"]
-        command.say(f"{module:26} {row['goals']:6} {row['proven']:6} {known:6}")
+        left = row["goals"] - row["proven"]
+        command.say(f"{module:26} {row['goals']:6} {row['proven']:6} {left:6}")
     return counts

@@ -3,8 +3,8 @@
     python -m touchstone_conform.harness.flood HOST PORT SECONDS CLIENTS
 
 A process, because a thread would delay the measurement of other clients. Prints `flooding` once
-each client got its first byte back; ends after SECONDS, when its standard input closes, or when the
-server closes a connection.
+each client got a byte back; ends after SECONDS or when its standard input closes, and with status 3
+if the server ended a connection.
 """
 
 from __future__ import annotations
@@ -14,42 +14,58 @@ import selectors
 import socket
 import sys
 
+from touchstone_conform.failure import expect
 from touchstone_conform.harness.waiting import Deadline
 
+ENDED_BY_SERVER = 3
 _CHUNK = bytes(range(256)) * 4096  # with few calls it keeps a server busy that takes 64 KiB at once
+_BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
-def connect(host: str, port: int, seconds: float) -> socket.socket:
-    """A client that was served."""
-    connection = socket.create_connection((host, port), timeout=seconds)
-    connection.sendall(_CHUNK[:1])
-    connection.recv(1)
-    connection.setblocking(False)
-    return connection
+def expect_open(flood) -> None:
+    """Fail if the server ended a connection of that process."""
+    message = "the server ended the connection of a client that sends without pause"
+    expect(flood.poll() != ENDED_BY_SERVER, "closed-early", message)
 
 
-def move(connection: socket.socket, events: int) -> bool:
-    """Receive and send what is possible; false once the server closed the connection."""
-    if events & selectors.EVENT_READ and not connection.recv(len(_CHUNK)):
-        return False
-    if events & selectors.EVENT_WRITE:
-        connection.send(_CHUNK)
-    return True
+def move(connection: socket.socket, events: int) -> int | None:
+    """Send and receive what is possible: how many bytes came; None once the server ended it."""
+    try:
+        received = len(connection.recv(len(_CHUNK))) if events & selectors.EVENT_READ else 0
+        if events & selectors.EVENT_READ and not received:
+            return None
+        if events & selectors.EVENT_WRITE:
+            connection.send(_CHUNK)
+    except OSError:
+        return None
+    return received
 
 
-def flood(host: str, port: int, seconds: float, clients: int, stop) -> None:
+def flood(host: str, port: int, seconds: float, clients: int, stop) -> int:
+    """The exit status."""
     deadline = Deadline(seconds)
+    unserved = set()
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
-        for _ in range(clients):
-            connection = stack.enter_context(connect(host, port, seconds))
-            selector.register(connection, selectors.EVENT_READ | selectors.EVENT_WRITE)
         selector.register(stop, selectors.EVENT_READ)
-        print("flooding", flush=True)
+        for _ in range(clients):
+            connection = socket.create_connection((host, port), timeout=seconds)
+            stack.enter_context(connection).setblocking(False)
+            selector.register(connection, _BOTH)
+            unserved.add(connection)
         while not deadline.passed():
             for key, events in selector.select(0.1):
-                if key.fileobj is stop or not move(key.fileobj, events):
-                    return
+                if key.fileobj is stop:
+                    return 0
+                received = move(key.fileobj, events)
+                if received is None:
+                    return ENDED_BY_SERVER
+                if received and key.fileobj in unserved:
+                    unserved.remove(key.fileobj)
+                    if not unserved:
+                        print("flooding", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    flood(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.stdin)
+    _host, _port, _seconds, _clients = sys.argv[1:]
+    sys.exit(flood(_host, int(_port), float(_seconds), int(_clients), sys.stdin))

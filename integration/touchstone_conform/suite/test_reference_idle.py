@@ -11,6 +11,7 @@ from touchstone_conform.failure import expect
 from touchstone_conform.harness import strace
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.duplicates import duplicated_socket, shrink_send_buffer
+from touchstone_conform.harness.flood import expect_open
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
@@ -19,6 +20,7 @@ pytestmark = marks.reference
 
 LIMIT_S = 1
 LATE_S = 0.5  # the server checks ten times a second; the rest is for a busy machine
+BUSY_LATE_S = 2  # the processor is shared with hundreds of clients
 MORE_THAN_A_WAIT = 600  # a wait reports 256, and not each of them is always ready
 
 
@@ -27,11 +29,11 @@ def server(start_server):
     return start_server("--idle-timeout", str(LIMIT_S))
 
 
-def expect_idle_end(server, began, client):
+def expect_idle_end(server, began, client, late=LATE_S):
     """The client is closed in time: neither early nor late."""
     client.expect_end(allowed=(CloseKind.FIN,))
     seconds = time.monotonic() - began
-    latest = LIMIT_S + server.scaled(LATE_S)
+    latest = LIMIT_S + server.scaled(late)
     message = f"closed after {seconds:.3f} s, expected {LIMIT_S} to {latest:g} s"
     expect(seconds >= LIMIT_S, "closed-early", message)
     expect(seconds <= latest, "slow", message)
@@ -120,8 +122,8 @@ def test_beside_more_than_a_wait_reports(server, start_flood):
     with server.connect("silent") as client:
         began = time.monotonic()
         client.ping()
-        expect_idle_end(server, began, client)
-    expect(flood.poll() is None, "closed-early", "a client that sends is closed")
+        expect_idle_end(server, began, client, late=BUSY_LATE_S)
+    expect_open(flood)
 
 
 @marks.requirement("REF-7")
