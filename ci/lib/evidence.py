@@ -17,9 +17,9 @@ CASES = re.compile(r"^\w+: (\d+) cases", re.MULTILINE)
 RUNS = re.compile(r"^\d+ scenarios, (\d+) runs, 0 failed$", re.MULTILINE)
 
 # What makes each file of results.
-SOURCES = {
-    "prove.json": "ci/prove", "coverage.json": "ci/coverage", "mutation.json": "ci/mutate",
-}
+SOURCES = {"prove.json": "ci/prove", "coverage.json": "ci/coverage"}
+# It takes hours: without its results the column stays as it is.
+MUTATION, MUTATION_BY = "mutation.json", "ci/mutate"
 UNITS = "units*.xml"
 EXPLORED = explore.results().name
 
@@ -43,6 +43,7 @@ def run(print_only: bool) -> bool:
 def table() -> str:
     printed = _outputs()
     read = {name: _read(name, command_)["modules"] for name, command_ in SOURCES.items()}
+    mutation = _mutation_column()
     explored = _explored(_read(EXPLORED, "ci/simulate explore"))
     columns = {
         "unit": lambda each: _sum(each, printed, CMOCKA_PASSED),
@@ -52,7 +53,7 @@ def table() -> str:
         "fuzz": lambda each: _corpus(each),
         "proof": lambda each: _proof(each, read["prove.json"]),
         "MC/DC": lambda each: _conditions(each, read["coverage.json"]),
-        "mutation": lambda each: _mutation(each, read["mutation.json"]),
+        "mutation": mutation,
     }
     lines = [f"| module | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
     for module in modules.read().values():
@@ -118,6 +119,18 @@ def _conditions(module, results):
         return None
     conditions = found["together"]["conditions"]
     return _ratio(conditions["reached"], conditions["of"])
+
+
+def _mutation_column():
+    """The cell of a module: of the results, or as README.md has it."""
+    if (tree.RESULTS / MUTATION).exists():
+        results = _read(MUTATION, MUTATION_BY)["modules"]
+        return lambda each: _mutation(each, results)
+    command.say(f"no {MUTATION} in build/results ({MUTATION_BY} makes it): the column is kept")
+    rows = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].splitlines()
+    cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
+    kept = {row[0].rpartition("/")[2]: row[-1] for row in cells}
+    return lambda each: kept.get(each.short)
 
 
 def _mutation(module, results):
