@@ -18,7 +18,9 @@ from touchstone_conform.failure import expect
 from touchstone_conform.harness.waiting import Deadline
 
 ENDED_BY_SERVER = 3
-_CHUNK = bytes(range(256)) * 4096  # with few calls it keeps a server busy that takes 64 KiB at once
+# With few calls it keeps a server busy that takes 64 KiB at once; no client waits long for its turn.
+_CHUNK = bytes(range(256)) * 4096
+_ROUND = 64 << 20  # bytes of all clients
 _BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
@@ -28,14 +30,14 @@ def expect_open(flood) -> None:
     expect(flood.poll() != ENDED_BY_SERVER, "closed-early", message)
 
 
-def move(connection: socket.socket, events: int) -> int | None:
+def move(connection: socket.socket, events: int, chunk) -> int | None:
     """Send and receive what is possible: how many bytes came; None once the server ended it."""
     try:
-        received = len(connection.recv(len(_CHUNK))) if events & selectors.EVENT_READ else 0
+        received = len(connection.recv(len(chunk))) if events & selectors.EVENT_READ else 0
         if events & selectors.EVENT_READ and not received:
             return None
         if events & selectors.EVENT_WRITE:
-            connection.send(_CHUNK)
+            connection.send(chunk)
     except OSError:
         return None
     return received
@@ -44,6 +46,7 @@ def move(connection: socket.socket, events: int) -> int | None:
 def flood(host: str, port: int, seconds: float, clients: int, stop) -> int:
     """The exit status."""
     deadline = Deadline(seconds)
+    chunk = memoryview(_CHUNK)[: _ROUND // clients]
     unserved = set()
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         selector.register(stop, selectors.EVENT_READ)
@@ -56,7 +59,7 @@ def flood(host: str, port: int, seconds: float, clients: int, stop) -> int:
             for key, events in selector.select(0.1):
                 if key.fileobj is stop:
                     return 0
-                received = move(key.fileobj, events)
+                received = move(key.fileobj, events, chunk)
                 if received is None:
                     return ENDED_BY_SERVER
                 if received and key.fileobj in unserved:
