@@ -18,7 +18,7 @@ from touchstone_conform.failure import expect
 from touchstone_conform.harness.waiting import Deadline
 
 ENDED_BY_SERVER = 3
-# With few calls it keeps a server busy that takes 64 KiB at once; no client waits long for its turn.
+# With few calls it keeps a server busy that takes 64 KiB at once; and no client waits long.
 _CHUNK = bytes(range(256)) * 4096
 _ROUND = 64 << 20  # bytes of all clients
 _BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE

@@ -62,6 +62,7 @@ class TestMaxConnections:
 
     def test_new_connections_wait(self):
         """No client above the limit is served; waiting costs no system call."""
+        self.server.settle(1)
         with strace.attached(self.server.pid) as trace:
             for client in self.waiting:
                 client.expect_quiet(0.1)

@@ -129,6 +129,7 @@ def test_no_call_without_events(server):
         half_closed.shutdown()
         server.connect("reset with pending output").reset()
         idle.ping()
+        server.settle(1)
         with strace.attached(server.pid) as trace:
             time.sleep(1.0)  # nothing must happen
             trace.detach()
