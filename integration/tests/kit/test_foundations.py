@@ -218,6 +218,15 @@ def test_the_level(tmp_path, capfd, level, status):
     assert remarked == (status == CONFORMS)
 
 
+def test_a_runtime_that_tells_the_signal_by_its_status(tmp_path):
+    """As a JVM without a handler does: it was ended by the signal like any other."""
+    handler = "import os, signal\nsignal.signal(signal.SIGTERM, lambda *_: os._exit(143))\n"
+    judged = ["-k", "STOP-1", "STOP-2", "--client-timeout", "1.5"]
+    _, report = conform(tmp_path, server_of(handler + EXAMPLE), *judged)
+    assert verdicts(report, "fail") == ["STOP-1"]
+    assert verdicts(report, "blocked") == ["STOP-2"]
+
+
 def test_an_example_of_a_library(tmp_path):
     """It promises nothing of a service: it conforms to the profile process."""
     judged = ["-k", "CLOSE-2", "START-1", "STOP", "--client-timeout", "1.5"]

@@ -50,6 +50,14 @@ def test_a_list_of_expected_failures(tmp_path, defect, listed, outcome):
     assert result.outcome == outcome, result.output
 
 
+def test_what_changes_a_server_in_python_does_not_reach_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    names = "import os; print([name for name in os.environ if name.startswith('PYTHON')])"
+    monkeypatch.setattr(judge, "KIT", [sys.executable, "-c", names])
+    server = judge.Server("any", [])
+    assert judge.run_kit(server, tmp_path) == (0, "[]\n")
+
+
 def test_a_tool_that_is_not_installed(tmp_path):
     need = ("toolchain", [str(tmp_path / "no-such-tool")], (1, 0))
     ready, results = judge.prepared([judge.Server("x", [], needs=[need])], tmp_path)

@@ -42,6 +42,14 @@ def expect_option(duplicate, level, name, on=True):
     expect(found == on, "socket-option", f"expected {name} to be {'on' if on else 'off'}")
 
 
+def expect_options_of_connection(process, peer_address):
+    """Fail unless the server's end has keep-alive, urgent data in line, and no delay (REF-12)."""
+    with duplicated_socket(process, peer_address) as its_end:
+        expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
+        expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
+        expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
+
+
 def shrink_send_buffer(process, peer_address):
     """Make the server's end take little at once, so that output stays pending in the server."""
     process.record.cannot_express("a small buffer of the server's socket")

@@ -1,7 +1,6 @@
 """Socket activation: a listening socket that is passed to the reference."""
 
 import os
-import socket
 import sys
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness import activate
-from touchstone_conform.harness.duplicates import duplicated_socket, expect_option
+from touchstone_conform.harness.duplicates import expect_options_of_connection
 from touchstone_conform.harness.listeners import free_port
 from touchstone_conform.harness.server import expect_ended, run_to_end
 
@@ -28,14 +27,6 @@ def activated(start_server, reference_program):
         return start_server(arguments=command)
 
     return start
-
-
-def expect_options(server, client):
-    """The server's end of this connection has the options that REF-12 asks for."""
-    with duplicated_socket(server.process, client.address) as its_end:
-        expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
-        expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
-        expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
 
 
 @marks.requirement("REF-4")
@@ -69,7 +60,7 @@ def test_passed_blocking(activated):
         with server.connect("new") as new:
             old.ping()
             new.ping()
-        expect_options(server, old)
+        expect_options_of_connection(server.process, old.address)
 
 
 @marks.requirement("REF-12")
@@ -79,8 +70,8 @@ def test_a_client_that_came_before_the_server(activated):
     with server.connect("early") as early, server.connect("late") as late:
         early.ping()
         late.ping()
-        expect_options(server, early)
-        expect_options(server, late)
+        expect_options_of_connection(server.process, early.address)
+        expect_options_of_connection(server.process, late.address)
 
 
 @marks.requirement("REF-4")

@@ -13,6 +13,7 @@ from touchstone_conform.harness.duplicates import (
     duplicated_listener,
     duplicated_socket,
     expect_option,
+    expect_options_of_connection,
 )
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.transform import answer
@@ -45,10 +46,7 @@ def test_options_of_connections(server):
     """Connections have keep-alive, urgent data in line, and no delay."""
     with server.connect() as client:
         client.ping()
-        with duplicated_socket(server.process, client.address) as its_end:
-            expect_option(its_end, socket.SOL_SOCKET, "SO_KEEPALIVE")
-            expect_option(its_end, socket.SOL_SOCKET, "SO_OOBINLINE")
-            expect_option(its_end, socket.IPPROTO_TCP, "TCP_NODELAY")
+        expect_options_of_connection(server.process, client.address)
 
 
 @marks.requirement("REF-12")
