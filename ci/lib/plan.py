@@ -40,7 +40,7 @@ UNITS = Step("units, gcc", "ci/test units dev gcc")
 # Each time. The longest begin first, so that the end is not one step alone.
 CHECKS = [
     Step("the kit itself", "ci/conform self-test --sample 20", full="ci/conform self-test"),
-    Step("proofs", "ci/prove", full="ci/prove --full"),
+    Step("proofs of the core", "ci/prove core", full="ci/prove core --full"),
     UNITS,
     Step("units, gcc, release", "ci/test units release gcc"),
     Step("reference, release", "ci/conform reference release"),
@@ -69,6 +69,7 @@ ROTATING = [
     Step("units, gcc, asan", "ci/test units asan gcc"),
     Step("canary", "ci/fuzz canary"),
     Step("oss-fuzz", "ci/fuzz oss-fuzz"),
+    Step("proofs of the shell", "ci/prove shell", full="ci/prove shell --full"),
     Step("ports", "ci/conform ports --sample 2 --smoke", full="ci/conform ports"),
     Step("units, clang", "ci/test units dev clang"),
     Step("fuzz coverage", "ci/fuzz coverage"),

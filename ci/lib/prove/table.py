@@ -91,8 +91,10 @@ def results(files, runs):
 
 
 def write_results(found):
+    """Those of modules that were not proven this time stay."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"modules": found}, indent=2) + "\n", encoding="utf-8")
+    known = json.loads(RESULTS.read_text(encoding="utf-8"))["modules"] if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({"modules": known | found}, indent=2) + "\n", encoding="utf-8")
 
 
 def cases(runs, complaints):
