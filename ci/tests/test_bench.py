@@ -34,6 +34,15 @@ def test_the_simulated_kernel_is_faster_than_sockets():
     assert simulated > 10 * rates.replay(shlex.split(server.start))
 
 
+def test_a_server_whose_rate_is_not_known_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(rates, "OUT", tmp_path)
+    monkeypatch.setattr(rates.under, "servers", lambda _: [under.Server("broken", "false {port}")])
+    monkeypatch.setattr(rates, "UNDER_RATES_MIN", {"broken": (1, 1)})
+    monkeypatch.setattr(rates, "FUZZED", "broken")
+    monkeypatch.setattr(rates, "fuzz", lambda *_: 1)
+    assert rates.measure([rates.SERVERS], 1) is False
+
+
 @contextlib.contextmanager
 def moment(commands, extras=()):
     """A bench that measures for a moment; its pinning is undone."""

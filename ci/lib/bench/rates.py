@@ -32,8 +32,8 @@ INPUT_MAX = 65535
 SERVERS = "servers"  # beside the names of fuzzers
 # Of a small scenario, and of random ones: what is aimed at, in runs a second.
 UNDER_RATES_MIN = {
-    "reference": (100_000, 5_000), "libuv": (200_000, 5_000), "rust": (100_000, 5_000),
-    "python": (5_000, None), "node": (8_000, None),
+    "reference": (100_000, 5_000), "libuv": (200_000, 5_000), "libevent": (100_000, 5_000),
+    "rust": (100_000, 5_000), "python": (5_000, None), "node": (8_000, None),
 }
 FUZZED, FUZZED_RATE_MIN, FUZZED_S_MIN = "libuv", 5_000, 15
 SMALL = tree.TOP / "tests" / "scenarios" / "fin-bare.scenario"
@@ -44,7 +44,8 @@ STRACE = ["strace", "-D", "-qq", "-o", "/dev/null", "-e", "trace=read", "-e",
           "inject=read:error=EINTR:when=5"]
 
 
-def measure(names, seconds):
+def measure(names, seconds) -> bool:
+    """Whether all rates could be measured."""
     OUT.mkdir(parents=True, exist_ok=True)
     results = {"machine": machine.describe(*machine.cores()), "seconds": seconds}
     fuzzers = [name for name in names if name != SERVERS]
@@ -53,8 +54,9 @@ def measure(names, seconds):
     if SERVERS in names:
         results[SERVERS] = list(of_servers(seconds))
     (OUT / "rates.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    count = len(results.get("rates", [])) + len(results.get(SERVERS, []))
-    command.say(f"{count} rates: {tree.shown(OUT)}/rates.json")
+    rates = [each["rate"] for key in ("rates", SERVERS) for each in results.get(key, [])]
+    command.say(f"{len(rates)} rates, {rates.count(None)} failed: {tree.shown(OUT)}/rates.json")
+    return None not in rates
 
 
 def measure_fuzzers(names, seconds, results):
@@ -173,16 +175,19 @@ def of_servers(seconds):
 
 
 def rated(server, unit, goal, rate_of):
-    """A row of the table; none, and why, if the machine has not what it takes."""
-    reason = under.lacking(server) or under.make(server)
-    try:
-        rate = 0 if reason else rate_of()
-    except command.CannotRun as problem:
-        reason = str(problem)
-    if reason:
-        command.say(f"{server.name:20} {unit}: skipped: {reason}")
+    """A row of the table, without a rate if the server failed; none, and why, if the machine has
+    not what it takes."""
+    lacking = under.lacking(server)
+    if lacking:
+        command.say(f"{server.name:20} {unit}: skipped: {lacking}")
         return
-    command.say(row(server.name, "", rate, goal, unit))
+    problem, rate = under.make(server), None
+    try:
+        rate = None if problem else rate_of()
+    except command.CannotRun as failed:
+        problem = failed
+    command.say(f"{server.name:20} {unit}: FAILED: {problem}" if problem
+                else row(server.name, "", rate, goal, unit))
     yield {"server": server.name, "unit": unit, "rate": rate}
 
 
