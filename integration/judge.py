@@ -83,16 +83,21 @@ NINJA = ("ninja", ["ninja", "--version"], (1, 0))
 GO = ("go", ["go", "version"], (1, 19))
 NODE = ("node", ["node", "--version"], (18, 0))
 LIBUV = ("libuv1-dev and pkg-config", ["pkg-config", "--modversion", "libuv"], (1, 40))
+LIBEVENT = ("libevent-dev and pkg-config", ["pkg-config", "--modversion", "libevent_core"], (2, 1))
 COMPILER = ("cc", ["cc", "-dumpversion"], (0, 0))
 
 
 def ports():
     built, sources = BUILT / "ports", INTEGRATION / "ports"
-    compile_with_libuv = (
-        "cc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror"
-        f' $(pkg-config --cflags libuv) -o "{built}/libuv/server" server.c'
-        " $(pkg-config --libs libuv)"
-    )
+
+    def compiled(name, library):
+        command = (
+            "cc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror"
+            f' $(pkg-config --cflags {library}) -o "{built}/{name}/server" server.c'
+            f" $(pkg-config --libs {library})"
+        )
+        return [["sh", "-c", command]]
+
     naive = ["cargo", "build", *CARGO_OPTIONS, "--manifest-path", f"{sources}/rust/Cargo.toml"]
     builds = {
         "rust": [
@@ -102,7 +107,8 @@ def ports():
         "go": [["go", "vet", "."], ["go", "build", "-o", str(built / "go" / "server"), "."]],
         "python": [],
         "node": [],
-        "libuv": [["sh", "-c", compile_with_libuv]],
+        "libuv": compiled("libuv", "libuv"),
+        "libevent": compiled("libevent", "libevent_core"),
         "naive": [naive],  # a binary of the same package as rust
     }
     starts = {
@@ -111,10 +117,17 @@ def ports():
         "python": [sys.executable, sources / "python" / "server.py"],
         "node": ["node", sources / "node" / "server.mjs"],
         "libuv": [built / "libuv" / "server"],
+        "libevent": [built / "libevent" / "server"],
         "naive": [CARGO_TARGET / "release" / "naive"],
     }
-    needs = {"rust": [CARGO], "go": [GO], "node": [NODE], "libuv": [COMPILER, LIBUV]}
-    needs["naive"] = [CARGO]
+    needs = {
+        "rust": [CARGO],
+        "go": [GO],
+        "node": [NODE],
+        "libuv": [COMPILER, LIBUV],
+        "libevent": [COMPILER, LIBEVENT],
+        "naive": [CARGO],
+    }
     reference = Server(
         "touchstone",
         [BUILT / "release" / "touchstone", "--listen", "127.0.0.1:{port}"],

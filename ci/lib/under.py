@@ -49,12 +49,12 @@ class Server:
 
 def servers(folder) -> list[Server]:
     touchstone = tree.shown(folder / "touchstone")
-    libuv, node = BUILT / "libuv", shutil.which("node") or "node"
+    node = shutil.which("node") or "node"
     python = tree.shown(PORTS / "python" / "server.py")
     return [
         Server("reference", f"{touchstone} --quiet --listen 127.0.0.1:{{port}}"),
-        Server("libuv", f"{tree.shown(libuv)} {{port}}", known="fault control",
-               build=["cc", "-O2", "-o", libuv, PORTS / "libuv" / "server.c", "-luv"]),
+        Server("libuv", *_compiled("libuv", "-luv"), known="fault control"),
+        Server("libevent", *_compiled("libevent", "-levent_core")),
         Server("rust", f"{tree.shown(BUILT)}/rust/release/port-rust {{port}}",
                build=["cargo", "build", "--release", "--locked", "--manifest-path",
                       PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
@@ -63,6 +63,12 @@ def servers(folder) -> list[Server]:
         Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
                known="fault control", not_judged=True, slow=True),
     ]
+
+
+def _compiled(port, library):
+    program = BUILT / port
+    return (f"{tree.shown(program)} {{port}}",
+            ["cc", "-O2", "-o", program, PORTS / port / "server.c", library])
 
 
 def broken(folder) -> tuple[list[Server], list[tuple[str, str]]]:
