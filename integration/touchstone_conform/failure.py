@@ -39,8 +39,6 @@ CODES = {
     "log-line": "the log does not contain what it must, or contains what it must not",
     "log-flood": "the process writes to stdout or stderr without bound",
     "output": "the process wrote something else to stdout or stderr than required",
-    # The simulated kernel.
-    "simulated": "on the simulated kernel a client was not served, or the server broke a rule",
     # The test itself.
     "unexpected-skip": "the test cannot run on this machine, and --require-all permits no skip",
     KIT_ERROR: "the test itself failed: the fault is the kit's, or the scenario's; no verdict",

@@ -24,7 +24,6 @@ from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
 from touchstone_conform.timeline import visible
 
-CODE = "simulated"
 _LIMIT_S = 300  # for one way
 _SCENARIOS = spec.shared("scenarios", "tests/scenarios")
 _SOURCES = spec.shared("simulator", ".")
@@ -48,7 +47,8 @@ _AS_LIBRARY = ["-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-U_FILE_OFFSET_BITS"]
 _AS_LIBRARY += ["-Wl,-Bsymbolic-functions"]
 _NOTHING_FAILED, _FAILED = 0, 1
 _FAILURE = re.compile(
-    r"^(?P<file>.+): FAILED, (seed (?P<seed>\d+), )?(?P<what>.*)|^FAILED in run \d+, (?P<drawn>.*)",
+    r"^(?:(?P<file>.+): FAILED, (?:seed (?P<seed>\d+), )?|FAILED in run \d+, )"
+    r"(?P<what>.*) \[(?P<code>[a-z-]+)\]$",
     re.MULTILINE,
 )
 _CROWDED = re.compile("^(crowd|vary) ", re.MULTILINE)  # it takes long, or varies by itself
@@ -132,10 +132,9 @@ def _judged(id, program, under, limit_s):
     first = {each["file"] or str(drawn): each for each in reversed(found)}
     results = []
     for path, each in reversed(first.items()):
-        what = visible(each["what"] or each["drawn"])
-        result = _result(id, FAILED, what, pathlib.Path(path).stem)
+        result = _result(id, FAILED, visible(each["what"]), pathlib.Path(path).stem)
         again = _filled_in(WAYS[id].again, path, each["seed"])
-        result.code, result.replay = CODE, shlex.join([*program, *again, *under])
+        result.code, result.replay = each["code"], shlex.join([*program, *again, *under])
         results.append(result)
     return results
 

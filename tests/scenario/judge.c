@@ -6,17 +6,19 @@
 static void judge_leaver(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
-        oracle_fail(&run->oracle, "client %s has left, but its connection is still open",
+        oracle_fail(&run->oracle, "descriptors",
+                    "client %s has left, but its connection is still open",
                     scenario_client_name(i));
 }
 
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->got < link->sent)
-        oracle_fail(&run->oracle, "client %s is owed %llu of %llu bytes", scenario_client_name(i),
-                    (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
+        oracle_fail(&run->oracle, "short-answer", "client %s is owed %llu of %llu bytes",
+                    scenario_client_name(i), (unsigned long long)(link->sent - link->got),
+                    (unsigned long long)link->sent);
     if (link->fin_sent && !link->fin_seen)
-        oracle_fail(&run->oracle, "client %s is owed the answer to its FIN",
+        oracle_fail(&run->oracle, "still-open", "client %s is owed the answer to its FIN",
                     scenario_client_name(i));
 }
 
@@ -31,7 +33,8 @@ static void judge_owed(struct run *run, bool all_accepted) {
         else if (!link->paused)
             judge_reader(run, i);
         else if (link->written < link->sent && sim_writable(&run->sim, i))
-            oracle_fail(&run->oracle, "client %s is owed output, and there is room to send",
+            oracle_fail(&run->oracle, "short-answer",
+                        "client %s is owed output, and there is room to send",
                         scenario_client_name(i));
     }
 }
@@ -44,7 +47,8 @@ static void judge_stopping(struct run *run) {
         if (link->descriptor != 0 && !done && !link->reset_arrived) return;
     }
     if (run->oracle.stopping && run->status == SERVER_RUNNING)
-        oracle_fail(&run->oracle, "all clients have left, but the server still runs");
+        oracle_fail(&run->oracle, "server-stuck",
+                    "all clients have left, but the server still runs");
 }
 
 void judge_idle(struct run *run, bool all_accepted) {
@@ -75,13 +79,14 @@ static bool had_its_turn(const struct run *run, uint32_t client) {
 /* Another server: its drain timeout is its own, and what it left open its exit has closed. */
 static void judge_exit(struct run *run, bool in_time) {
     if (run->status == SERVER_STOPPED_SHORT && in_time)
-        oracle_fail(&run->oracle, "the server exited with status %d, expected 0", run->exit_status);
+        oracle_fail(&run->oracle, "exit-status", "the server exited with status %d, expected 0",
+                    run->exit_status);
 }
 
 void judge_left_open(struct run *run) {
     if (run->sim.open > 0)
-        oracle_fail(&run->oracle, "all clients have left, but %u of their descriptors are open",
-                    run->sim.open);
+        oracle_fail(&run->oracle, "descriptors",
+                    "all clients have left, but %u of their descriptors are open", run->sim.open);
 }
 
 void judge_drain(struct run *run) {
@@ -98,7 +103,7 @@ void judge_drain(struct run *run) {
         /* After the timeout a client that goes on sending can still lose bytes that were sent. */
         bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
         if (judged && owed)
-            oracle_fail(&run->oracle, "client %s lost %llu bytes in the drain",
+            oracle_fail(&run->oracle, "short-answer", "client %s lost %llu bytes in the drain",
                         scenario_client_name(i), (unsigned long long)(c->at_stop - link->got));
     }
     if (run->sim.foreign) {
@@ -106,11 +111,12 @@ void judge_drain(struct run *run) {
         return;
     }
     if (run->status == SERVER_STOPPED_SHORT && !has_unanswered(run))
-        oracle_fail(&run->oracle, "the server reports that the drain lost bytes, but it lost none");
+        oracle_fail(&run->oracle, "exit-status",
+                    "the server reports that the drain lost bytes, but it lost none");
     if (run->status == SERVER_STOPPED_SHORT && in_time)
-        oracle_fail(&run->oracle, "the server ended the drain before its timeout");
+        oracle_fail(&run->oracle, "closed-early", "the server ended the drain before its timeout");
     if (run->sim.now_ms > end_ms + late_ms)
-        oracle_fail(&run->oracle, "the drain took longer than its timeout");
+        oracle_fail(&run->oracle, "server-stuck", "the drain took longer than its timeout");
     if (run->sim.open > 0 || run->sim.listening)
-        oracle_fail(&run->oracle, "%u descriptors are left open", run->sim.open);
+        oracle_fail(&run->oracle, "descriptors", "%u descriptors are left open", run->sim.open);
 }

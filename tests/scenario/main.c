@@ -110,8 +110,9 @@ static bool same_views(const char *path, const struct run_result results[2]) {
         if (results[0].views[i].got == results[1].views[i].got &&
             results[0].views[i].close == results[1].views[i].close)
             continue;
-        printf("%s: FAILED, seed %u, client %c sees different results on epoll and kqueue\n", path,
-               scenario.seed, 'a' + i);
+        printf("%s: FAILED, seed %u, client %c sees different results on epoll and kqueue"
+               " [pollers-differ]\n",
+               path, scenario.seed, 'a' + i);
         return false;
     }
     return true;

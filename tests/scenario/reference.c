@@ -53,23 +53,26 @@ static bool start(struct run *run, const struct scenario *scenario) {
 static void judge_server(struct run *run) {
     uint32_t capacity = server.options.buffer_bytes;
     if (server.slots_used > server.options.connections_max) {
-        oracle_fail(&run->oracle, "%u slots were used, more than there are", server.slots_used);
+        oracle_fail(&run->oracle, "memory", "%u slots were used, more than there are",
+                    server.slots_used);
         return;
     }
     for (uint32_t i = 0; i < server.slots_used; i++) {
         const struct connection *c = &server.connections[i];
-        if (!connection_is_valid(c, capacity)) oracle_fail(&run->oracle, "slot %u is not valid", i);
+        if (!connection_is_valid(c, capacity))
+            oracle_fail(&run->oracle, "memory", "slot %u is not valid", i);
         if (capacity < KERNEL_MEMORY_UNIT && *guard(i) != 0)
-            oracle_fail(&run->oracle, "slot %u wrote beyond its area", i);
+            oracle_fail(&run->oracle, "memory", "slot %u wrote beyond its area", i);
     }
     if (run->sim.open > server.options.connections_max)
-        oracle_fail(&run->oracle, "%u clients were accepted, more than the limit", run->sim.open);
+        oracle_fail(&run->oracle, "descriptors", "%u clients were accepted, more than the limit",
+                    run->sim.open);
 }
 
 static void step(struct run *run) {
     run->status = server_step(&server);
     judge_server(run);
-    if (run->status == SERVER_FAILED) oracle_fail(&run->oracle, "the server failed");
+    if (run->status == SERVER_FAILED) oracle_fail(&run->oracle, "server-died", "the server failed");
 }
 
 /* The simulated kernel's stop descriptor tells it. */

@@ -63,7 +63,7 @@ static void run_until(bool (*until)(const struct step *), const struct step *ste
         uint64_t now = run.sim.now_ms;
         step_server();
         still = run.sim.progress == before && run.sim.now_ms == now ? still + 1 : 0;
-        if (still == STILL_MAX) oracle_fail(&run.oracle, "%u steps without progress", still);
+        if (still == STILL_MAX) oracle_fail(&run.oracle, "cpu", "%u steps without progress", still);
     }
     sim_deliver(&run.sim); /* output in flight still reaches the clients */
 }
@@ -123,11 +123,21 @@ static void check_literal(const struct scenario *scenario, const struct step *st
         uint8_t byte;
         stream_fill(&run.stream, step->client, run.expected[step->client] + i, &byte, 1);
         if (oracle_mapped(byte) != scenario->bytes[step->offset + i])
-            oracle_fail(&run.oracle,
+            oracle_fail(&run.oracle, "wrong-byte",
                         "step %u, expect %s: byte %u is 0x%02x, but the input gives 0x%02x", number,
                         scenario_client_name(step->client), i, scenario->bytes[step->offset + i],
                         oracle_mapped(byte));
     }
+}
+
+/* Of a step that expects something else than came. */
+static const char *code_of(const struct step *step) {
+    if (step->kind == STEP_EXPECT) return "short-answer";
+    uint32_t expected = step->kind == STEP_EXPECT_END ? CLOSE_FIN : step->closes;
+    uint32_t seen = run_close_of(&run, step->client);
+    if (seen == CLOSE_OPEN) return "still-open";
+    if (seen == CLOSE_FIN) return (expected & CLOSE_RST) != 0 ? "fin-for-rst" : "closed-early";
+    return (expected & CLOSE_FIN) != 0 ? "rst-for-fin" : "closed-early";
 }
 
 static void check_step(const struct scenario *scenario, const struct step *step, uint32_t number) {
@@ -152,8 +162,8 @@ static void check_step(const struct scenario *scenario, const struct step *step,
     /* Another server may refuse whom it cannot accept (SPEC.md, FAULT-3). */
     bool refused = run.sim.foreign && run.oracle.turned_away && !c->accepted;
     if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended) && !refused)
-        oracle_fail(&run.oracle, "step %u, %s %s: got %llu of %llu bytes, %s", number, word,
-                    scenario_client_name(step->client),
+        oracle_fail(&run.oracle, code_of(step), "step %u, %s %s: got %llu of %llu bytes, %s",
+                    number, word, scenario_client_name(step->client),
                     (unsigned long long)run.sim.links[step->client].got, (unsigned long long)due,
                     run_close_of(&run, step->client) == CLOSE_FIN   ? "FIN"
                     : run_close_of(&run, step->client) == CLOSE_RST ? "RST"
@@ -241,7 +251,7 @@ static void stop_server(void) {
     let_clients_read();
     if (is_over()) return;
     if (run.status == SERVER_RUNNING)
-        oracle_fail(&run.oracle, "the server does not stop");
+        oracle_fail(&run.oracle, "server-stuck", "the server does not stop");
     else
         judge_drain(&run);
 }
@@ -375,7 +385,8 @@ bool run_all(const struct run_target *target, const struct scenario *scenario, e
         if (a->got == b->got && a->close == b->close) continue;
         results[SIM_KQUEUE].failed = true;
         snprintf(results[SIM_KQUEUE].failure, sizeof results[SIM_KQUEUE].failure,
-                 "client %s sees different results on epoll and kqueue", scenario_client_name(i));
+                 "client %s sees different results on epoll and kqueue [pollers-differ]",
+                 scenario_client_name(i));
         return false;
     }
     return true;

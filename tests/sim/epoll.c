@@ -70,7 +70,8 @@ struct result sim_epoll_control(void *self, int32_t queue, int32_t descriptor,
                                 struct epoll_change change, uint64_t token) {
     struct sim_kernel *sim = self;
     if (queue != SIM_QUEUE || !queue_is_open(sim, descriptor)) {
-        oracle_fail(sim->oracle, "epoll_ctl of descriptor %d, which is not open", descriptor);
+        oracle_fail(sim->oracle, "system-calls", "epoll_ctl of descriptor %d, which is not open",
+                    descriptor);
         return fault_result(FAULT_OTHER, 9);
     }
     /* Linux fails no change of a registration; the reference is to bear it all the same. */

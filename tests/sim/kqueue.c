@@ -109,8 +109,8 @@ static struct result change_filter(struct sim_kernel *sim, const struct kqueue_r
 /* Makes one change; returns the fault for its receipt. */
 static struct result make_change(struct sim_kernel *sim, const struct kqueue_record *change) {
     if (!queue_is_open(sim, change->descriptor)) {
-        oracle_fail(sim->oracle, "a kevent change of descriptor %d, which is not open",
-                    change->descriptor);
+        oracle_fail(sim->oracle, "system-calls",
+                    "a kevent change of descriptor %d, which is not open", change->descriptor);
         return fault_result(FAULT_OTHER, 9);
     }
     bool deletes = (change->flags & KQUEUE_CODEC_DELETE) != 0;
@@ -134,10 +134,11 @@ struct result sim_kevent(void *self, int32_t queue, const struct kqueue_record *
     struct sim_kernel *sim = self;
     size_t found = 0;
     bool refused = false;
-    if (max < count) oracle_fail(sim->oracle, "a change without room for its receipt");
+    if (max < count)
+        oracle_fail(sim->oracle, "system-calls", "a change without room for its receipt");
     for (size_t i = 0; i < count; i++) {
         bool receipt = (changes[i].flags & KQUEUE_CODEC_RECEIPT) != 0;
-        if (!receipt) oracle_fail(sim->oracle, "a change without receipt");
+        if (!receipt) oracle_fail(sim->oracle, "system-calls", "a change without receipt");
         struct result result = make_change(sim, &changes[i]);
         if (result.fault == FAULT_NONE && !receipt) continue;
         if (found == max) return result;

@@ -35,12 +35,14 @@ void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t id
     oracle->drain_timeout_ms = drain_timeout_ms;
 }
 
-void oracle_fail(struct oracle *oracle, const char *format, ...) {
+void oracle_fail(struct oracle *oracle, const char *code, const char *format, ...) {
     if (oracle->failed) return;
+    char text[ORACLE_TEXT_BYTES];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(oracle->failure, sizeof oracle->failure, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    snprintf(oracle->failure, sizeof oracle->failure, "%s [%s]", text, code);
     oracle->failed = true;
 }
 
@@ -69,7 +71,7 @@ static void fail_of_bytes(struct oracle *oracle, uint32_t client, uint64_t posit
     while (bytes[i] == expected[i])
         i++;
     unsigned long long at = position + i;
-    oracle_fail(oracle, "client %s: byte %llu is 0x%02x, expected 0x%02x",
+    oracle_fail(oracle, "wrong-byte", "client %s: byte %llu is 0x%02x, expected 0x%02x",
                 scenario_client_name(client), at, bytes[i], expected[i]);
 }
 
@@ -77,10 +79,11 @@ void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes
                     uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
     if (c->ended)
-        oracle_fail(oracle, "client %s: data after the server's FIN", scenario_client_name(client));
+        oracle_fail(oracle, "unasked-data", "client %s: data after the server's FIN",
+                    scenario_client_name(client));
     unsigned long long end = c->written + count;
     if (end > c->taken) {
-        oracle_fail(oracle, "client %s: %llu bytes received, but %llu sent",
+        oracle_fail(oracle, "unasked-data", "client %s: %llu bytes received, but %llu sent",
                     scenario_client_name(client), (unsigned long long)c->taken, end);
         return;
     }
@@ -109,8 +112,8 @@ void oracle_is_overdue(struct oracle *oracle, uint32_t client, uint64_t now_ms) 
     unsigned long long idle_ms = now_ms - oracle->clients[client].progress_ms;
     bool late = idle_ms > oracle->idle_timeout_ms + IDLE_LATE_MS;
     if (oracle->clients[client].accepted && oracle_is_idle(oracle, client, now_ms) && late)
-        oracle_fail(oracle, "client %s was idle for %llu ms and open", scenario_client_name(client),
-                    idle_ms);
+        oracle_fail(oracle, "still-open", "client %s was idle for %llu ms and open",
+                    scenario_client_name(client), idle_ms);
 }
 
 void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
@@ -119,9 +122,11 @@ void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass) {
     if (least > pass->waiting) least = pass->waiting;
     if (oracle->stopping) return;
     if (pass->receives > most)
-        oracle_fail(oracle, "a pass of %u receives, expected at most %u", pass->receives, most);
+        oracle_fail(oracle, "system-calls", "a pass of %u receives, expected at most %u",
+                    pass->receives, most);
     if (pass->accepts < least)
-        oracle_fail(oracle, "a pass of %u records with %u of %u accepted, expected at least %u",
+        oracle_fail(oracle, "system-calls",
+                    "a pass of %u records with %u of %u accepted, expected at least %u",
                     pass->records, pass->accepts, pass->waiting, least);
 }
 
@@ -135,7 +140,7 @@ static bool may_end(const struct oracle *oracle, uint32_t client, uint64_t now_m
 void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
     if (!may_end(oracle, client, now_ms))
-        oracle_fail(oracle, "client %s: the server closed a healthy connection",
+        oracle_fail(oracle, "closed-early", "client %s: the server closed a healthy connection",
                     scenario_client_name(client));
     if (!c->left && !c->excused && !oracle->stopping) oracle_is_overdue(oracle, client, now_ms);
     bool idle = oracle_is_idle(oracle, client, now_ms);
@@ -144,10 +149,12 @@ void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t n
     bool resets = (c->gone && c->left) || c->excused || expired || idle;
     unsigned long long unanswered = c->sent - c->written;
     if (!lossy && c->written < c->sent)
-        oracle_fail(oracle, "client %s: the server closed with %llu of %llu bytes unanswered",
+        oracle_fail(oracle, "short-answer",
+                    "client %s: the server closed with %llu of %llu bytes unanswered",
                     scenario_client_name(client), unanswered, (unsigned long long)c->sent);
     if (reset && !resets)
-        oracle_fail(oracle, "client %s: expected FIN, got RST", scenario_client_name(client));
+        oracle_fail(oracle, "rst-for-fin", "client %s: expected FIN, got RST",
+                    scenario_client_name(client));
     c->ended = true;
 }
 
@@ -155,8 +162,8 @@ void oracle_end_seen(struct oracle *oracle, uint32_t client) {
     struct oracle_client *c = &oracle->clients[client];
     unsigned long long missed = c->written - c->got;
     if (c->got < c->written)
-        oracle_fail(oracle, "client %s: FIN before %llu bytes", scenario_client_name(client),
-                    missed);
+        oracle_fail(oracle, "short-answer", "client %s: FIN before %llu bytes",
+                    scenario_client_name(client), missed);
 }
 
 void oracle_refused(struct oracle *oracle, uint64_t now_ms) {
@@ -179,7 +186,7 @@ void oracle_logged(struct oracle *oracle, const char *line, size_t length, bool 
     struct oracle_log *log = &oracle->log;
     bool whole = !failed && taken == length;
     if (!is_good_line(log, line, length))
-        oracle_fail(oracle,
+        oracle_fail(oracle, "log-line",
                     "a log line of %llu bytes after %llu lost: not one whole line, or the "
                     "losses are not stated",
                     (unsigned long long)length, (unsigned long long)log->lost);
@@ -226,7 +233,7 @@ void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t now_ms)
     uint32_t reason = reason_of(oracle, began_ms, now_ms);
     unsigned long long waited = now_ms - began_ms;
     if (reason == DUE_KINDS)
-        oracle_fail(oracle, "a wait of %llu ms timed out with nothing due", waited);
+        oracle_fail(oracle, "wake-ups", "a wait of %llu ms timed out with nothing due", waited);
     else
         oracle->due_ms[reason] = reason == DUE_IDLE ? next_idle_ms(oracle, now_ms) : NEVER;
 }

@@ -11,6 +11,8 @@
  * nothing that had arrived before the stop, including connections in the backlog. At the end
  * nothing is left open. An injected fault excuses only the connection of the call that fails. */
 
+#define ORACLE_TEXT_BYTES 200
+
 /* By number: those with a name, then the crowd. */
 #define ORACLE_CLIENTS (SCENARIO_CLIENTS_MAX + SCENARIO_CROWD_MAX)
 
@@ -51,7 +53,7 @@ struct oracle {
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
     struct oracle_log log;
     bool failed;
-    char failure[200];
+    char failure[ORACLE_TEXT_BYTES + 32]; /* a sentence and, in brackets, its code */
     /* oracle_init clears the clients of the run before. */
     uint32_t client_count;
     struct oracle_client clients[ORACLE_CLIENTS];
@@ -64,9 +66,10 @@ uint8_t oracle_mapped(uint8_t byte);
 void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms);
 
-/* Records the first failure; later ones follow from it and are ignored. */
-__attribute__((format(printf, 2, 3))) void oracle_fail(struct oracle *oracle, const char *format,
-                                                       ...);
+/* Records the first failure; later ones follow from it and are ignored. The code is one of those
+ * that the conformance kit has (integration/PORTING.md). */
+__attribute__((format(printf, 3, 4))) void oracle_fail(struct oracle *oracle, const char *code,
+                                                       const char *format, ...);
 
 void oracle_connected(struct oracle *oracle, uint32_t client);
 void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms);

@@ -60,8 +60,10 @@ static struct result take(struct sim_kernel *sim, size_t length, int32_t limit_u
     uint64_t taken = sink->room < length ? sink->room : length;
     if (sink->kind == SINK_PIPE && taken < length) taken = 0;
     bool waits = taken < length && sink->blocks && sink->kind != SINK_DISK;
-    if (waits && limit_us == 0) oracle_fail(sim->oracle, "a write to the log blocks");
-    if (waits && !sink->asked) oracle_fail(sim->oracle, "a write to the log that had no room");
+    if (waits && limit_us == 0)
+        oracle_fail(sim->oracle, "system-calls", "a write to the log blocks");
+    if (waits && !sink->asked)
+        oracle_fail(sim->oracle, "system-calls", "a write to the log that had no room");
     sink->asked = false;
     sink->room -= sink->size == ENDLESS ? 0 : taken;
     if (taken > 0) return (struct result){.value = (int64_t)taken};

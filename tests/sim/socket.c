@@ -14,14 +14,16 @@
 static struct sim_link *socket_of(struct sim_kernel *sim, int32_t descriptor, const char *call) {
     int32_t client = sim_client_of(sim, descriptor);
     if (client < 0) {
-        oracle_fail(sim->oracle, "%s on descriptor %d, which is not open", call, descriptor);
+        oracle_fail(sim->oracle, "system-calls", "%s on descriptor %d, which is not open", call,
+                    descriptor);
         return NULL;
     }
     if (sim->foreign) return &sim->links[client];
     bool left_out = sim->full && oracle_is_idle(sim->oracle, (uint32_t)client, sim->now_ms);
     if (left_out) sim->reported[descriptor] = true; /* what it receives ends its idleness */
     if (!sim->reported[descriptor] && !sim->reported[SIM_STOP] && !left_out)
-        oracle_fail(sim->oracle, "%s on descriptor %d, which no event named", call, descriptor);
+        oracle_fail(sim->oracle, "system-calls", "%s on descriptor %d, which no event named", call,
+                    descriptor);
     return &sim->links[client];
 }
 
@@ -60,7 +62,8 @@ static struct result take_from_backlog(struct sim_kernel *sim, struct endpoint *
 struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
     struct sim_kernel *sim = self;
     if (listener != SIM_LISTENER || !sim->listening)
-        oracle_fail(sim->oracle, "accept on descriptor %d, which does not listen", listener);
+        oracle_fail(sim->oracle, "system-calls", "accept on descriptor %d, which does not listen",
+                    listener);
     struct result result = fault_inject(sim, CALL_ACCEPT, -1);
     if (result.fault == FAULT_WOULD_BLOCK) sim->listener_edges++;
     if (result.fault == FAULT_NONE) result = take_from_backlog(sim, peer);
@@ -137,10 +140,11 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
     struct sim_link *link = socket_of(sim, descriptor, "receive");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     if (length == 0 && !sim->foreign)
-        oracle_fail(sim->oracle, "receive of 0 bytes: its result looks like FIN");
+        oracle_fail(sim->oracle, "system-calls", "receive of 0 bytes: its result looks like FIN");
     sim->pass.receives++;
     if (++sim->received[descriptor] > TURN_MAX && !sim->foreign)
-        oracle_fail(sim->oracle, "descriptor %d had %d receives in a row", descriptor, TURN_MAX);
+        oracle_fail(sim->oracle, "system-calls", "descriptor %d had %d receives in a row",
+                    descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
     if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_READ]++; /* as after a short read */
     if (result.fault == FAULT_NONE)
@@ -176,7 +180,7 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     struct sim_kernel *sim = self;
     struct sim_link *link = socket_of(sim, descriptor, "send");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
-    if (length == 0 && !sim->foreign) oracle_fail(sim->oracle, "send of 0 bytes");
+    if (length == 0 && !sim->foreign) oracle_fail(sim->oracle, "system-calls", "send of 0 bytes");
     struct result result = fault_inject(sim, CALL_SEND, descriptor);
     if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_WRITE]++;
     if (result.fault == FAULT_NONE)
@@ -215,7 +219,8 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     struct sim_link *link = &sim->links[client];
     struct sim_watch *watch = &sim->watches[descriptor];
     if (watch->registered && !sim->foreign)
-        oracle_fail(sim->oracle, "close of descriptor %d, which epoll still watches", descriptor);
+        oracle_fail(sim->oracle, "system-calls",
+                    "close of descriptor %d, which epoll still watches", descriptor);
     bool reset = tcp_unread(link) > 0 && !link->reset_arrived && sim->system == SIM_LINUX;
     /* What matters of another server is what its client sees, and this one has seen FIN. */
     bool seen = sim->foreign && link->fin_seen;
@@ -240,7 +245,8 @@ struct result sim_close(void *self, int32_t descriptor) {
     trace_call(sim, CALL_CLOSE, descriptor, 0, result);
     if (descriptor == SIM_LISTENER && sim->listening) {
         if (sim->watches[SIM_LISTENER].registered && !sim->foreign)
-            oracle_fail(sim->oracle, "close of the listener, which epoll still watches");
+            oracle_fail(sim->oracle, "system-calls",
+                        "close of the listener, which epoll still watches");
         sim->watches[SIM_LISTENER] = (struct sim_watch){.registered = false};
         uint32_t limit = sim->stream->scenario->connections_max;
         if (limit > 0 && sim->open >= limit) sim->oracle->turned_away = true;
@@ -252,7 +258,8 @@ struct result sim_close(void *self, int32_t descriptor) {
         }
         sim->backlog_taken = sim->backlog_end;
     } else if (client < 0) {
-        oracle_fail(sim->oracle, "close of descriptor %d, which is not open", descriptor);
+        oracle_fail(sim->oracle, "system-calls", "close of descriptor %d, which is not open",
+                    descriptor);
     } else {
         close_connection(sim, descriptor);
     }

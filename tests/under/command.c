@@ -187,11 +187,13 @@ static void play(const struct scenario *scenario, enum run_judge judge, bool tra
     char *text = result->failure;
     size_t room = sizeof result->failure;
     if (*verdict == VERDICT_HANGS)
-        snprintf(text, room, "the server hangs: %d ms of CPU time without a wait", HANG_CPU_MS);
+        snprintf(text, room, "the server hangs: %d ms of CPU time without a wait [server-stuck]",
+                 HANG_CPU_MS);
     else if (WIFSIGNALED(under.status))
-        snprintf(text, room, "the server was ended by signal %d", WTERMSIG(under.status));
+        snprintf(text, room, "the server was ended by signal %d [server-died]",
+                 WTERMSIG(under.status));
     else
-        snprintf(text, room, "the server's process ended with status %d",
+        snprintf(text, room, "the server's process ended with status %d [server-died]",
                  WEXITSTATUS(under.status));
 }
 

@@ -117,7 +117,7 @@ void world_called(const char *call) {
         world_unsupported(text);
     }
     if (++calls < CALLS_MAX) return;
-    oracle_fail(&run->oracle, "%u calls without a wait", calls);
+    oracle_fail(&run->oracle, "cpu", "%u calls without a wait", calls);
     freeze(SERVER_FAILED);
 }
 
@@ -317,7 +317,7 @@ void world_exits(int status) {
     if (run == NULL || !mine || exits) return;
     exits = true;
     if (!run->oracle.stopping)
-        oracle_fail(&run->oracle, "the server exited with status %d", status);
+        oracle_fail(&run->oracle, "server-died", "the server exited with status %d", status);
     for (int32_t i = SIM_CLIENT_FIRST; i < (int32_t)world_sim->top; i++)
         if (sim_client_of(world_sim, i) >= 0) sim_close(world_sim, i);
     if (world_sim->listening) sim_close(world_sim, SIM_LISTENER);

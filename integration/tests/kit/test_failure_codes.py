@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from running import INTEGRATION, run_tests, server_command
+from running import INTEGRATION, ROOT, run_tests, server_command
 from touchstone_conform.cli import expected
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import CODES, Failure
@@ -16,6 +16,16 @@ def test_the_table_in_porting_md():
     """It has exactly the codes, with their meanings."""
     text = (INTEGRATION / "PORTING.md").read_text(encoding="utf-8")
     assert dict(TABLE.findall(text)) == CODES
+
+
+def test_the_codes_of_the_simulator():
+    """What fails on the simulated kernel has a code of the kit."""
+    used = set()
+    for folder in ("sim", "scenario", "under"):
+        for path in (ROOT / "tests" / folder).glob("*.c"):
+            text = path.read_text(encoding="utf-8")
+            used |= set(re.findall(r'oracle_fail\([^",]+,\s*"([^"]+)"', text))
+    assert len(used) > 10 and used <= set(CODES)
 
 
 def test_an_unknown_code_is_refused():

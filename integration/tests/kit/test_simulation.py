@@ -34,7 +34,7 @@ def test_a_mistake_and_its_replay(judge):
     """That strikes only if a call fails; the command that is shown shows it again."""
     status, output = judge("edges", "short-read-has-drained")
     assert status == DOES_NOT
-    assert "FAIL    SIM-3" in output
+    assert "FAIL    SIM-3" in output and "still-open: client " in output
     replays = [line.partition("replay: ")[2] for line in output.splitlines() if "replay: " in line]
     replays = [each for each in replays if "--under" in each]
     assert replays
