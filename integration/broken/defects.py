@@ -282,6 +282,18 @@ class ShortWriteForgotten(Server):
 
 
 @defect
+class SecondShortWriteFromTheStart(Server):
+    """Notes where the rest begins, and not by how much it has moved on: `at = sent`."""
+
+    def sent(self, client, count):
+        rest = getattr(client, "rest", b"")
+        client.rest = rest or bytes(client.pending[count:])
+        client.pending[:] = rest[count:] if rest else client.rest
+        if not client.pending:
+            client.rest = b""
+
+
+@defect
 class ShortReadMeansDrained(Server):
     """After a read that the urgent mark shortened, waits for the next event, not for bytes."""
 

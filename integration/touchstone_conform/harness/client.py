@@ -315,24 +315,25 @@ class Client:
     def expect_end(self, expected=b"", *, allowed=(CloseKind.FIN,), already=b"") -> None:
         """`already` and all that still comes make `expected`; then comes an allowed end."""
         self._footing.require("farewell")
-        received, kind = self.read_to_end()
+        received, kind = self.read_to_end(len(expected) - len(already))
         self.judge_bytes(expected, already + received)
         if kind not in allowed:
             expected = " or ".join(each.value for each in allowed)
             self.fail(WRONG_END[kind], f"expected {expected}, got {kind.value}")
 
-    def read_to_end(self):
-        """All bytes that still come, and how the connection ended."""
+    def read_to_end(self, due: int | None = None):
+        """All bytes that still come, or one chunk more than are `due`, and how the connection
+        ended."""
         self._may_end = True
         self._await("expect end")
         received = bytearray()
         latest = self._latest()
-        while not self.end:
+        while not self.end and (due is None or len(received) <= due):
             if not self._ready(_READ, self.timeout):
                 return bytes(received), CloseKind.STILL_OPEN
             received += self._receive_some(_CHUNK)
             self._judge_pace(latest, len(received))
-        return bytes(received), self.end
+        return bytes(received), self.end or CloseKind.STILL_OPEN
 
     def expect_quiet(self, seconds: float) -> None:
         """Nothing comes for `seconds`, not even an end."""

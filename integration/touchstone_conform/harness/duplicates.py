@@ -52,7 +52,9 @@ def expect_options_of_connection(process, peer_address):
 
 def shrink_send_buffer(process, peer_address):
     """Make the server's end take little at once, so that output stays pending in the server."""
-    process.record.cannot_express("a small buffer of the server's socket")
+    process.record.cannot_express(
+        "a small buffer of the server's socket (--simulate has one: kernel send N)"
+    )
     with duplicated_socket(process, peer_address) as its_end:
         its_end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
 

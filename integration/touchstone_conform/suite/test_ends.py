@@ -23,6 +23,7 @@ SOON_S = 0.5
 
 
 def end_by_fin_with_pending_output(server):
+    server.record.footing.require("resume", "flush")
     with stalled_client(server, fin=True) as client:
         client.read_to_end()
 

@@ -12,10 +12,12 @@ from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import PLAIN
 from touchstone_conform.suite.test_release import (
+    PENDING,
     end_by_fin,
     end_by_reset,
     end_by_reset_behind_data_and_fin,
     judge_descriptors,
+    stalled_client,
 )
 from touchstone_conform.transform import answer
 
@@ -101,6 +103,15 @@ def test_reset_of_an_idle_client(server):
         client.reset()
     with server.connect("new") as new:
         new.ping()
+
+
+@marks.foundation("resume")
+@marks.leans_on("stream", "stall")
+@marks.process
+def test_many_short_writes(server):
+    """What the server can send only in many small parts arrives whole."""
+    with stalled_client(server, taken=0) as client:
+        client.expect(answer(PENDING))
 
 
 @marks.foundation("interrupt")
