@@ -59,7 +59,7 @@ def servers(folder) -> list[Server]:
                build=["cargo", "build", "--release", "--locked", "--manifest-path",
                       PORTS / "rust" / "Cargo.toml", "--target-dir", BUILT / "rust"]),
         Server("python", f"env PYTHONHASHSEED=0 {sys.executable} {python} {{port}}",
-               known="fault (control|close)", slow=True),
+               known="fault control", slow=True),
         Server("node", f"{node} {tree.shown(PORTS / 'node' / 'server.mjs')} {{port}}",
                known="fault control", not_judged=True, slow=True),
     ]

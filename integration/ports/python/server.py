@@ -131,7 +131,8 @@ class Server:
         while self.accept():
             pass
         asyncio.get_running_loop().remove_reader(self.listener)
-        self.listener.close()
+        with contextlib.suppress(OSError):  # it is closed whatever close(2) says
+            self.listener.close()
         await asyncio.gather(*self.welcomes, return_exceptions=True)
         left = [client.gone for client in self.clients]
         for client in list(self.clients):
