@@ -21,7 +21,7 @@ import tempfile
 from touchstone_conform import spec
 from touchstone_conform.harness.server import end_what_is_left
 from touchstone_conform.harness.skips import SkipReason
-from touchstone_conform.report.results import FAILED, PASSED, SKIPPED, Result
+from touchstone_conform.report.results import BLOCKED, FAILED, PASSED, SKIPPED, Result
 from touchstone_conform.timeline import visible
 
 _LIMIT_S = 300  # for one way
@@ -48,7 +48,7 @@ _AS_LIBRARY += ["-Wl,-Bsymbolic-functions"]
 _NOTHING_FAILED, _FAILED = 0, 1
 _FAILURE = re.compile(
     r"^(?:(?P<file>.+): FAILED, (?:seed (?P<seed>\d+), )?|FAILED in run \d+, )"
-    r"(?P<what>.*) \[(?P<code>[a-z-]+)\]$",
+    r"(?P<what>(?:fault (?P<fault>\w+ \d+ \w+), )?.*) \[(?P<code>[a-z-]+)\]$",
     re.MULTILINE,
 )
 _CROWDED = re.compile("^(crowd|vary) ", re.MULTILINE)  # it takes long, or varies by itself
@@ -59,14 +59,16 @@ _VARIED = ["--faults", "short,delay,order,eagain,eintr"]
 class Way:
     """What must hold, how the program is asked, and how it shows one failure again.
 
-    FILES are all scenarios, STEADY those that may vary, FILE and SEED those that failed.
+    FILES are all scenarios, STEADY those that may vary; FILE, SEED and FAULT those that failed.
     """
 
     sentence: str
     asked: list[str]
     again: list[str]
+    leans_on: tuple[str, ...] = ()  # ways: without them it would tell the same again
 
 
+PROFILE = "simulated"
 WAYS = {
     "SIM-1": Way(
         "On a simulated kernel, clients MUST see what each scenario expects.",
@@ -77,52 +79,69 @@ WAYS = {
         "They MUST also if reads and writes are short, interrupted or delayed, in any order.",
         ["run", "--seeds", "10", *_VARIED, "STEADY"],
         ["run", "--trace", "--seed", "SEED", *_VARIED, "FILE"],
+        ("SIM-1",),
     ),
     "SIM-3": Way(
         "If a system call fails, the server MUST serve all whom the error does not concern.",
         ["sweep", "--sample", "25", "FILES"],
-        ["sweep", "FILE"],
+        ["run", "--trace", "--oracle-only", "--fault", "FAULT", "FILE"],
+        ("SIM-1", "SIM-2"),
     ),
     "SIM-4": Way(
         "In random scenarios, a server MUST owe nothing to anybody in the end.",
         ["soak", "--events", "200000", "--seed", "1", "--out", "FILE"],
         ["run", "--trace", "--oracle-only", "FILE"],
+        ("SIM-1", "SIM-2"),
     ),
 }
-REQUIREMENTS = [
-    spec.Requirement(id, "simulated", "MUST", way.sentence, {}) for id, way in WAYS.items()
-]
+REQUIREMENTS = [spec.Requirement(id, PROFILE, "MUST", way.sentence, {}) for id, way in WAYS.items()]
 
 
 def judge(options) -> list[Result]:
     """For each way one result, or one for each scenario that failed.
 
     What keeps the first from being judged, such as a call that is not modelled, keeps the others.
+    How a server stops is judged if `service` is.
     """
+    ways = [each.id for each in options.judged if each.profile == PROFILE]
+    ways = [each for each in ways if each not in options.skips]
     try:
         if options.transform != "upper":
             raise SkipReason("a server that maps bytes as --transform upper does")
         program = built()
     except SkipReason as reason:
-        return [_result(id, SKIPPED, f"requires {reason}") for id in WAYS]
-    under = ["--under", shlex.join(options.command).replace("{host}", options.host)]
-    limit_s = _LIMIT_S * options.time_scale
+        return [_result(id, SKIPPED, f"requires {reason}") for id in ways]
+    stops = spec.PROFILES.index(options.profile) >= spec.PROFILES.index("service")
+    command = shlex.join(options.command).replace("'{port}'", "{port}")  # will be a number
+    under = ["--under", command.replace("{host}", options.host)]
+    under += ["--without-stop"] * (not stops)
     results = []
-    for id in WAYS:
+    for id in ways:
+        failed = {each.requirements[0] for each in results if each.outcome == FAILED}
         if results and results[0].outcome == SKIPPED:
             results.append(_result(id, SKIPPED, results[0].message))
+        elif failed.intersection(WAYS[id].leans_on):
+            results.append(_blocked(id, sorted(failed.intersection(WAYS[id].leans_on))))
         else:
-            results += _judged(id, [str(program)], under, limit_s)
+            results += _judged(id, [str(program)], under, options)
     return results
 
 
-def _judged(id, program, under, limit_s):
-    drawn = pathlib.Path(tempfile.mkdtemp(prefix="touchstone-conform-"), "random.scenario")
-    status, output, errors = _run(
-        [*program, *_filled_in(WAYS[id].asked, str(drawn)), *under], limit_s
-    )
-    if not drawn.exists():
-        drawn.parent.rmdir()
+def _blocked(id, by):
+    result = _result(id, BLOCKED, f"blocked by {', '.join(by)}")
+    result.blocked_by = by
+    return result
+
+
+def _judged(id, program, under, options):
+    folder = options.report / "scenarios" if options.report else None
+    made = pathlib.Path(folder or tempfile.mkdtemp(prefix="touchstone-conform-"))
+    made.mkdir(exist_ok=True)
+    drawn = made / f"{id}.scenario"
+    asked = _filled_in(WAYS[id].asked, str(drawn))
+    status, output, errors = _run([*program, *asked, *under], _LIMIT_S * options.time_scale)
+    if not any(made.iterdir()):
+        made.rmdir()
     if status == _NOTHING_FAILED:
         return [_result(id, PASSED, "")]
     found = list(_FAILURE.finditer(output))
@@ -133,8 +152,10 @@ def _judged(id, program, under, limit_s):
     results = []
     for path, each in reversed(first.items()):
         result = _result(id, FAILED, visible(each["what"]), pathlib.Path(path).stem)
-        again = _filled_in(WAYS[id].again, path, each["seed"])
+        again = _filled_in(WAYS[id].again, path, each["seed"], each["fault"])
         result.code, result.replay = each["code"], shlex.join([*program, *again, *under])
+        if not each["file"]:
+            result.scenario_path, result.scenario = path, drawn.read_text(encoding="utf-8")
         results.append(result)
     return results
 
@@ -151,10 +172,12 @@ def _run(command, limit_s):
     return done.returncode, done.stdout, done.stderr
 
 
-def _filled_in(words, path, seed=None):
-    files = sorted(map(str, _SCENARIOS.glob("*.scenario")))
-    steady = [each for each in files if not _CROWDED.search(pathlib.Path(each).read_text())]
-    known = {"FILES": files, "STEADY": steady, "FILE": [path], "SEED": [seed]}
+def _filled_in(words, path, seed=None, fault=None):
+    """The smallest scenarios come first: they show best what fails."""
+    paths = sorted(_SCENARIOS.glob("*.scenario"), key=lambda each: (each.stat().st_size, each.name))
+    steady = [str(each) for each in paths if not _CROWDED.search(each.read_text())]
+    files = list(map(str, paths))
+    known = {"FILES": files, "STEADY": steady, "FILE": [path], "SEED": [seed], "FAULT": [fault]}
     return [each for word in words for each in known.get(word, [word])]
 
 

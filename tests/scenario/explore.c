@@ -95,9 +95,8 @@ static void print_failure(const struct run_result *result) {
     if (fclose(file) != 0) quit(asked->out, "cannot be written");
     printf("FAILED in run %" PRIu64 ", %s\n", counts.runs, result->failure);
     file_print(&smaller, stdout);
-    printf("replay it with: %s run --oracle-only --trace --poller %s %s", asked->name,
-           words[poller], asked->out);
-    printf(asked->target->foreign ? " --under COMMAND\n" : "\n");
+    printf("replay it with: ");
+    file_print_replay(asked->out, asked->name, words[poller], asked->target->command, stdout);
     fflush(stdout);
 }
 
@@ -261,8 +260,7 @@ static void explore_start(const char *path, size_t system) {
     double begin = seconds();
     file_load(&scenario, path);
     if (scenario.vary != 0) quit(path, "leaves choices to chance, expected no vary line");
-    if (asked->target->foreign && !run_is_for_foreign(&scenario))
-        quit(path, "is for the reference alone");
+    if (!run_is_for(asked->target, &scenario)) quit(path, "is for the reference alone");
     poller = systems[system].poller;
     scenario.seed = systems[system].seed;
     scenario.simulated = true;

@@ -47,3 +47,24 @@ void file_print(const struct scenario *scenario, FILE *file) {
     static char text[FILE_BYTES_MAX];
     fwrite(text, 1, scenario_print(scenario, text, sizeof text), file);
 }
+
+static void print_quoted(const char *text, FILE *file) {
+    fputc('\'', file);
+    for (; *text != '\0'; text++) {
+        if (*text == '\'')
+            fputs("'\\''", file);
+        else
+            fputc(*text, file);
+    }
+    fputc('\'', file);
+}
+
+void file_print_replay(const char *path, const char *name, const char *poller, const char *server,
+                       FILE *file) {
+    fprintf(file, "%s run --oracle-only --trace", name);
+    if (server == NULL)
+        fprintf(file, " --poller %s", poller);
+    else
+        fputs(" --under ", file), print_quoted(server, file);
+    fprintf(file, " %s\n", path);
+}

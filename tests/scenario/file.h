@@ -18,3 +18,8 @@ bool file_load(struct scenario *scenario, const char *path);
 
 /* Prints the canonical text. */
 void file_print(const struct scenario *scenario, FILE *file);
+
+/* Prints the command that replays the scenario of `path`, as a shell takes it. `name` is this
+ * program's; `server` is null for the reference. */
+void file_print_replay(const char *path, const char *name, const char *poller, const char *server,
+                       FILE *file);

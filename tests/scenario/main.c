@@ -18,7 +18,8 @@
 
 static const char usage[] =
     "usage: scenario run FILE... [--poller epoll|kqueue|both] [--seed N] [--seeds N]\n"
-    "                            [--faults KIND[,KIND...]] [--trace] [--hash] [--oracle-only]\n"
+    "                            [--faults KIND[,KIND...]] [--fault 'CALL N ERROR'] [--trace]\n"
+    "                            [--hash] [--oracle-only]\n"
     "       scenario text FILE       prints a scenario as canonical text\n"
     "       scenario binary FILE     prints a scenario as bytes\n"
     "       scenario shrink FILE [--seed N] [--faults KIND[,KIND...]]\n"
@@ -36,7 +37,8 @@ static const char usage[] =
     "                                one that fails to FILE; with --whole also what follows from\n"
     "                                states that are known; with --all it goes on after a failure\n"
     "       scenario run|shrink|sweep|soak|explore --under COMMAND ...\n"
-    "                                the same with any server instead of the reference\n"
+    "                                the same with any server instead of the reference; with\n"
+    "                                --without-stop no scenario stops it\n"
     "       scenario --help\n"
     "\n"
     "A FILE is text if its name ends in .scenario or its first word is scenario, else bytes.\n"
@@ -55,8 +57,9 @@ static struct {
     size_t file_count, skipped;
     bool pollers[2];
     uint64_t seed, seeds, events, sample, steps, deviations;
-    bool has_seed, has_faults, trace, hash, oracle_only, whole, all;
+    bool has_seed, has_faults, has_fault, trace, hash, oracle_only, whole, all, without_stop;
     uint32_t faults;
+    struct sim_fault fault;
     const char *name, *out, *under;
     const struct run_target *target;
 } command = {.target = &reference_target,
@@ -75,6 +78,10 @@ static struct sim_event trace_events[TRACE_EVENTS_MAX];
 static void load(const char *path) {
     bool text = file_load(&scenario, path);
     if (!text && command.target->foreign) run_make_random_foreign(&scenario);
+    if (!command.has_fault) return;
+    if (scenario.fault_count == SCENARIO_FAULTS_MAX)
+        quit("--fault", "the scenario is full of them");
+    scenario.faults[scenario.fault_count++] = command.fault;
 }
 
 static void vary(uint64_t seed) {
@@ -132,7 +139,7 @@ static uint64_t run_ahead(uint64_t *runs) {
 /* Runs a file with each seed; false after the first failure. */
 static bool run_file(const char *path, uint64_t *runs) {
     load(path);
-    if (command.target->foreign && !run_is_for_foreign(&scenario)) return command.skipped++, true;
+    if (!run_is_for(command.target, &scenario)) return command.skipped++, true;
     for (uint64_t i = run_ahead(runs); i < command.seeds; i++) {
         struct run_result results[2];
         vary(command.seed + i);
@@ -154,7 +161,9 @@ static int run_command(void) {
     if (!command.hash && !command.trace)
         printf("%zu scenarios, %" PRIu64 " runs, %zu failed\n",
                command.file_count - command.skipped, runs, failures);
-    if (command.skipped > 0) printf("%zu scenarios are for the reference alone\n", command.skipped);
+    if (command.skipped > 0)
+        printf("%zu scenarios are for the reference alone%s\n", command.skipped,
+               command.without_stop ? ", or stop the server" : "");
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;
 }
 
@@ -243,6 +252,17 @@ static uint32_t faults_of(char *value) {
     return faults;
 }
 
+/* As in the line `fault CALL N ERROR` of a scenario. */
+static struct sim_fault fault_of(const char *value) {
+    static struct scenario one;
+    char text[128];
+    struct scenario_error error;
+    if (value == NULL) quit("--fault", "needs 'CALL N ERROR'");
+    int length = snprintf(text, sizeof text, "scenario 1\nsimulated\nfault %.64s\n", value);
+    if (!scenario_parse(&one, text, (size_t)length, &error)) quit("--fault", error.text);
+    return one.faults[0];
+}
+
 static void take_poller(const char *value) {
     if (value == NULL) quit("--poller", "needs epoll, kqueue or both");
     command.pollers[SIM_EPOLL] = strcmp(value, "kqueue") != 0;
@@ -258,6 +278,7 @@ static int take_option(char *option, char *value) {
     if (strcmp(option, "--whole") == 0) return command.whole = true, 1;
     if (strcmp(option, "--all") == 0) return command.all = true, 1;
     if (strcmp(option, "--oracle-only") == 0) return command.oracle_only = true, 1;
+    if (strcmp(option, "--without-stop") == 0) return command.without_stop = true, 1;
     if (strcmp(option, "--poller") == 0)
         take_poller(value);
     else if (strcmp(option, "--seeds") == 0)
@@ -276,6 +297,8 @@ static int take_option(char *option, char *value) {
         command.out = value;
     else if (strcmp(option, "--faults") == 0)
         command.faults = faults_of(value), command.has_faults = true;
+    else if (strcmp(option, "--fault") == 0)
+        command.fault = fault_of(value), command.has_fault = true;
     else if (strcmp(option, "--seed") == 0)
         command.seed = number_of(option, value), command.has_seed = true;
     else
@@ -308,7 +331,9 @@ int main(int argc, char *argv[]) {
         if (command.file_count > verbs[i].files_max) quit(argv[1], "too many files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
         if (command.seeds == 0) quit("--seeds", "needs at least 1");
-        if (command.under != NULL) command.target = under_start(command.under, command.trace);
+        if (command.without_stop && command.under == NULL) quit("--without-stop", "needs --under");
+        if (command.under != NULL)
+            command.target = under_start(command.under, command.trace, command.without_stop);
         int status = verbs[i].run();
         if (command.under != NULL) status = under_finish(status);
         if (fflush(stdout) != 0 || ferror(stdout)) quit("stdout", "cannot be written");

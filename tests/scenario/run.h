@@ -49,14 +49,17 @@ struct run_target {
     uint32_t pollers; /* 1: epoll alone */
     /* Not the reference: its options and log cannot be set, and hints that lie are not for it. */
     bool foreign;
+    bool never_stopped;  /* foreign: it does not promise how it stops */
+    const char *command; /* foreign: what started it, for the line that replays a failure */
 };
 
 /* What may vary under a server other than the reference: it is not asked to bear hints that lie,
  * and its log and what it inherits are its own. */
 #define RUN_FOREIGN_VARY (VARY_ALL & ~(VARY_HINTS | VARY_STALE | VARY_INHERITED | VARY_LOG))
 
-/* True if a scenario says nothing that holds for the reference alone: its options, its log. */
-bool run_is_for_foreign(const struct scenario *scenario);
+/* True if a scenario says nothing that holds for the reference alone (its options, its log), nor
+ * stops a server that is never stopped. */
+bool run_is_for(const struct run_target *target, const struct scenario *scenario);
 
 /* As scenario_may_fail, for a server other than the reference: Linux fails no registration of a
  * socket but for lack of memory or of watches. */

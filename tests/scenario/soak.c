@@ -77,7 +77,7 @@ static void random_faults(struct sim_kernel *dice) {
 }
 
 /* A foreign server has to start again after each stop: it has fewer. */
-static void random_scenario(struct sim_kernel *dice, bool foreign) {
+static void random_scenario(struct sim_kernel *dice, const struct run_target *target) {
     struct scenario_state state = {.frozen = false};
     memset(&scenario, 0, offsetof(struct scenario, steps));
     scenario.step_count = 0;
@@ -95,7 +95,8 @@ static void random_scenario(struct sim_kernel *dice, bool foreign) {
     for (uint32_t left = spread(dice, crowded ? 4 : 7); left > 0; left--)
         random_step(dice, &state);
     if (crowded) append(&state, STEP_WAIT, number(dice, 4096));
-    if (number(dice, foreign ? 16 : 2) == 0) append(&state, STEP_STOP, 0);
+    bool stops = number(dice, target->foreign ? 16 : 2) == 0;
+    if (stops && !target->never_stopped) append(&state, STEP_STOP, 0);
 }
 
 static double seconds(void) {
@@ -111,21 +112,22 @@ static const char *failure_of(const struct run_result results[2]) {
 /* The file's comment names its seed and the command that replays it. */
 static void keep_failure(const struct soak_options *options, struct run_result results[2],
                          uint64_t runs) {
+    const char *server = options->target->command;
     FILE *file = fopen(options->out, "w");
-    printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
+    printf("run %" PRIu64 ": %s; shrinking it\n", runs, failure_of(results));
     shrink(options->target, &scenario);
     run_all(options->target, &scenario, RUN_ORACLE, results);
-    printf("shrunk, %s\n", failure_of(results));
+    printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
     file_print(&scenario, stdout);
     if (file == NULL) quit(options->out, "cannot be written");
     fprintf(file, "# %s\n", failure_of(results));
-    fprintf(file, "# soak --seed %" PRIu64 ", after run %" PRIu64 "; replay it with\n",
+    fprintf(file, "# soak --seed %" PRIu64 ", after run %" PRIu64 "; replay it with\n# ",
             options->seed, runs);
-    fprintf(file, "# %s run --oracle-only --trace %s\n", options->name, options->out);
+    file_print_replay(options->out, options->name, "both", server, file);
     file_print(&scenario, file);
     if (fclose(file) != 0) quit(options->out, "cannot be written");
-    printf("seed %" PRIu64 "; replay it with: %s run --oracle-only --trace %s\n", options->seed,
-           options->name, options->out);
+    printf("seed %" PRIu64 "; replay it with: ", options->seed);
+    file_print_replay(options->out, options->name, "both", server, stdout);
 }
 
 int soak(const struct soak_options *options) {
@@ -136,7 +138,7 @@ int soak(const struct soak_options *options) {
     double begin = seconds();
     while (events < options->events) {
         struct run_result results[2];
-        random_scenario(&dice, options->target->foreign);
+        random_scenario(&dice, options->target);
         if (options->target->foreign) run_make_random_foreign(&scenario);
         if (!run_all(options->target, &scenario, RUN_ORACLE, results)) {
             keep_failure(options, results, runs);

@@ -47,10 +47,14 @@ static bool sweep_file(const char *path, uint64_t sample) {
     file_load(&scenario, path);
     if (scenario.fault_count == SCENARIO_FAULTS_MAX) return true;
     uint32_t most = scenario_crowd(&scenario) > 0 ? CROWD_CALLS_MAX : UINT32_MAX;
-    if (swept->foreign && !run_is_for_foreign(&scenario)) return true;
+    if (!run_is_for(swept, &scenario)) return true;
     for (uint32_t poller = 0; poller < swept->pollers; poller++) {
         struct run_result plain;
         swept->run(swept->self, &scenario, (enum sim_poller)poller, RUN_ORACLE, NULL, &plain);
+        if (plain.failed) {
+            printf("%s: FAILED, %s\n", path, plain.failure);
+            return false;
+        }
         for (int call = 0; call < CALL_KINDS; call++)
             good &= sweep_call(path, (enum sim_poller)poller, (enum sim_call)call,
                                plain.calls[call] < most ? plain.calls[call] : most, sample);

@@ -80,6 +80,10 @@ refuses --seeds run --seeds x $bare
 refuses --seed run --seed 99999999999 $bare
 refuses --sample sweep --sample 0 $bare
 refuses fly run --faults short,fly $bare
+refuses --without-stop run --without-stop $bare
+refuses --fault run $bare --fault
+refuses --fault run --fault 'fly 1 EIO' $bare
+refuses --fault run --fault 'accept 1 ENOSPC' $bare
 refuses fly run --poller fly $bare
 refuses --fly run --fly $bare
 refuses --under run $bare --under
@@ -94,6 +98,13 @@ refuses tests/scenarios/control-no-space.scenario explore tests/scenarios/contro
 refuses /no/such/file run /no/such/file
 refuses fly fly
 refuses 'no verb'
+
+# A fault as an option is the same as one in the file.
+sed 's/^scenario 1$/&\nsimulated\nfault accept 1 EINTR/' $bare >"$scratch/with.scenario"
+"${scenario[@]}" run --trace --poller epoll "$scratch/with.scenario" >"$scratch/with"
+"${scenario[@]}" run --trace --poller epoll --fault 'accept 1 EINTR' $bare >"$scratch/option"
+same 'a fault as an option' "$scratch/with" "$scratch/option"
+grep -q 'accept 3: interrupted' "$scratch/option"
 
 "${scenario[@]}" --help >"$scratch/output" 2>"$scratch/log"
 [ ! -s "$scratch/log" ] && grep -q '^usage: scenario run' "$scratch/output"

@@ -83,8 +83,9 @@ void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes
                     scenario_client_name(client));
     unsigned long long end = c->written + count;
     if (end > c->taken) {
-        oracle_fail(oracle, "unasked-data", "client %s: %llu bytes received, but %llu sent",
-                    scenario_client_name(client), (unsigned long long)c->taken, end);
+        oracle_fail(oracle, "unasked-data",
+                    "client %s: the server sent %llu bytes, but had received %llu",
+                    scenario_client_name(client), end, (unsigned long long)c->taken);
         return;
     }
     for (size_t done = 0; done < count;) {

@@ -280,7 +280,7 @@ static void explore_one(void *self, const struct scenario *scenario, enum sim_po
         repeat(scenario, RUN_ORACLE, false, result);
 }
 
-static const struct run_target target = {
+static struct run_target target = {
     .run = run, .run_seeds = run_seeds, .explore = explore_one, .pollers = 1, .foreign = true};
 
 /* The start */
@@ -326,7 +326,9 @@ static void find_library(void) {
     snprintf(under.library, sizeof under.library, "/proc/%d/fd/%d", (int)getpid(), fd);
 }
 
-const struct run_target *under_start(const char *command, bool shows_errors) {
+const struct run_target *under_start(const char *command, bool shows_errors, bool never_stopped) {
+    target.command = command;
+    target.never_stopped = never_stopped;
     under.shows_errors = shows_errors;
     find_library();
     prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -10,7 +10,7 @@
 
 /* Starts `command` by the shell, {port} in it replaced by a free port; what it prints is dropped,
  * but for its stderr if `shows_errors`. Quits if it does not come to wait for clients. */
-const struct run_target *under_start(const char *command, bool shows_errors);
+const struct run_target *under_start(const char *command, bool shows_errors, bool never_stopped);
 
 /* Ends the server, and prints what was not judged, and why. The result is the exit status of the
  * command: `status`, or STATUS_NOT_JUDGED if nothing failed and something was not judged. */

@@ -1,5 +1,6 @@
 """--simulate: the server, unchanged, on a simulated kernel."""
 
+import html
 import shlex
 import subprocess
 
@@ -11,7 +12,7 @@ from test_foundations import CONFORMS, DOES_NOT, USAGE
 from touchstone_conform import simulation
 
 BUILT = ROOT / "build" / "release" / "tests" / "under" / "broken"
-JUDGED = ["--simulate", "-k", "CLOSE-2"]
+JUDGED = ["--simulate", "-k", "CLOSE-2", "SIM"]
 WAYS = [f"SIM-{i}" for i in range(1, 5)]
 
 
@@ -21,7 +22,7 @@ def judge(conform, monkeypatch, tmp_path_factory):  # noqa: F811
     if not BUILT.exists():
         pytest.skip("requires build/release/tests/under/broken")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    return lambda *how: conform(*JUDGED, "--", BUILT, "{port}", *how)
+    return lambda *how, asked=JUDGED: conform(*asked, "--", BUILT, "{port}", *how)
 
 
 def test_a_server_without_a_mistake(judge):
@@ -32,15 +33,48 @@ def test_a_server_without_a_mistake(judge):
 
 def test_a_mistake_and_its_replay(judge):
     """That strikes only if a call fails; the command that is shown shows it again."""
-    status, output = judge("edges", "short-read-has-drained")
+    status, output = judge("level", "abort-without-registration")
     assert status == DOES_NOT
-    assert "FAIL    SIM-3" in output and "still-open: client " in output
+    assert "FAIL    SIM-3" in output and "server-died: fault control " in output
     replays = [line.partition("replay: ")[2] for line in output.splitlines() if "replay: " in line]
     replays = [each for each in replays if "--under" in each]
     assert replays
     for each in replays:
         again = subprocess.run(shlex.split(each), capture_output=True, text=True)
         assert again.returncode == 1 and "FAILED" in again.stdout, again
+
+
+def test_one_mistake_fails_one_requirement(judge, tmp_path):
+    """The others are blocked, and take no time."""
+    asked = [*JUDGED, "--report", tmp_path]
+    output = judge("level", "short-write-resumed-wrong", asked=asked)[1]
+    assert "simulated: does not conform (1 fail, 3 blocked)" in output
+    assert "blocked SIM-4    blocked by SIM-1" in output
+    page = html.unescape((tmp_path / "index.html").read_text(encoding="utf-8"))
+    (replay,) = (line.partition("replay: ")[2] for line in output.splitlines() if "replay:" in line)
+    assert replay in page and "--simulate --only SIM-1" in page
+
+
+def test_a_random_scenario_stays_in_the_report(judge, tmp_path):
+    """SIM-4 alone: what it drew is shrunk, and lies beside the report."""
+    asked = ["--simulate", "--only", "SIM-4", "--report", tmp_path]
+    status, output = judge("level", "short-write-resumed-wrong", asked=asked)
+    assert status == DOES_NOT and "CLOSE-2" not in output
+    drawn = tmp_path / "scenarios" / "SIM-4.scenario"
+    assert "--under" in drawn.read_text(encoding="utf-8").splitlines()[2]
+    assert str(drawn) in output
+
+
+@pytest.mark.parametrize("profile, verdict", [("process", CONFORMS), ("service", DOES_NOT)])
+def test_a_stop(judge, profile, verdict):
+    """It is judged with the service profile alone; below, a server may end as it likes."""
+    asked = ["--simulate", "--only", "SIM-1", "--profile", profile]
+    assert judge("level", "stop-drops-the-backlog", asked=asked)[0] == verdict
+
+
+def test_without_simulate(conform):  # noqa: F811
+    status, output = conform("--only", "SIM-1", "--", BUILT, "{port}")
+    assert status == USAGE and "SIM-1" in output
 
 
 def test_a_call_that_is_not_modelled(judge):

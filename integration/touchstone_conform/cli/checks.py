@@ -8,7 +8,7 @@ import pathlib
 import re
 import tempfile
 
-from touchstone_conform import spec, transform
+from touchstone_conform import simulation, spec, transform
 from touchstone_conform.cli import expected
 from touchstone_conform.harness.server import NOT_OURS
 from touchstone_conform.scenario import language
@@ -28,6 +28,10 @@ def check(options) -> None:
     except transform.TransformError as error:
         raise UsageError(f"--transform: {error}") from error
     options.specification = spec.for_transform(specification, options.transform, table)
+    options.known = {
+        **options.specification.requirements,
+        **{each.id: each for each in simulation.REQUIREMENTS},
+    }
     options.judged = _selected(options)
     options.skips = _skips(options)
     if not (options.list or options.export_scenarios):
@@ -53,10 +57,12 @@ def _check_simulation(options):
 def _selected(options):
     profiles = spec.PROFILES[: spec.PROFILES.index(options.profile) + 1]
     must_alone = options.level == "must" or options.smoke
-    known = options.specification.requirements
+    if options.simulate:
+        profiles = (*profiles, simulation.PROFILE)
+    known = options.known
     for each in options.only:
         if each not in known and each not in {spec.topic_of(id) for id in known}:
-            raise UsageError(f"--only: {each!r}: expected an ID or topic of SPEC.md")
+            raise UsageError(f"--only: {each!r}: expected an ID or topic of SPEC.md, or SIM-1 to 4")
     chosen = [
         each
         for each in known.values()
@@ -69,7 +75,7 @@ def _selected(options):
     ]
     if not found:
         asked = " ".join(options.only)
-        raise UsageError(f"--only: {asked} is excluded by --profile or --level")
+        raise UsageError(f"--only: {asked} is left out by --profile, --level, or no --simulate")
     return found
 
 
@@ -78,7 +84,7 @@ def _skips(options):
     for each in options.skip:
         id, _, reason = each.partition("=")
         id = id.upper()
-        if id not in options.specification.requirements or not reason:
+        if id not in options.known or not reason:
             raise UsageError(f"--skip: {each!r}: expected ID=REASON with an ID of SPEC.md")
         skips[id] = reason
     if options.address is not None:
@@ -114,7 +120,7 @@ def _check_expected(options):
     options.expected = None
     if path is not None and not options.fix:
         try:
-            options.expected = expected.read(path, options.specification.requirements)
+            options.expected = expected.read(path, options.known)
         except FileNotFoundError as error:
             raise UsageError(f"--expected-failures: no file {path} (--fix writes it)") from error
         except (OSError, UnicodeDecodeError, expected.ExpectedError) as error:

@@ -101,7 +101,9 @@ class Judgement:
             results = judging.run(arguments, options.jobs, (_REPLAY,), self._printer.progress)
         else:
             whole = not options.only
-            results = phases.run(arguments, options.jobs, whole, self._printer.progress)
+            results = []
+            if any(each.profile != simulation.PROFILE for each in options.judged):
+                results = phases.run(arguments, options.jobs, whole, self._printer.progress)
         if options.simulate and number == 1:  # it is the same in every round
             try:
                 results += simulation.judge(options)
@@ -133,7 +135,8 @@ class Judgement:
         options = self._options
         if options.replay:
             return [*self._manner(number), *_scenarios(options.replay)]
-        ids = [each.id for each in options.judged if each.id not in options.skips]
+        tested = [each.id for each in options.judged if each.profile != simulation.PROFILE]
+        ids = [each for each in tested if each not in options.skips]
         arguments = ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
         profile = "wire" if options.address is not None else options.profile
         profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
@@ -159,7 +162,7 @@ class Judgement:
     def _requirements(self, rounds):
         """What gets a verdict: requirements, or the scenarios of --replay."""
         if not self._options.replay:
-            return self._options.judged + simulation.REQUIREMENTS * self._options.simulate
+            return self._options.judged
         sentence = "Its clients see what the scenario expects."
         return [
             spec.Requirement(name, "replay", "MUST", sentence, {})
@@ -222,13 +225,12 @@ class Judgement:
         path = options.expected_failures
         if options.fix and self._complete:
             try:
-                known = options.specification.requirements
-                earlier = expected.read(path, known) if path.exists() else {}
+                earlier = expected.read(path, options.known) if path.exists() else {}
                 expected.write(path, verdicts, earlier)
             except expected.ExpectedError as error:
                 self._refused = error  # reported after the verdict
                 return []
-            options.expected = expected.read(path, options.specification.requirements)
+            options.expected = expected.read(path, options.known)
         if options.expected is None:
             return []
         whole = self._complete and not options.smoke
@@ -311,7 +313,7 @@ def _as_judged(options) -> list[str]:
     defaults = parser()
     changed = [each for each in _HOW if getattr(options, each) != defaults.get_default(each)]
     pairs = [(f"--{each.replace('_', '-')}", str(getattr(options, each))) for each in changed]
-    return [text for pair in pairs for text in pair]
+    return [text for pair in pairs for text in pair] + ["--simulate"] * options.simulate
 
 
 def _label_for(result):

@@ -148,7 +148,7 @@ class Cell:
         return self.column.again("--only", self.id)
 
     def replay(self, test: dict) -> str:
-        return self.column.again("--replay", test["scenario"])
+        return test["replay"] or self.column.again("--replay", test["scenario"])
 
 
 @dataclasses.dataclass
