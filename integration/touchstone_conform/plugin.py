@@ -29,7 +29,7 @@ from touchstone_conform.failure import KIT_ERROR, Failure, first_cause
 from touchstone_conform.foundations import ALWAYS, FOUNDATIONS, Blocked, Footing
 from touchstone_conform.harness import PACKAGES, samples, strace
 from touchstone_conform.harness.exchange import Exchange
-from touchstone_conform.harness.flood import expect_open
+from touchstone_conform.harness.flood import END_S, expect_open
 from touchstone_conform.harness.server import NOT_OURS, Found, Server
 from touchstone_conform.harness.skips import NotRequired, SkipReason, limit_of
 from touchstone_conform.scenario.retelling import scenario_of
@@ -479,7 +479,9 @@ def attach_strace(server, record):
 def start_flood(request, server, record):
     """Starts a process whose clients send to the server without pause; returns once each of them
     was served."""
-    record.footing.require("bytes", "stream", "neighbours", "reset")
+    record.footing.require("bytes", "stream", "neighbours", "resume")
+    if not record.footing.holds("fin"):
+        record.footing.require("reset")
     record.cannot_express("a client that sends without pause")
     floods = []
 
@@ -503,5 +505,11 @@ def start_flood(request, server, record):
 
     yield start
     for flood in floods:
-        flood.kill()
-        flood.communicate()
+        flood.stdin.close()
+    for flood in floods:
+        try:
+            flood.wait(server.scaled(END_S))
+        except subprocess.TimeoutExpired:
+            flood.kill()
+            flood.wait()
+        flood.stdout.close()

@@ -4,7 +4,8 @@
 
 A process, because a thread would delay the measurement of other clients. Prints `flooding` once
 each client got a byte back; ends after SECONDS or when its standard input closes, and with status 3
-if the server ended a connection.
+if the server ended a connection. In the end the clients leave by FIN, and read what still comes: RST
+is no matter of fairness.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ ENDED_BY_SERVER = 3
 _CHUNK = bytes(range(256)) * 4096
 _ROUND = 64 << 20  # bytes of all clients
 _BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
+_LEAVE_S = 2
+END_S = 5  # until the process has ended, once it was told
 
 
 def expect_open(flood) -> None:
@@ -43,21 +46,36 @@ def move(connection: socket.socket, events: int, chunk) -> int | None:
     return received
 
 
+def leave(connections, seconds: float) -> None:
+    """By FIN, and by RST whom the server does not answer to the end in that time."""
+    deadline = Deadline(seconds)
+    for each in connections:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_WR)
+    for each in connections:
+        with contextlib.suppress(OSError):
+            each.settimeout(deadline.left())
+            while each.recv(len(_CHUNK)) and not deadline.passed():
+                pass
+
+
 def flood(host: str, port: int, seconds: float, clients: int, stop) -> int:
     """The exit status."""
     deadline = Deadline(seconds)
     chunk = memoryview(_CHUNK)[: _ROUND // clients]
-    unserved = set()
+    connections, unserved = [], set()
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         selector.register(stop, selectors.EVENT_READ)
         for _ in range(clients):
             connection = socket.create_connection((host, port), timeout=seconds)
             stack.enter_context(connection).setblocking(False)
             selector.register(connection, _BOTH)
+            connections.append(connection)
             unserved.add(connection)
         while not deadline.passed():
             for key, events in selector.select(0.1):
                 if key.fileobj is stop:
+                    leave(connections, _LEAVE_S)
                     return 0
                 received = move(key.fileobj, events, chunk)
                 if received is None:

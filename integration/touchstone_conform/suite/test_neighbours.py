@@ -72,7 +72,7 @@ def test_a_new_connection_inherits_nothing(server):
 
 
 @marks.requirement("FAIR-2")
-@marks.leans_on("bytes", "stream", "neighbours", "reset")
+@marks.leans_on("bytes", "stream", "neighbours", "resume")
 def test_a_flood_starves_no_client(server, start_flood):
     """Beside two clients that send without pause, a small message is answered within 0.5 s."""
     floods = [start_flood(), start_flood()]
