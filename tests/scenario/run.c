@@ -233,8 +233,9 @@ static void let_clients_leave(const struct scenario *scenario) {
         if (!link->fin_sent) act(STEP_SHUTDOWN, i, 0);
     }
     run_until_idle();
-    /* A crowd may still have to be accepted, one in each pass, and a failed accept is retried. */
-    uint32_t late_ms = SIM_CROWD_PASS_MS * (run.sim.crowd + 2 * scenario->fault_count);
+    /* Beside a crowd all may still have to be accepted, one in each pass, and a failed accept is
+     * retried. */
+    uint32_t late_ms = SIM_CROWD_PASS_MS * (run.sim.link_count + 2 * scenario->fault_count);
     act(STEP_WAIT, 0, REST_MS + (run.sim.crowd > 0 ? late_ms : 0));
     run_until_idle();
     if (!is_over()) check_idle(true);
