@@ -4,8 +4,8 @@
 
 A process, because a thread would delay the measurement of other clients. Prints `flooding` once
 each client got a byte back; ends after SECONDS or when its standard input closes, and with status 3
-if the server ended a connection. In the end the clients leave by FIN, and read what still comes: RST
-is no matter of fairness.
+if the server ended a connection. In the end the clients leave by FIN, and read what still comes:
+RST is no matter of fairness.
 """
 
 from __future__ import annotations
