@@ -53,9 +53,9 @@ static void leave(struct client *client) {
     if (stopping && clients == NULL) event_base_loopbreak(loop);
 }
 
-/* After the stop signal, all that had arrived is answered: FIN. What comes after it is read and
- * discarded, because closing a socket with bytes unread sends RST, which destroys answers in
- * flight. */
+/* Once nothing is pending: the client's FIN is answered by closing. After the stop signal ours is
+ * sent, and what comes after it is read and discarded, because closing a socket with bytes unread
+ * sends RST, which destroys answers in flight. */
 static void end_if_even(struct client *client) {
     if (pending_of(client) > 0 || client->fin_sent) return;
     if (client->fin_received) {
@@ -83,14 +83,14 @@ static void after_read(struct bufferevent *stream, void *context) {
         return;
     }
     upper(bytes, length);
-    if (!stopping) {
-        evbuffer_add_buffer(bufferevent_get_output(stream), input);
-    } else {
-        size_t answered = length < client->owed ? length : client->owed;
-        client->owed -= answered;
-        evbuffer_remove_buffer(input, bufferevent_get_output(stream), answered);
-        evbuffer_drain(input, length - answered);
+    size_t answered = stopping && length > client->owed ? client->owed : length;
+    client->owed -= stopping ? answered : 0;
+    /* Copied: moved, each read would keep a buffer of its own, however short it was. */
+    if (evbuffer_add(bufferevent_get_output(stream), bytes, answered) < 0) {
+        leave(client);
+        return;
     }
+    evbuffer_drain(input, length);
     if (pending_of(client) > PENDING_BYTES_MAX) bufferevent_disable(stream, EV_READ);
 }
 
@@ -132,7 +132,7 @@ static void welcome(evutil_socket_t descriptor) {
     setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     setsockopt(descriptor, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof yes);
     bufferevent_setcb(client->stream, after_read, after_write, after_event, client);
-    if (bufferevent_enable(client->stream, EV_READ | EV_WRITE) < 0) leave(client);
+    if (bufferevent_enable(client->stream, EV_READ) < 0) leave(client); /* writing is by default */
 }
 
 static void on_client(struct evconnlistener *from, evutil_socket_t descriptor,
@@ -211,11 +211,15 @@ int main(int count, char **words) {
     do
         null = open("/dev/null", O_RDWR);
     while (null >= 0 && null <= STDERR_FILENO);
+    close(null);
     loop = event_base_new();
     if (loop == NULL) return 1;
     retry = evtimer_new(loop, accept_again, NULL);
+    struct event *terminate = evsignal_new(loop, SIGTERM, stop, NULL);
+    struct event *interrupt = evsignal_new(loop, SIGINT, stop, NULL);
+    if (retry == NULL || terminate == NULL || interrupt == NULL) return 1;
+    event_add(terminate, NULL); /* before anybody is told that it listens */
+    event_add(interrupt, NULL);
     if (listen_on((int)port) < 0) return 1;
-    event_add(evsignal_new(loop, SIGTERM, stop, NULL), NULL);
-    event_add(evsignal_new(loop, SIGINT, stop, NULL), NULL);
     return event_base_dispatch(loop) < 0 ? 1 : 0;
 }

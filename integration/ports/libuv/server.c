@@ -244,11 +244,12 @@ int main(int count, char **words) {
     do
         null = open("/dev/null", O_RDWR);
     while (null >= 0 && null <= STDERR_FILENO);
+    close(null);
     uv_loop_t *loop = uv_default_loop();
-    if (listen_on(loop, (int)port) < 0) return 1;
-    uv_signal_init(loop, &terminate);
+    uv_signal_init(loop, &terminate); /* before anybody is told that it listens */
     uv_signal_init(loop, &interrupt);
     uv_signal_start(&terminate, stop, SIGTERM);
     uv_signal_start(&interrupt, stop, SIGINT);
+    if (listen_on(loop, (int)port) < 0) return 1;
     return uv_run(loop, UV_RUN_DEFAULT);
 }
