@@ -172,6 +172,7 @@ static uint32_t count_of(enum step_kind kind, uint32_t which) {
 /* False for steps of a judge and of chance, and for those that the bound leaves out. */
 static bool is_explored(enum step_kind kind) {
     if (kind == STEP_WAIT) return waits < WAITS_MAX;
+    if (kind == STEP_STOP) return !asked->target->never_stopped;
     return kind != STEP_CROWD && kind != STEP_SETTLE && !scenario_is_choice(kind) &&
            (kind < STEP_EXPECT || kind > STEP_EXPECT_CLOSE);
 }
@@ -260,7 +261,7 @@ static void explore_start(const char *path, size_t system) {
     double begin = seconds();
     file_load(&scenario, path);
     if (scenario.vary != 0) quit(path, "leaves choices to chance, expected no vary line");
-    if (!run_is_for(asked->target, &scenario)) quit(path, "is for the reference alone");
+    if (!run_is_for(asked->target, &scenario)) quit(path, run_not_for(asked->target));
     poller = systems[system].poller;
     scenario.seed = systems[system].seed;
     scenario.simulated = true;

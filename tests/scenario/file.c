@@ -48,23 +48,32 @@ void file_print(const struct scenario *scenario, FILE *file) {
     fwrite(text, 1, scenario_print(scenario, text, sizeof text), file);
 }
 
+/* As one word of a shell. Within a comment of a file a line must not end: it is shown as a blank. */
 static void print_quoted(const char *text, FILE *file) {
+    bool plain = text[strcspn(text, " \t\n'\"\\$`|&;<>()*?[]{}~#!")] == '\0';
+    if (plain) fputs(text, file);
+    if (plain) return;
     fputc('\'', file);
     for (; *text != '\0'; text++) {
         if (*text == '\'')
             fputs("'\\''", file);
         else
-            fputc(*text, file);
+            fputc(*text == '\n' ? ' ' : *text, file);
     }
     fputc('\'', file);
 }
 
 void file_print_replay(const char *path, const char *name, const char *poller, const char *server,
                        FILE *file) {
-    fprintf(file, "%s run --oracle-only --trace", name);
-    if (server == NULL)
-        fprintf(file, " --poller %s", poller);
-    else
-        fputs(" --under ", file), print_quoted(server, file);
-    fprintf(file, " %s\n", path);
+    print_quoted(name, file);
+    fputs(" run --oracle-only --trace ", file);
+    if (server == NULL) {
+        fprintf(file, "--poller %s ", poller);
+    } else {
+        fputs("--under ", file);
+        print_quoted(server, file);
+        fputc(' ', file);
+    }
+    print_quoted(path, file);
+    fputc('\n', file);
 }

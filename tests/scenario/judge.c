@@ -3,6 +3,8 @@
 /* The drain timeout is rounded up to milliseconds, and one more passes before it is seen. */
 #define DRAIN_LATE_MS 2
 
+const char *judge_code_owed(uint64_t got) { return got == 0 ? "no-answer" : "short-answer"; }
+
 static void judge_leaver(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->descriptor != 0 && (link->reset_arrived || link->fin_arrived))
@@ -14,9 +16,9 @@ static void judge_leaver(struct run *run, uint32_t i) {
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
     if (link->got < link->sent)
-        oracle_fail(&run->oracle, "short-answer", "client %s is owed %llu of %llu bytes",
-                    scenario_client_name(i), (unsigned long long)(link->sent - link->got),
-                    (unsigned long long)link->sent);
+        oracle_fail(&run->oracle, judge_code_owed(link->got),
+                    "client %s is owed %llu of %llu bytes", scenario_client_name(i),
+                    (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
     if (link->fin_sent && !link->fin_seen)
         oracle_fail(&run->oracle, "still-open", "client %s is owed the answer to its FIN",
                     scenario_client_name(i));

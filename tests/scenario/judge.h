@@ -49,6 +49,9 @@ void run_server(const struct run_server *server, const struct scenario *scenario
 /* How a client saw its connection end: CLOSE_FIN, CLOSE_RST or CLOSE_OPEN. */
 uint32_t run_close_of(const struct run *run, uint32_t client);
 
+/* The code of a client that got so many bytes, and is owed more. */
+const char *judge_code_owed(uint64_t got);
+
 /* The server is idle and nothing is in flight: whatever a client is owed now, it never gets.
  * `all_accepted`: also those that wait to be accepted. */
 void judge_idle(struct run *run, bool all_accepted);

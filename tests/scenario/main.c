@@ -162,8 +162,7 @@ static int run_command(void) {
         printf("%zu scenarios, %" PRIu64 " runs, %zu failed\n",
                command.file_count - command.skipped, runs, failures);
     if (command.skipped > 0)
-        printf("%zu scenarios are for the reference alone%s\n", command.skipped,
-               command.without_stop ? ", or stop the server" : "");
+        printf("%zu scenarios are %s\n", command.skipped, run_not_for(command.target));
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;
 }
 
@@ -218,6 +217,7 @@ static int binary_command(void) {
 static int shrink_command(void) {
     struct run_result results[2];
     load(command.files[0]);
+    if (!run_is_for(command.target, &scenario)) quit(command.files[0], run_not_for(command.target));
     vary(command.seed);
     if (run_all(command.target, &scenario, RUN_ORACLE, results))
         quit(command.files[0], "does not fail (the expectations of its own steps are not judged)");
@@ -331,6 +331,8 @@ int main(int argc, char *argv[]) {
         if (command.file_count > verbs[i].files_max) quit(argv[1], "too many files");
         if (command.sample == 0) quit("--sample", "needs at least 1");
         if (command.seeds == 0) quit("--seeds", "needs at least 1");
+        if (command.has_fault && verbs[i].run != run_command)
+            quit("--fault", "is for run: add the line to the file");
         if (command.without_stop && command.under == NULL) quit("--without-stop", "needs --under");
         if (command.under != NULL)
             command.target = under_start(command.under, command.trace, command.without_stop);

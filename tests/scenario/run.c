@@ -16,7 +16,7 @@
 #define DRAIN_DEFAULT_S 5
 
 /* Another server's drain timeout is its own: until the first of these it has to lose nothing, and
- * until the second to end, as over real sockets. */
+ * until the second, and REST_MS, to end, as over real sockets. */
 #define FOREIGN_DRAIN_MIN_MS 1000
 #define FOREIGN_DRAIN_MAX_MS 10000
 
@@ -138,7 +138,7 @@ static void check_literal(const struct scenario *scenario, const struct step *st
 
 /* Of a step that expects something else than came. */
 static const char *code_of(const struct step *step) {
-    if (step->kind == STEP_EXPECT) return "short-answer";
+    if (step->kind == STEP_EXPECT) return judge_code_owed(run.sim.links[step->client].got);
     uint32_t expected = step->kind == STEP_EXPECT_END ? CLOSE_FIN : step->closes;
     uint32_t seen = run_close_of(&run, step->client);
     if (seen == CLOSE_OPEN) return "still-open";
@@ -223,7 +223,7 @@ static void perform(const struct step *step) {
 
 /* The end of every scenario: clients that are left read everything and leave; the server stops. */
 
-static void let_clients_leave(void) {
+static void let_clients_leave(const struct scenario *scenario) {
     run.frozen = false;
     act(STEP_DESCRIPTORS, 0, run.sim.slot_count);
     for (uint32_t i = 0; i < run.sim.link_count; i++) {
@@ -234,9 +234,10 @@ static void let_clients_leave(void) {
     }
     run_until_idle();
     /* A failed accept is retried. Beside a crowd each pass takes time, and there are many. */
+    uint32_t retries_ms = run.sim.crowd > 0 ? 2 * SIM_CROWD_PASS_MS * scenario->fault_count : 0;
     uint64_t before;
     do {
-        act(STEP_WAIT, 0, REST_MS);
+        act(STEP_WAIT, 0, REST_MS + retries_ms);
         before = run.sim.progress;
         run_until_idle();
     } while (run.sim.crowd > 0 && run.sim.progress != before && !is_over());
@@ -303,7 +304,7 @@ static void perform_all(const struct scenario *scenario) {
         run.explore->ended = true;
         run.explore->steps_end = run.sim.points->count;
     }
-    if (running() && !run.oracle.stopping) let_clients_leave();
+    if (running() && !run.oracle.stopping) let_clients_leave(scenario);
     bool goes_on = run.sim.foreign && !run.oracle.stopping; /* with the next scenario */
     if (!is_over() && goes_on)
         judge_left_open(&run);
@@ -334,10 +335,20 @@ void run_server(const struct run_server *server, const struct scenario *scenario
         result->views[i] = (struct run_view){run.sim.links[i].got, run_close_of(&run, i)};
 }
 
+static bool stops(const struct scenario *scenario) {
+    for (uint32_t i = 0; i < scenario->step_count; i++)
+        if (scenario->steps[i].kind == STEP_STOP) return true;
+    return false;
+}
+
+const char *run_not_for(const struct run_target *target) {
+    return target->never_stopped ? "for the reference alone, or stop the server"
+                                 : "for the reference alone";
+}
+
 bool run_is_for(const struct run_target *target, const struct scenario *scenario) {
     if (!target->foreign) return true;
-    for (uint32_t i = 0; i < scenario->step_count && target->never_stopped; i++)
-        if (scenario->steps[i].kind == STEP_STOP) return false;
+    if (target->never_stopped && stops(scenario)) return false;
     for (uint32_t i = 0; i < scenario->fault_count; i++)
         if (scenario->faults[i].call == CALL_LOG) return false;
     return scenario->buffer_bytes == 0 && scenario->connections_max == 0 &&

@@ -61,6 +61,9 @@ struct run_target {
  * stops a server that is never stopped. */
 bool run_is_for(const struct run_target *target, const struct scenario *scenario);
 
+/* What is said of a scenario for which it is false. */
+const char *run_not_for(const struct run_target *target);
+
 /* As scenario_may_fail, for a server other than the reference: Linux fails no registration of a
  * socket but for lack of memory or of watches. */
 bool run_may_fail_foreign(enum sim_call call, enum sim_error error);

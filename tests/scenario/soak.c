@@ -113,12 +113,15 @@ static const char *failure_of(const struct run_result results[2]) {
 static void keep_failure(const struct soak_options *options, struct run_result results[2],
                          uint64_t runs) {
     const char *server = options->target->command;
-    FILE *file = fopen(options->out, "w");
     printf("run %" PRIu64 ": %s; shrinking it\n", runs, failure_of(results));
+    fflush(stdout);
     shrink(options->target, &scenario);
-    run_all(options->target, &scenario, RUN_ORACLE, results);
+    struct run_result shrunk[2];
+    if (!run_all(options->target, &scenario, RUN_ORACLE, shrunk))
+        memcpy(results, shrunk, sizeof shrunk);
     printf("FAILED in run %" PRIu64 ", %s\n", runs, failure_of(results));
     file_print(&scenario, stdout);
+    FILE *file = fopen(options->out, "w");
     if (file == NULL) quit(options->out, "cannot be written");
     fprintf(file, "# %s\n", failure_of(results));
     fprintf(file, "# soak --seed %" PRIu64 ", after run %" PRIu64 "; replay it with\n# ",
