@@ -45,10 +45,11 @@ _FLAGS = ["-O2", "-std=gnu11", "-Itests", "-Iinclude"]
 _FLAGS += ["-D_GNU_SOURCE", "-DTOUCHSTONE_PIPE_BUF=4096"]
 _AS_LIBRARY = ["-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-U_FILE_OFFSET_BITS"]
 _AS_LIBRARY += ["-Wl,-Bsymbolic-functions"]
+_AS_TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 _NOTHING_FAILED, _FAILED = 0, 1
 _FAILURE = re.compile(
-    r"^(?:(?P<file>.+): FAILED, (?:seed (?P<seed>\d+), )?|FAILED in run \d+, )"
-    r"(?P<what>(?:fault (?P<fault>\w+ \d+ \w+), )?.*) \[(?P<code>[a-z-]+)\]$",
+    r"^(?:(?P<file>.+): FAILED, (?:seed (?P<seed>\d+), )?|FAILED in run \d+, |run \d+: )"
+    r"(?P<what>(?:fault (?P<fault>\w+ \d+ \w+), )?.*) \[(?P<code>[a-z-]+)\](?:; shrinking it)?$",
     re.MULTILINE,
 )
 _CROWDED = re.compile("^(crowd|vary) ", re.MULTILINE)  # it takes long, or varies by itself
@@ -59,16 +60,16 @@ _VARIED = ["--faults", "short,delay,order,eagain,eintr"]
 class Way:
     """What must hold, how the program is asked, and how it shows one failure again.
 
-    FILES are all scenarios, STEADY those that may vary; FILE, SEED and FAULT those that failed.
+    FILES are all scenarios, STEADY those that may vary; FILE, SEED and FAULT what failed.
     """
 
     sentence: str
     asked: list[str]
     again: list[str]
-    leans_on: tuple[str, ...] = ()  # ways: without them it would tell the same again
+    leans_on: tuple[str, ...] = ()  # ways: if one of these fails, this one would only repeat it
 
 
-PROFILE = "simulated"
+PROFILE = spec.SIMULATED
 WAYS = {
     "SIM-1": Way(
         "On a simulated kernel, clients MUST see what each scenario expects.",
@@ -84,7 +85,7 @@ WAYS = {
     "SIM-3": Way(
         "If a system call fails, the server MUST serve all whom the error does not concern.",
         ["sweep", "--sample", "25", "FILES"],
-        ["run", "--trace", "--oracle-only", "--fault", "FAULT", "FILE"],
+        ["run", "--trace", "--oracle-only", "FAULT", "FILE"],
         ("SIM-1", "SIM-2"),
     ),
     "SIM-4": Way(
@@ -97,92 +98,128 @@ WAYS = {
 REQUIREMENTS = [spec.Requirement(id, PROFILE, "MUST", way.sentence, {}) for id, way in WAYS.items()]
 
 
-def judge(options) -> list[Result]:
-    """For each way one result, or one for each scenario that failed.
+def judge(options):
+    """Yields a result for each way, or one for each scenario that failed.
 
     What keeps the first from being judged, such as a call that is not modelled, keeps the others.
     How a server stops is judged if `service` is.
     """
-    ways = [each.id for each in options.judged if each.profile == PROFILE]
-    ways = [each for each in ways if each not in options.skips]
+    asked = [each.id for each in options.judged if each.profile == PROFILE]
+    asked = [id for id in asked if id not in options.skips]
+    if not asked:
+        return
     try:
-        if options.transform != "upper":
-            raise SkipReason("a server that maps bytes as --transform upper does")
-        program = built()
+        program = _program(options)
     except SkipReason as reason:
-        return [_result(id, SKIPPED, f"requires {reason}") for id in ways]
-    stops = spec.PROFILES.index(options.profile) >= spec.PROFILES.index("service")
-    command = shlex.join(options.command).replace("'{port}'", "{port}")  # will be a number
-    under = ["--under", command.replace("{host}", options.host)]
-    under += ["--without-stop"] * (not stops)
-    results = []
-    for id in ways:
-        failed = {each.requirements[0] for each in results if each.outcome == FAILED}
-        if results and results[0].outcome == SKIPPED:
-            results.append(_result(id, SKIPPED, results[0].message))
-        elif failed.intersection(WAYS[id].leans_on):
-            results.append(_blocked(id, sorted(failed.intersection(WAYS[id].leans_on))))
+        outcome, code = (FAILED, "unexpected-skip") if options.require_all else (SKIPPED, "")
+        yield from (_result(id, outcome, f"requires {reason}", code=code) for id in asked)
+        return
+    failed, kept = set(), ""  # ways; why no other is judged
+    for id in asked:
+        broken = sorted(failed.intersection(WAYS[id].leans_on))
+        if kept:
+            yield _result(id, SKIPPED, kept)
+        elif broken:
+            yield _result(id, BLOCKED, f"blocked by {', '.join(broken)}", blocked_by=broken)
         else:
-            results += _judged(id, [str(program)], under, options)
-    return results
+            results = _judged(id, program, options)
+            yield from results
+            failed |= {id for each in results if each.outcome == FAILED}
+            kept = results[0].message if results[0].outcome == SKIPPED and id == asked[0] else ""
 
 
-def _blocked(id, by):
-    result = _result(id, BLOCKED, f"blocked by {', '.join(by)}")
-    result.blocked_by = by
-    return result
+def _program(options):
+    """The command that judges this server, as a list, without what it is to do."""
+    if options.transform != "upper":
+        raise SkipReason("a server that maps bytes as --transform upper does")
+    program = built()
+    # {port} is a number by the time that a shell reads it: without quotes none is needed.
+    server = shlex.join(options.command).replace("'{port}'", "{port}")
+    under = ["--under", server.replace("{host}", options.host)]
+    if spec.PROFILES.index(options.profile) < spec.PROFILES.index("service"):
+        under.append("--without-stop")
+    return lambda *arguments: [str(program), *arguments, *under]
 
 
-def _judged(id, program, under, options):
-    folder = options.report / "scenarios" if options.report else None
-    made = pathlib.Path(folder or tempfile.mkdtemp(prefix="touchstone-conform-"))
-    made.mkdir(exist_ok=True)
-    drawn = made / f"{id}.scenario"
-    asked = _filled_in(WAYS[id].asked, str(drawn))
-    status, output, errors = _run([*program, *asked, *under], _LIMIT_S * options.time_scale)
-    if not any(made.iterdir()):
-        made.rmdir()
+def _judged(id, program, options):
+    way = WAYS[id]
+    try:
+        drawn = _place(id, options) if "FILE" in way.asked else None
+        command = program(*_filled_in(way.asked, drawn))
+        status, output, errors = _run(command, _LIMIT_S * options.time_scale)
+    except OSError as error:
+        return [_result(id, SKIPPED, f"not judged: {error}")]
     if status == _NOTHING_FAILED:
         return [_result(id, PASSED, "")]
     found = list(_FAILURE.finditer(output))
-    if status != _FAILED or not found:
+    if status not in (_FAILED, None) or not found:
         told = re.search(".*(unsupported|unstable).*", output) or re.search(".*", errors)
         return [_result(id, SKIPPED, f"not judged: {visible(told[0])}")]
-    first = {each["file"] or str(drawn): each for each in reversed(found)}
-    results = []
-    for path, each in reversed(first.items()):
-        result = _result(id, FAILED, visible(each["what"]), pathlib.Path(path).stem)
-        again = _filled_in(WAYS[id].again, path, each["seed"], each["fault"])
-        result.code, result.replay = each["code"], shlex.join([*program, *again, *under])
-        if not each["file"]:
-            result.scenario_path, result.scenario = path, drawn.read_text(encoding="utf-8")
-        results.append(result)
-    return results
+    if drawn:
+        return [_failure(id, found[-1], program, drawn)]
+    first = {each["file"]: each for each in reversed(found)}  # of each file
+    return [_failure(id, each, program) for each in reversed(first.values())]
+
+
+def _failure(id, found, program, drawn=None):
+    """A scenario that was drawn is not there if it could not be shrunk in time."""
+    path = drawn or pathlib.Path(found["file"])
+    name = "" if drawn else path.stem
+    result = _result(id, FAILED, visible(found["what"]), name, code=found["code"])
+    if not drawn or drawn.exists():
+        again = _filled_in(WAYS[id].again, path, found["seed"], found["fault"])
+        result.replay = shlex.join(program(*again))
+    if drawn and drawn.exists():
+        result.scenario_path = str(drawn)
+        result.scenario = drawn.read_text(encoding="utf-8", errors="backslashreplace")
+    return result
+
+
+def _place(id, options):
+    """Where a scenario is written that failed."""
+    if options.report:
+        folder = options.report / "scenarios"
+        folder.mkdir(exist_ok=True)
+    else:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="touchstone-conform-"))
+    return folder / f"{id}.scenario"
 
 
 def _run(command, limit_s):
     """Its status, None if it took too long, and what it wrote."""
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "errors": "backslashreplace"}
+    done = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_AS_TEXT
+    )
     try:
-        done = subprocess.run(command, **pipes, encoding="utf-8", timeout=limit_s)
+        output, errors = done.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        return None, "", f"it takes more than {limit_s:g} s"
+        done.kill()
+        output, _ = done.communicate()
+        return None, output, f"it takes more than {limit_s:g} s"
     finally:
+        done.kill()
         end_what_is_left()  # the server, if the program did not end by itself
-    return done.returncode, done.stdout, done.stderr
+    return done.returncode, output, errors
 
 
 def _filled_in(words, path, seed=None, fault=None):
     """The smallest scenarios come first: they show best what fails."""
     paths = sorted(_SCENARIOS.glob("*.scenario"), key=lambda each: (each.stat().st_size, each.name))
     steady = [str(each) for each in paths if not _CROWDED.search(each.read_text())]
-    files = list(map(str, paths))
-    known = {"FILES": files, "STEADY": steady, "FILE": [path], "SEED": [seed], "FAULT": [fault]}
+    known = {
+        "FILES": list(map(str, paths)),
+        "STEADY": steady,
+        "FILE": [str(path)],
+        "SEED": [seed],
+        "FAULT": ["--fault", fault] if fault else [],
+    }
     return [each for word in words for each in known.get(word, [word])]
 
 
-def _result(id, outcome, message, name=""):
-    return Result(f"simulated::{id}{f'[{name}]' if name else ''}", [id], outcome, message=message)
+def _result(id, outcome, message, name="", **more):
+    return Result(
+        f"{PROFILE}::{id}{f'[{name}]' if name else ''}", [id], outcome, message=message, **more
+    )
 
 
 # The program.

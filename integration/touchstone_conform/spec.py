@@ -10,6 +10,7 @@ import re
 from touchstone_conform import transform
 
 PROFILES = ("wire", "process", "service", "reference")
+SIMULATED = "simulated"  # the profile of what simulation.py judges
 LEVELS = ("MUST", "SHOULD", "MAY")
 WITHDRAWN = "withdrawn"  # instead of a profile: the ID stays used, and requires nothing
 

@@ -48,7 +48,7 @@ void file_print(const struct scenario *scenario, FILE *file) {
     fwrite(text, 1, scenario_print(scenario, text, sizeof text), file);
 }
 
-/* As one word of a shell. Within a comment of a file a line must not end: it is shown as a blank. */
+/* As one word of a shell. It may stand in a comment: the end of a line is shown as a blank. */
 static void print_quoted(const char *text, FILE *file) {
     bool plain = text[strcspn(text, " \t\n'\"\\$`|&;<>()*?[]{}~#!")] == '\0';
     if (plain) fputs(text, file);

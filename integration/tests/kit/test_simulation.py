@@ -31,11 +31,18 @@ def test_a_server_without_a_mistake(judge):
     assert status == CONFORMS
 
 
-def test_a_mistake_and_its_replay(judge):
-    """That strikes only if a call fails; the command that is shown shows it again."""
-    status, output = judge("level", "abort-without-registration")
+@pytest.mark.parametrize(
+    "mistake, told",
+    [
+        ("abort-without-registration", "server-died: fault control "),
+        ("short-write-resumed-wrong", "wrong-byte: client a"),  # whether a call fails or not
+    ],
+)
+def test_a_mistake_and_its_replay(judge, mistake, told):
+    """The command that is shown shows it again."""
+    status, output = judge("level", mistake, asked=["--simulate", "--only", "SIM-3"])
     assert status == DOES_NOT
-    assert "FAIL    SIM-3" in output and "server-died: fault control " in output
+    assert "FAIL    SIM-3" in output and told in output
     replays = [line.partition("replay: ")[2] for line in output.splitlines() if "replay: " in line]
     replays = [each for each in replays if "--under" in each]
     assert replays
@@ -93,6 +100,12 @@ def test_no_compiler(judge, monkeypatch, tmp_path, compiler):
     assert "simulated: not judged (4 skip): requires a C compiler" in output
     assert status == CONFORMS
     assert not list(tmp_path.glob("*/*"))
+
+
+def test_no_compiler_where_nothing_may_be_skipped(judge, monkeypatch):
+    monkeypatch.setenv("CC", "/no/such/compiler")
+    status, output = judge("level", asked=["--simulate", "--only", "SIM-1", "--require-all"])
+    assert status == DOES_NOT and "unexpected-skip: " in output
 
 
 def test_another_mapping(judge, conform):  # noqa: F811

@@ -133,7 +133,7 @@ def _add_selection(group) -> None:
         type=str.upper,
         default=[],
         metavar="ID",
-        help="only these requirements or topics (CLOSE)",
+        help="only these requirements or topics (CLOSE; with --simulate also SIM)",
     )
     group.add_argument(
         "--skip", action="append", default=[], metavar="ID=REASON", help="do not judge this one"
@@ -142,7 +142,7 @@ def _add_selection(group) -> None:
         "--simulate",
         action="store_true",
         help="also run scenarios on a simulated kernel under the server, with system calls that "
-        "fail; needs Linux on x86-64 and a C compiler",
+        "fail (SIM-1 to 4); needs Linux on x86-64 and a C compiler",
     )
     group.add_argument("--smoke", action="store_true", help="one test for each MUST, about 15 s")
     group.add_argument(

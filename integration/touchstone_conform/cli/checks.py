@@ -75,7 +75,7 @@ def _selected(options):
     ]
     if not found:
         asked = " ".join(options.only)
-        raise UsageError(f"--only: {asked} is left out by --profile, --level, or no --simulate")
+        raise UsageError(f"--only: {asked} needs another --profile or --level, or --simulate")
     return found
 
 
@@ -85,7 +85,7 @@ def _skips(options):
         id, _, reason = each.partition("=")
         id = id.upper()
         if id not in options.known or not reason:
-            raise UsageError(f"--skip: {each!r}: expected ID=REASON with an ID of SPEC.md")
+            raise UsageError(f"--skip: {each!r}: expected ID=REASON, ID as in SPEC.md or SIM-1 to 4")
         skips[id] = reason
     if options.address is not None:
         for each in options.judged:

@@ -38,7 +38,9 @@ def read(path: pathlib.Path, known) -> dict[str, list[str]]:
         code = words[0] if mark else code
         where = f"{path}:{number}"
         if requirement not in known:
-            raise ExpectedError(f"{where}: {requirement!r}, expected an ID of SPEC.md and a code")
+            raise ExpectedError(
+                f"{where}: {requirement!r}, expected an ID of SPEC.md, or SIM-1 to 4, and a code"
+            )
         if not code:
             raise ExpectedError(f"{where}: {requirement} without a code, expected 'ID code'")
         if code not in CODES:
@@ -85,21 +87,27 @@ def write(path: pathlib.Path, verdicts: list[Verdict], earlier: dict[str, list[s
 
     A SHOULD need not be listed: FAULT-5 cannot be judged of a server that blocks.
 
-    What is flaky stays listed, with the codes of before: one run cannot tell.
+    What is flaky stays listed, with the codes of before: one run cannot tell. So does what this run
+    did not judge, such as SIM-3 without --simulate.
     """
     skipped = [each.requirement for each in verdicts if each.verdict == SKIP]
     missing = [each.id for each in skipped if each.level == "MUST"]
     if missing:
         raise ExpectedError(f"{path} is not written: {', '.join(missing)} was not judged")
     lines = [line for each in verdicts for line in _lines(each, earlier)]
+    judged = {each.requirement.id for each in verdicts}
+    for id in [each for each in earlier if each not in judged]:
+        lines += _listed(id, earlier[id], FLAKY_MARK in earlier[id])
     path.write_text("".join([_HEADER, *lines]), encoding="utf-8")
 
 
 def _lines(verdict, earlier):
-    id, codes, mark = verdict.requirement.id, verdict.codes, ""
+    id, codes = verdict.requirement.id, verdict.codes
     if FLAKY_MARK in earlier.get(id, ()):
-        before = [each for each in earlier[id] if each != FLAKY_MARK]
-        codes, mark = list(dict.fromkeys([*before, *codes])), f"  {FLAKY_MARK}"
-    elif verdict.rounds_passed:  # flaky, or a SHOULD that is
-        mark = f"  {FLAKY_MARK}"
-    return [f"{id}  {code}{mark}\n" for code in codes]
+        return _listed(id, [*earlier[id], *codes], True)
+    return _listed(id, codes, verdict.rounds_passed)  # flaky, or a SHOULD that is
+
+
+def _listed(id, codes, flaky):
+    codes = [each for each in dict.fromkeys(codes) if each != FLAKY_MARK]
+    return [f"{id}  {code}{f'  {FLAKY_MARK}' if flaky else ''}\n" for code in codes]

@@ -106,7 +106,8 @@ class Judgement:
                 results = phases.run(arguments, options.jobs, whole, self._printer.progress)
         if options.simulate and number == 1:  # it is the same in every round
             try:
-                results += simulation.judge(options)
+                for each in simulation.judge(options):
+                    results.append(each)
             except KeyboardInterrupt:
                 raise judging.Interrupted(results) from None
         return self._numbered(results, number)
@@ -171,6 +172,7 @@ class Judgement:
 
     def _label(self, number, failures):
         """Compare with the reference server: is the fault the server's or the kit's?"""
+        failures = [each for each in failures if not each.replay]  # the others are not the kit's
         if self._options.reference is None or not failures:
             return
         server = ["--touchstone-server-cmd", self._options.reference]
@@ -251,7 +253,9 @@ class Judgement:
         scenario, own = verdict.failed_tests[0].scenario_path, verdict.failed_tests[0].replay
         if own:
             return own
-        selection = ["--replay", scenario] if scenario else ["--only", verdict.requirement.id]
+        selection = ["--replay", scenario] if scenario else again.only(
+            verdict.requirement.id, verdict.requirement.profile
+        )
         return again.command(self._server(), _as_judged(self._options), *selection)
 
     def _server(self):
@@ -313,7 +317,7 @@ def _as_judged(options) -> list[str]:
     defaults = parser()
     changed = [each for each in _HOW if getattr(options, each) != defaults.get_default(each)]
     pairs = [(f"--{each.replace('_', '-')}", str(getattr(options, each))) for each in changed]
-    return [text for pair in pairs for text in pair] + ["--simulate"] * options.simulate
+    return [text for pair in pairs for text in pair]
 
 
 def _label_for(result):

@@ -126,7 +126,7 @@ def _counts(results):
 
 def _add_case(suite, result):
     path, _, name = result.name.partition("::")
-    module = path[: -len(".py")].replace("/", ".")
+    module = path.removesuffix(".py").replace("/", ".")
     *classes, name = _split(name)
     case = ElementTree.SubElement(
         suite,

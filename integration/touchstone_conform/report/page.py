@@ -145,7 +145,7 @@ class Cell:
 
     @property
     def again(self) -> str:
-        return self.column.again("--only", self.id)
+        return self.column.again(*again.only(self.id, self.requirement["profile"]))
 
     def replay(self, test: dict) -> str:
         return test["replay"] or self.column.again("--replay", test["scenario"])
