@@ -8,6 +8,7 @@ Each folder imports only from the rows above it:
     scenario/                   the scenario language, its runner, and exchanges written in it
     plugin.py suite/            all of this as pytest fixtures, and the tests
     report/                     results, verdicts, and the files they are written to
+    simulation.py               the server on a simulated kernel
     cli/                        the command: options, the run, the terminal, expected failures
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections import Counter, defaultdict
 
@@ -91,10 +92,14 @@ def results(files, runs):
 
 
 def write_results(found):
-    """Those of modules that were not proven this time stay."""
+    """Core and shell may be proven side by side: what another run found of other modules stays."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(RESULTS.read_text(encoding="utf-8"))["modules"] if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps({"modules": known | found}, indent=2) + "\n", encoding="utf-8")
+    with RESULTS.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        known = json.loads(file.read() or '{"modules": {}}')["modules"]
+        file.truncate(0)
+        file.write(json.dumps({"modules": known | found}, indent=2) + "\n")
 
 
 def cases(runs, complaints):

@@ -85,7 +85,7 @@ def _skips(options):
         id, _, reason = each.partition("=")
         id = id.upper()
         if id not in options.known or not reason:
-            raise UsageError(f"--skip: {each!r}: expected ID=REASON, ID as in SPEC.md or SIM-1 to 4")
+            raise UsageError(f"--skip: {each!r}: expected ID=REASON, ID of SPEC.md or SIM-1 to 4")
         skips[id] = reason
     if options.address is not None:
         for each in options.judged:

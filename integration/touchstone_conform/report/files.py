@@ -16,8 +16,9 @@ report.json, schema 3:
     complete        false if the run was interrupted: the results so far
     profiles        by name: verdict ("conforms", "conforms, with remarks", "does not conform",
                     "not judged") and the counts
-    requirements    in the order of SPEC.md: id, profile, level, sentence, notes, verdict ("pass",
-                    "fail", "flaky", "remark", "blocked", "skip"), reason (of a skip), blocked_by
+    requirements    in the order of SPEC.md, SIM last: id, profile, level, sentence, notes,
+                    verdict ("pass", "fail", "flaky", "remark", "blocked", "skip"), reason (of a
+                    skip), blocked_by
                     (IDs that fail instead), rounds_passed, and tests: name, round, outcome
                     ("passed", "failed", "blocked", "skipped"), code (of a failure; PORTING.md lists
                     them; of kit-error, skipped), seconds, message, purpose (of a failed test),

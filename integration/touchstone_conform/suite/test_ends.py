@@ -37,9 +37,11 @@ def end_by_reset_after_half_close(server):
 
 
 def end_in_the_backlog(server):
-    """RST before the server could accept."""
+    """RST before the server could accept; it has, once another client is served."""
     with server.process.stopped():
         server.connect().reset()
+    with server.connect() as other:
+        other.ping()
 
 
 @marks.requirement("CLOSE-5")

@@ -75,9 +75,11 @@ def end_by_close_with_unread_answers(server):
 
 
 def end_by_reset_behind_data_and_fin(server):
-    """The server's write then fails with EPIPE."""
+    """The server's write then fails with EPIPE. It has accepted the client: one that is slow to
+    accept may have a small backlog."""
+    client = server.connect()
+    client.ping()
     with server.process.stopped():
-        client = server.connect()
         client.send(b"lost")
         client.shutdown()
         client.reset()
