@@ -35,6 +35,7 @@ KIT = [sys.executable, "-m", "touchstone_conform"]
 AT_ONCE = 3  # servers judged side by side: judging is mostly waiting
 SHOWN = 60  # lines of output of a failure
 LIMIT_S = 1800  # for one run of the kit
+RUNNING = set()  # kits
 
 sys.path[:0] = [str(INTEGRATION / "broken"), str(INTEGRATION / "third_party")]
 import build as manifest  # noqa: E402
@@ -47,6 +48,7 @@ Exit status:
   0  all results are as expected
   1  some are not
   2  bad usage
+  130  it was interrupted
 """
 
 
@@ -271,9 +273,20 @@ def run_kit(server, folder, *options, limit_s=LIMIT_S):
         cwd=ROOT,
         env=environment(),
     )
-    status, output = ended(running, limit_s)
+    RUNNING.add(running)
+    try:
+        status, output = ended(running, limit_s)
+    finally:
+        RUNNING.discard(running)
     (folder / "output.txt").write_text(output, encoding="utf-8")
     return status, output
+
+
+def interrupt(*_):
+    """A handler of signals: the kits end their servers, and then they and we end."""
+    for each in list(RUNNING):
+        each.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
 
 
 def environment():
@@ -418,8 +431,13 @@ def judge_all(options):
     for result in others:
         note(result)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for task in concurrent.futures.as_completed([pool.submit(timed, each) for each in ready]):
-            note(task.result())
+        tasks = [pool.submit(timed, each) for each in ready]
+        try:
+            for task in concurrent.futures.as_completed(tasks):
+                note(task.result())
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
     reports = [folder / each.name / "report.json" for each in GROUPS[options.group]()]
     reports = [each for each in reports if each.exists()]
     if reports:
@@ -508,9 +526,12 @@ def parse(arguments=None):
 def main():
     options = parse()
     # In the background of a shell SIGINT is ignored, and the kit would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     try:
         results = judge_all(options)
+    except KeyboardInterrupt:
+        return 130
     except kill_matrix.KillMatrixError as error:
         print(f"judge.py: {error}", file=sys.stderr)
         return 2

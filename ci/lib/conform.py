@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,11 @@ def pictures(arguments) -> int:
 
 
 def _run(*arguments) -> int:
-    """Its status; its output is ours, and so are its signals."""
-    return subprocess.run([str(each) for each in arguments], cwd=tree.TOP,
-                          env={**os.environ, **build.SANITIZERS}).returncode
+    """Its status; its output is ours. At a signal it ends what it started, and then itself."""
+    child = subprocess.Popen([str(each) for each in arguments], cwd=tree.TOP,
+                             env={**os.environ, **build.SANITIZERS})
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+        return child.wait()

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import pathlib
 import shlex
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ import conftest
 import judge
 import pytest
 from running import INTEGRATION, ROOT, server_command
+from test_own_trouble import is_there
+from touchstone_conform.harness.waiting import wait_until
 
 OPTIONS = argparse.Namespace(jobs=1, repeat=1, smoke=False, fix=False)
 
@@ -182,6 +185,30 @@ def test_bad_usage(capfd, arguments, named):
     assert ended.value.code == 2
     printed = capfd.readouterr()
     assert printed.out == "" and printed.err.count("\n") == 1 and named in printed.err
+
+
+def words_of(pid):
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def test_a_signal_ends_the_kits():
+    """And they end their servers."""
+    running = subprocess.Popen(
+        [sys.executable, judge.__file__, "broken", "banner"], stdout=subprocess.DEVNULL
+    )
+
+    def kits():
+        tasks = pathlib.Path(f"/proc/{running.pid}/task").glob("*/children")
+        children = [int(pid) for each in tasks for pid in each.read_text().split()]
+        return [each for each in children if "touchstone_conform" in words_of(each)]
+
+    try:
+        started = wait_until(kits, 60)
+        running.terminate()
+        assert running.wait(60) == 130
+        assert started and not any(map(is_there, started))
+    finally:
+        running.kill()
 
 
 @pytest.mark.parametrize("group", judge.GROUPS)
