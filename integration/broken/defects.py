@@ -38,16 +38,22 @@ def defect(kind):
 # What a server can ask its kernel.
 
 
+def ready(descriptor, asked, seconds=0.0):
+    """What poll reports; with None as seconds it waits. select() takes no descriptor above 1023."""
+    poll = select.poll()
+    poll.register(descriptor, asked)
+    found = poll.poll(None if seconds is None else 1000 * seconds)
+    return found[0][1] if found else 0
+
+
 def hung_up(client):
     """Whether poll reports that the peer sent FIN, read or unread."""
-    poll = select.poll()
-    poll.register(client.connection, select.POLLRDHUP)
-    return bool(poll.poll(0))
+    return bool(ready(client.connection, select.POLLRDHUP))
 
 
 def is_urgent(client):
     """Whether an urgent byte is pending, or was the last that was read."""
-    return bool(select.select([], [], [client.connection], 0)[2])
+    return bool(ready(client.connection, select.POLLPRI) & select.POLLPRI)
 
 
 def at_mark(client):
@@ -407,7 +413,7 @@ class StaysWithFlood(Server):
         turns = 1
         while not client.closed and not client.pending:
             moment_s = 0.02 if turns > 4 else 0
-            if not select.select([client.connection], [], [], moment_s)[0]:
+            if not ready(client.connection, select.POLLIN, moment_s):
                 break
             super().serve(client)
             turns += 1
@@ -516,7 +522,7 @@ class WaitsForStalled(Server):
     def flush(self, client):
         super().flush(client)
         while client.pending and not client.closed:
-            select.select([], [client.connection], [])
+            ready(client.connection, select.POLLOUT, None)
             super().flush(client)
 
 

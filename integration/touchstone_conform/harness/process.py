@@ -19,6 +19,7 @@ from touchstone_conform.harness.waiting import wait_until
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SHADOW_BYTES = 1 << 40
 _SWITCHES = re.compile(r"ctxt_switches:\t(\d+)")
+_SLEEPS = re.compile(r"^voluntary_ctxt_switches:\t(\d+)", re.MULTILINE)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -132,11 +133,18 @@ class Process:
 
         When one of them ends, the sum decreases: any change is activity.
         """
+        return self._counted(_SWITCHES)
+
+    def sleeps(self) -> int:
+        """Those of them that are not by force: who spins is interrupted, but does not sleep."""
+        return self._counted(_SLEEPS)
+
+    def _counted(self, pattern) -> int:
         total = 0
         for each in self.family():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 for entry in each._path("task").iterdir():
-                    total += sum(map(int, _SWITCHES.findall((entry / "status").read_text())))
+                    total += sum(map(int, pattern.findall((entry / "status").read_text())))
         return total
 
     def seconds_in_queue(self) -> float:

@@ -3,7 +3,7 @@
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import sample
-from touchstone_conform.suite.test_release import PENDING, stalled_client
+from touchstone_conform.suite.test_release import pending, stalled_client
 from touchstone_conform.transform import answer
 
 pytestmark = [marks.process, marks.leans_on("idle", "rest")]
@@ -41,7 +41,7 @@ def test_half_closed_with_pending_output(server):
     """A half-closed client that does not read costs no CPU time, and then gets everything."""
     with stalled_client(server, fin=True, taken=0) as client:
         expect_no_spin(server)
-        client.expect_end(answer(PENDING))
+        client.expect_end(answer(pending()))
 
 
 @marks.requirement("COST-3")
@@ -50,7 +50,7 @@ def test_slow_flush_after_half_close(server):
     """What is flushed in many small sends after FIN arrives whole."""
     with stalled_client(server, fin=True, taken=0) as client:
         received = b"".join(client.receive(997) for _ in range(20))
-        client.expect_end(answer(PENDING), already=received)
+        client.expect_end(answer(pending()), already=received)
 
 
 @marks.requirement("COST-4")

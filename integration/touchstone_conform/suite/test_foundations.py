@@ -12,11 +12,11 @@ from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import PLAIN
 from touchstone_conform.suite.test_release import (
-    PENDING,
     end_by_fin,
     end_by_reset,
     end_by_reset_behind_data_and_fin,
     judge_descriptors,
+    pending,
     stalled_client,
 )
 from touchstone_conform.transform import answer
@@ -111,7 +111,7 @@ def test_reset_of_an_idle_client(server):
 def test_many_short_writes(server):
     """What the server can send only in many small parts arrives whole."""
     with stalled_client(server, taken=0) as client:
-        client.expect(answer(PENDING))
+        client.expect(answer(pending()))
 
 
 @marks.foundation("interrupt")

@@ -24,7 +24,6 @@ GARBAGE = 10_000  # connections
 LOOKS_AT_STALLED = 4
 STALLED = 8  # clients, in each look
 PENDING_MAX = 8 << 20
-PENDING = sample(60_000)
 TAKEN = 5000  # the server has written more than once
 WARM_UP_MIB = 64
 ROUNDS = 5  # in each of which a leak grows
@@ -52,15 +51,20 @@ def end_by_reset_with_pending_output(server):
     client.reset()
 
 
+def pending():
+    """More than a small send buffer takes; asked for when it is sent, as the samples are then."""
+    return sample(60_000)
+
+
 def stalled_client(server, fin=False, taken=TAKEN):
-    """A client that took a part of its answer, while the rest of PENDING's is pending for certain.
+    """A client that took a part of its answer, while the rest of pending() is pending for certain.
 
     The server has also received its FIN, if it sent one: a full window would keep that back.
     """
     client = server.connect("stalled", receive_buffer=2304)
     client.ping()
     shrink_send_buffer(server.process, client.address)
-    client.send(PENDING)
+    client.send(pending())
     if fin:
         client.shutdown()
     if taken:

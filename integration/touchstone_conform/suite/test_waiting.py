@@ -9,7 +9,7 @@ from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.suite.test_cpu import FLUSHING, expect_no_spin
-from touchstone_conform.suite.test_release import PENDING, judge_memory, stalled_client
+from touchstone_conform.suite.test_release import judge_memory, pending, stalled_client
 from touchstone_conform.transform import answer
 
 SILENT_S = 12  # more than ten seconds, the shortest idle timeout in use
@@ -57,7 +57,7 @@ def test_a_long_pause_after_fin(server):
     """A client that reads nothing for 6 s after its FIN still gets all, then FIN."""
     with stalled_client(server, fin=True, taken=0) as client:
         time.sleep(server.pause(FLUSH_S))  # the stall itself
-        client.expect_end(answer(PENDING))
+        client.expect_end(answer(pending()))
 
 
 @marks.requirement("ECHO-3")
@@ -96,9 +96,9 @@ def test_after_a_while(server):
 
 
 def expect_rest(server):
-    before = server.process.switches()
+    before = server.process.sleeps()
     server.process.cpu_seconds_during(1.0)
-    woken = abs(server.process.switches() - before)
+    woken = abs(server.process.sleeps() - before)
     message = f"the server woke up {woken} times in a second, at most {WAKE_UPS}"
     expect(woken <= WAKE_UPS, "wake-ups", message)
 
@@ -122,7 +122,7 @@ def test_wake_ups_beside_stalled_clients(server):
         stalled.send_until_blocked(sample(48 << 20), server.scaled(0.3))
         with stalled_client(server, fin=True, taken=0) as half_closed:
             expect_rest(server)
-            half_closed.expect_end(answer(PENDING))
+            half_closed.expect_end(answer(pending()))
 
 
 # Memory and the bytes of one connection.
