@@ -45,7 +45,6 @@ _FLAGS = ["-O2", "-std=gnu11", "-Itests", "-Iinclude"]
 _FLAGS += ["-D_GNU_SOURCE", "-DTOUCHSTONE_PIPE_BUF=4096"]
 _AS_LIBRARY = ["-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-U_FILE_OFFSET_BITS"]
 _AS_LIBRARY += ["-Wl,-Bsymbolic-functions"]
-_AS_TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}
 _NOTHING_FAILED, _FAILED = 0, 1
 _FAILURE = re.compile(
     r"^(?:(?P<file>.+): FAILED, (?:seed (?P<seed>\d+), )?|FAILED in run \d+, |run \d+: )"
@@ -149,6 +148,9 @@ def _judged(id, program, options):
         status, output, errors = _run(command, _LIMIT_S * options.time_scale)
     except OSError as error:
         return [_result(id, SKIPPED, f"not judged: {error}")]
+    if drawn:
+        with contextlib.suppress(OSError):  # it holds a scenario
+            drawn.parent.rmdir()
     if status == _NOTHING_FAILED:
         return [_result(id, PASSED, "")]
     found = list(_FAILURE.finditer(output))
@@ -187,19 +189,18 @@ def _place(id, options):
 
 def _run(command, limit_s):
     """Its status, None if it took too long, and what it wrote."""
-    done = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **_AS_TEXT
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = subprocess.Popen(command, **pipes, encoding="utf-8", errors="backslashreplace")
     try:
-        output, errors = done.communicate(timeout=limit_s)
+        output, errors = running.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        done.kill()
-        output, _ = done.communicate()
+        running.kill()
+        output, _ = running.communicate()
         return None, output, f"it takes more than {limit_s:g} s"
     finally:
-        done.kill()
+        running.kill()
         end_what_is_left()  # the server, if the program did not end by itself
-    return done.returncode, output, errors
+    return running.returncode, output, errors
 
 
 def _filled_in(words, path, seed=None, fault=None):

@@ -9,7 +9,8 @@
  * as unstable. Where the server makes a call that is not modelled, the run is not judged either. */
 
 /* Starts `command` by the shell, {port} in it replaced by a free port; what it prints is dropped,
- * but for its stderr if `shows_errors`. Quits if it does not come to wait for clients. */
+ * but for its stderr if `shows_errors`. With `never_stopped` no scenario is for it that stops it.
+ * Quits if it does not come to wait for clients. */
 const struct run_target *under_start(const char *command, bool shows_errors, bool never_stopped);
 
 /* Ends the server, and prints what was not judged, and why. The result is the exit status of the

@@ -3,6 +3,7 @@
 import html
 import shlex
 import subprocess
+import tempfile
 
 import hatch_build
 import pytest
@@ -25,10 +26,13 @@ def judge(conform, monkeypatch, tmp_path_factory):  # noqa: F811
     return lambda *how, asked=JUDGED: conform(*asked, "--", BUILT, "{port}", *how)
 
 
-def test_a_server_without_a_mistake(judge):
+def test_a_server_without_a_mistake(judge, tmp_path, monkeypatch):
+    """It leaves no folder for scenarios."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     status, output = judge("edges")
     assert "simulated: conforms (4 pass)" in output
     assert status == CONFORMS
+    assert not list(tmp_path.glob("touchstone-conform-*"))
 
 
 @pytest.mark.parametrize(
