@@ -1,4 +1,4 @@
-"""ci/soak fails for each thing that it demands, for that reason."""
+"""ci/soak fails for each thing that it demands, for that reason, and for nothing else."""
 
 import pytest
 
@@ -10,6 +10,7 @@ CLOSE = "    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));"
 IF_RESET = "    if (c->reason == CONNECTION_RESET)"
 IF_NOT_RESET = "    if (c->reason != CONNECTION_RESET)"
 RELEASE = "release(s->kernel.self, area_of(s, c), s->area_bytes"
+OPEN_POLLER = "    need(system_open_poller("
 SECONDS = 5
 
 
@@ -27,3 +28,10 @@ DEFECTS = {
 def test_a_seeded_defect_fails(copy, code):
     with copy.planted(DEFECTS[code]):
         copy.expect(rf"\[{code}\]", ["ci/soak", SECONDS])
+
+
+@pytest.mark.slow
+def test_a_server_that_opens_its_poller_late_passes(copy):
+    late = "    for (volatile uint32_t spin = 0; spin < 300000000; spin++) {\n    }\n"
+    with copy.planted(Edit(MAIN, OPEN_POLLER, f"{late}{OPEN_POLLER}")):
+        copy.expect("soak: passed", ["ci/soak", SECONDS], status=0)
