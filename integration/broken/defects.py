@@ -1263,11 +1263,14 @@ class KnowsClientsByPort(Server):
     def welcome(self, connection):
         super().welcome(connection)
         self.newest = getattr(self, "newest", {})
-        port = connection.getpeername()[1]
-        self.newest[port] = next(c for c in self.clients if c.connection is connection)
+        client = next(c for c in self.clients if c.connection is connection)
+        client.port = None
+        with contextlib.suppress(OSError):  # it has been reset
+            client.port = connection.getpeername()[1]
+            self.newest[client.port] = client
 
     def answer(self, client, data):
-        newest = self.newest.get(client.connection.getpeername()[1], client)
+        newest = self.newest.get(client.port, client)
         super().answer(client if newest.closed else newest, data)
 
 

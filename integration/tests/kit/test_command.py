@@ -266,8 +266,9 @@ def test_what_no_scenario_can_express(conform, tmp_path, defect, requirement, co
 
 
 def test_list(conform):
+    """An option that is given twice is not lost the first time."""
     status, output = conform(
-        "--list", "--level", "must", "--profile", "wire", "-k", "echo", "CLOSE-1"
+        "--list", "--level", "must", "--profile", "wire", "-k", "echo", "--only", "CLOSE-1"
     )
     assert [line.split()[0] for line in output.splitlines()] == [
         "ECHO-1",

@@ -130,6 +130,7 @@ def _add_selection(group) -> None:
         "-k",
         "--only",
         nargs="+",
+        action="extend",
         type=str.upper,
         default=[],
         metavar="ID",
@@ -146,7 +147,11 @@ def _add_selection(group) -> None:
     )
     group.add_argument("--smoke", action="store_true", help="one test for each MUST, about 15 s")
     group.add_argument(
-        "--replay", nargs="+", metavar="SCENARIO", help="run these scenarios and no tests"
+        "--replay",
+        nargs="+",
+        action="extend",
+        metavar="SCENARIO",
+        help="run these scenarios and no tests",
     )
     group.add_argument("--list", action="store_true", help="list the requirements and exit")
 

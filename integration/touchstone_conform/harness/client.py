@@ -317,9 +317,7 @@ class Client:
         self._footing.require("farewell")
         received, kind = self.read_to_end(len(expected) - len(already))
         self.judge_bytes(expected, already + received)
-        if kind not in allowed:
-            expected = " or ".join(each.value for each in allowed)
-            self.fail(WRONG_END[kind], f"expected {expected}, got {kind.value}")
+        self.judge_end(kind, allowed)
 
     def read_to_end(self, due: int | None = None):
         """All bytes that still come, or one chunk more than are `due`, and how the connection
@@ -345,6 +343,12 @@ class Client:
             self.fail("unasked-data", f"unexpected data: {shown(received)}")
 
     # Failures.
+
+    def judge_end(self, kind: CloseKind, allowed=(CloseKind.FIN,)) -> None:
+        """Fail unless the connection ended in an allowed way."""
+        if kind not in allowed:
+            expected = " or ".join(each.value for each in allowed)
+            self.fail(WRONG_END[kind], f"expected {expected}, got {kind.value}")
 
     def judge_bytes(self, expected: bytes, received: bytes) -> None:
         """Fail unless both are the same; say where they differ first."""

@@ -11,6 +11,7 @@ import pytest
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import PLAIN
+from touchstone_conform.suite.test_ends import end_in_the_backlog
 from touchstone_conform.suite.test_release import (
     end_by_fin,
     end_by_reset,
@@ -141,7 +142,14 @@ def test_resets_behind_data_and_fin(server):
 
 
 @marks.foundation("release")
-@pytest.mark.parametrize("end", [end_by_fin, end_by_reset])
+@pytest.mark.parametrize(
+    "end",
+    [
+        end_by_fin,
+        end_by_reset,
+        pytest.param(end_in_the_backlog, marks=marks.leans_on("interrupt")),
+    ],
+)
 @marks.process
 def test_descriptors_of_a_few(server, end):
     """The descriptors of a few clients are closed when they leave."""

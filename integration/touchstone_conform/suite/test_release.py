@@ -36,7 +36,8 @@ def end_by_fin(server):
     with server.connect() as client:
         client.ping()
         client.shutdown()
-        client.read_to_end()
+        _, end = client.read_to_end()
+        client.judge_end(end)
 
 
 def end_by_reset(server):
