@@ -38,8 +38,9 @@ static bool read_number(const char *text, uint32_t min, uint32_t max, uint32_t *
     const char *digit = text;
     for (; *digit >= '0' && *digit <= '9' && value <= max; digit++)
         value = value * 10 + (uint64_t)(*digit - '0');
+    if (digit == text || *digit != '\0' || value < min || value > max) return false;
     *number = (uint32_t)value;
-    return digit != text && *digit == '\0' && value >= min && value <= max;
+    return true;
 }
 
 /* Writes the error message; returns false, for the caller to return. */

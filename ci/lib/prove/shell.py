@@ -30,7 +30,7 @@ OPTIONS = (
 ).split()
 
 # Functions without a body here: Frama-C's own, and what is said of them is true of any.
-GIVEN = re.compile(r"Frama_C_\w+|__FC_assert|base_of|mem(cpy|move|set)|strlen")
+GIVEN = re.compile(r"Frama_C_\w+|__FC_assert|base_of|mem(cpy|move|set|chr)|strlen")
 USED = re.compile(r"^\[eva\] using specification for function (\w+)$", re.MULTILINE)
 # Two harnesses differ in what else has the name of a variable.
 RENAMED = re.compile(r"_\d+\b")
@@ -91,6 +91,8 @@ ALL = (
             f"{STRINGS} -eva-slevel-function log_escape:0 -eva-interprocedural-history"
             " -eva-partition-history 1 -eva-widening-delay 130",
             long=True, relations=("log_data",)),
+    Harness("options", "shell/options", options=f"{STRINGS} -eva-split-return-function"
+            " read_number:0,strcmp:0", long=True),
     _poller("epoll"),
     _poller("kqueue"),
     Harness("sizes", "shell/server", _core(*CORE), relations=RELATIONS),
@@ -106,6 +108,8 @@ DEEPER = (
 DEFECTS = {
     "sizes-wrap-in-32-bits": "sizes",
     "escape-without-its-end": "log",
+    "host-one-too-long": "options",
+    "number-wraps": "options",
     "closed-listener-accepts": "server",
     "connection-limit-ignored": "server",
     "close-tried-again": "server",
