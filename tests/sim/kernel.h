@@ -177,7 +177,7 @@ struct sim_kernel {
     uint16_t backlog[SIM_CLIENTS];      /* clients in the order in which they connected */
     int16_t owner[SIM_DESCRIPTORS];     /* descriptor: 1 + client; 0: free; -1: inherited */
     bool reported[SIM_DESCRIPTORS];     /* by a record of the last wait, or by accept since */
-    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait */
+    uint32_t received[SIM_DESCRIPTORS]; /* calls since the last wait, of one connection */
     struct sim_watch watches[SIM_DESCRIPTORS];
 };
 

@@ -229,6 +229,7 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;
+    sim->received[descriptor] = 0;
     sim->stale[sim->stale_count++ % SIM_STALE_MAX] = watch->token;
     *watch = (struct sim_watch){.registered = false}; /* a kqueue drops closed descriptors */
     sim->owner[descriptor] = 0;
