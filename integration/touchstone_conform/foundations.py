@@ -55,13 +55,15 @@ class Blocked(Exception):
 class Footing:
     """Which foundations are broken, for a test that judges some requirements.
 
-    `asked` has the names of those that the test used, or would have.
+    `asked` has the names of those that the test used, or would have; `fin_is_slow` is set once
+    the server took long to answer a FIN.
     """
 
     def __init__(self, broken=(), judged=()):
         self._broken = frozenset(broken)
         self._judged = frozenset(judged)
         self.asked = set()
+        self.fin_is_slow = False
 
     def is_broken(self, name: str) -> bool:
         """Without using it."""

@@ -3,6 +3,7 @@
 import json
 import sys
 import textwrap
+import time
 
 import pytest
 from running import server_command
@@ -80,6 +81,17 @@ def test_what_is_tried_otherwise(tmp_path):
     judged = ["-k", "FAIR-4", "FAIR-1", "FLOW-1"]
     status, report = conform(tmp_path, server_command("crashes-on-reset"), *judged)
     assert verdicts(report, "pass") == ["FLOW-1", "FAIR-1", "FAIR-4"]
+    assert status == CONFORMS
+
+
+def test_who_answers_fin_late_is_left_by_reset(tmp_path):
+    """After the first of many clients, so that such a server takes no minutes."""
+    began = time.monotonic()
+    status, report = conform(
+        tmp_path, server_command("leaves-slowly"), "-k", "LOG-2", "--profile", "service"
+    )
+    assert verdicts(report, "pass") == ["LOG-2"]
+    assert time.monotonic() - began < 60
     assert status == CONFORMS
 
 

@@ -24,6 +24,7 @@ from touchstone_conform.harness.waiting import Deadline
 from touchstone_conform.transform import answer
 
 _CHUNK = 1 << 16
+_SLOW_FIN_S = 0.5  # as CLOSE-2 has it
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -97,7 +98,7 @@ class Client:
 
     def __exit__(self, *_):
         """Close, but for a server that does not outlive RST: then it is ended first."""
-        if self._left or not self._would_reset() or all(map(self._footing.holds, self._for_rst())):
+        if self._left or not self._would_reset() or self._may_reset():
             self._close()
 
     @property
@@ -207,14 +208,23 @@ class Client:
         """
         if self.end:
             self._close()
-        elif self._footing.holds("fin") and self._footing.holds("farewell"):
+        elif self._leaves_by_fin():
+            began = time.monotonic()
             self.shutdown()
             self.expect_end()
             self._close()
+            self._footing.fin_is_slow = time.monotonic() - began > _SLOW_FIN_S
         else:
             self.expect_quiet(0)
-            if all(map(self._footing.holds, self._for_rst())):
+            if self._may_reset():
                 self.reset()
+
+    def _leaves_by_fin(self) -> bool:
+        slow = self._footing.fin_is_slow and self._may_reset()
+        return not slow and self._footing.holds("fin") and self._footing.holds("farewell")
+
+    def _may_reset(self) -> bool:
+        return all(map(self._footing.holds, self._for_rst()))
 
     def _is_owed(self) -> bool:
         """Whether answers are due that have not come."""
