@@ -1,4 +1,4 @@
-"""ci/soak fails for each thing that it demands, for that reason, and for nothing else."""
+"""ci/soak fails for each of these defects, and tells it by its code; a slow start is none."""
 
 import pytest
 

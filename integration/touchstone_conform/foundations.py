@@ -34,6 +34,7 @@ FOUNDATIONS = {
     "rest-while-stalled": "COST-2",  # nor while a client does not read
     "interrupt": "FAULT-1",  # the server outlives SIGSTOP and SIGCONT
     "broken-pipe": "CLOSE-6",  # and a write that fails with EPIPE
+    "backlog": "CLOSE-6",  # and RST of a client that it has not accepted
     "release": "CLOSE-8",  # ended connections are closed
     "exhausted": "FAULT-3",  # the server outlives accept without descriptors
     "log": "LOG-1",  # and serves while nobody reads its log

@@ -4,7 +4,7 @@
 #include "sim/tcp.h"
 #include "sim/trace.h"
 
-/* More receives than this from one descriptor between two waits starve the others. A turn of the
+/* More receives than this from one connection between two waits starve the others. A turn of the
  * server is shorter, but a connection can have several: one that was just accepted or served has
  * another one if the stop is seen after it. */
 #define TURN_MAX 128
@@ -143,7 +143,7 @@ struct result sim_receive(void *self, int32_t descriptor, uint8_t *bytes, size_t
         oracle_fail(sim->oracle, "system-calls", "receive of 0 bytes: its result looks like FIN");
     sim->pass.receives++;
     if (++sim->received[descriptor] > TURN_MAX && !sim->foreign)
-        oracle_fail(sim->oracle, "system-calls", "descriptor %d had %d receives in a row",
+        oracle_fail(sim->oracle, "system-calls", "descriptor %d: more than %d receives in a row",
                     descriptor, TURN_MAX);
     struct result result = fault_inject(sim, CALL_RECEIVE, descriptor);
     if (result.fault == FAULT_WOULD_BLOCK) link->edges[EDGE_READ]++; /* as after a short read */

@@ -30,7 +30,7 @@ OPTIONS = (
 ).split()
 
 # Functions without a body here: Frama-C's own, and what is said of them is true of any.
-GIVEN = re.compile(r"Frama_C_\w+|__FC_assert|base_of|mem(cpy|move|set|chr)|strlen")
+GIVEN = re.compile(r"Frama_C_\w+|__FC_assert|base_of|mem(cpy|move|set)|strlen")
 USED = re.compile(r"^\[eva\] using specification for function (\w+)$", re.MULTILINE)
 # Two harnesses differ in what else has the name of a variable.
 RENAMED = re.compile(r"_\d+\b")
@@ -108,6 +108,7 @@ DEEPER = (
 DEFECTS = {
     "sizes-wrap-in-32-bits": "sizes",
     "escape-without-its-end": "log",
+    "complaint-cut-off": "options",
     "host-one-too-long": "options",
     "number-wraps": "options",
     "closed-listener-accepts": "server",

@@ -8,6 +8,7 @@ import net from 'node:net'
 
 const DRAIN_MS = 5000
 const SETTLE_MS = 1000
+const QUIET_TURNS = 10
 
 const clients = new Set()
 let accepted = 0
@@ -38,20 +39,22 @@ function serve(socket) {
 }
 
 // A turn of the loop asks the kernel for all that is ready: after a whole one a listener has
-// accepted at least one waiting connection, and a socket has read some of its input.
+// accepted at least one waiting connection, and a socket has read some of its input. A signal may
+// interrupt its wait, which then tells nothing: only several quiet turns in a row prove something.
 function turn() {
   return new Promise((done) => setImmediate(() => setImmediate(done)))
 }
 
-// What had arrived is answered once a turn reads no more; then comes our FIN. Node cannot ask how
+// What had arrived is answered once turns read no more; then comes our FIN. Node cannot ask how
 // much is unread, so a client that never pauses is answered until the timeout.
 async function finish(client) {
   const last = performance.now() + SETTLE_MS
-  do {
+  for (let quiet = 0; quiet < QUIET_TURNS && performance.now() < last; quiet++) {
     while (client.socket.isPaused()) await new Promise((done) => client.socket.once('resume', done))
     client.heard = false
     await turn()
-  } while ((client.heard || client.socket.isPaused()) && performance.now() < last)
+    if (client.heard || client.socket.isPaused()) quiet = -1
+  }
   client.ended = true
   client.socket.end()
 }
@@ -59,11 +62,11 @@ async function finish(client) {
 async function stop() {
   if (stopping) return
   stopping = true
-  let before // accept the backlog
-  do {
-    before = accepted
+  for (let quiet = 0; quiet < QUIET_TURNS; quiet++) { // accept the backlog
+    const before = accepted
     await turn()
-  } while (accepted > before)
+    if (accepted > before) quiet = -1
+  }
   server.close()
   setTimeout(() => process.exit(), DRAIN_MS).unref()
   for (const client of clients) finish(client)

@@ -266,7 +266,7 @@ def test_what_no_scenario_can_express(conform, tmp_path, defect, requirement, co
 
 
 def test_list(conform):
-    """An option that is given twice is not lost the first time."""
+    """The requirements that are asked for; -k that is given twice adds up."""
     status, output = conform(
         "--list", "--level", "must", "--profile", "wire", "-k", "echo", "--only", "CLOSE-1"
     )

@@ -87,9 +87,7 @@ def test_what_is_tried_otherwise(tmp_path):
 def test_who_answers_fin_late_is_left_by_reset(tmp_path):
     """After the first of many clients, so that such a server takes no minutes."""
     began = time.monotonic()
-    status, report = conform(
-        tmp_path, server_command("leaves-slowly"), "-k", "LOG-2", "--profile", "service"
-    )
+    status, report = conform(tmp_path, server_command("leaves-slowly"), "-k", "LOG-2")
     assert verdicts(report, "pass") == ["LOG-2"]
     assert time.monotonic() - began < 60
     assert status == CONFORMS

@@ -16,7 +16,7 @@ import threading
 
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness import listeners, owned
-from touchstone_conform.harness.client import Client
+from touchstone_conform.harness.client import SOON_S, Client
 from touchstone_conform.harness.exchange import Exchange
 from touchstone_conform.harness.process import Process
 from touchstone_conform.harness.skips import SkipReason, limit_of
@@ -82,7 +82,8 @@ class Reachable:
 
     def connect(self, name: str = "client", **buffers) -> Client:
         """A new client, with the same timeout."""
-        ours = {"timeout": self.timeout, "record": self.record}
+        soon = self.scaled(SOON_S)
+        ours = {"timeout": self.timeout, "soon": soon, "record": self.record}
         return Client((self.host, self.port), name=name, **ours, **buffers)
 
     def warm_up(self) -> None:

@@ -141,15 +141,16 @@ def test_resets_behind_data_and_fin(server):
         new.ping()
 
 
+@marks.foundation("backlog")
+@marks.process
+def test_resets_in_the_backlog(server):
+    """New clients are served after others were reset before they were accepted."""
+    for _ in range(3):
+        end_in_the_backlog(server)
+
+
 @marks.foundation("release")
-@pytest.mark.parametrize(
-    "end",
-    [
-        end_by_fin,
-        end_by_reset,
-        pytest.param(end_in_the_backlog, marks=marks.leans_on("interrupt")),
-    ],
-)
+@pytest.mark.parametrize("end", [end_by_fin, end_by_reset, end_in_the_backlog])
 @marks.process
 def test_descriptors_of_a_few(server, end):
     """The descriptors of a few clients are closed when they leave."""
