@@ -2,8 +2,8 @@
 
     python integration/soak/soak.py [--seconds N] [--descriptors N] COMMAND...
 
-COMMAND starts the server, which must listen on {port}, and has one thread. More clients want in than
-it may have descriptors for; a client that leaves is replaced by a new one:
+COMMAND starts the server, which must listen on {port}, and has one thread. More clients want in
+than it may have descriptors for; a client that leaves is replaced by a new one:
 
     well-behaved   sends and reads at once, then FIN: every byte comes back right, then FIN
     resetting      the same, but resets the connection at a random moment

@@ -37,8 +37,9 @@ def end_by_reset_after_half_close(server):
 
 
 def end_in_the_backlog(server):
-    """RST before the server could accept; it has, once another client is served."""
-    server.record.footing.require("backlog")
+    """RST before the server could accept; it has, once another client is served, which may have
+    connected at the same time."""
+    server.record.footing.require("neighbours", "backlog")
     with server.process.stopped():
         server.connect().reset()
     with server.connect() as other:
@@ -47,7 +48,7 @@ def end_in_the_backlog(server):
 
 
 @marks.requirement("CLOSE-5")
-@marks.leans_on("reset", "stream", "fin", "data-and-fin")
+@marks.leans_on("reset", "stream", "fin", "data-and-fin", "neighbours")
 @marks.process
 def test_a_new_client_after_each_kind_of_end(server):
     """Right after clients were reset, whatever they did before, a new one is served at once."""
