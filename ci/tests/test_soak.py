@@ -5,6 +5,7 @@ import pytest
 from lib.defects import Edit
 
 SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
+EPOLL, WAIT = "src/shell/poller_epoll.c", "records, POLLER_EVENTS_MAX, "
 LOG = "    log_disconnect(s->log, token_of(s, c), c);"
 CLOSE = "    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));"
 IF_RESET = "    if (c->reason == CONNECTION_RESET)"
@@ -17,6 +18,7 @@ SECONDS = 5
 DEFECTS = {
     "wrong-byte": Edit(UPPER, "b <= 'z'", "b <= 'y'"),
     "server-died": Edit(SERVER, LOG, f"{IF_RESET} __builtin_trap();\n{LOG}"),
+    "cpu": Edit(EPOLL, f"{WAIT}timeout_ms", f"{WAIT}0"),
     "descriptors": Edit(SERVER, CLOSE, f"{IF_NOT_RESET}\n    {CLOSE}"),
     "memory": Edit(SERVER, RELEASE, f"{RELEASE} * 0"),
     "exit-status": Edit(MAIN, "? EXIT_SUCCESS :", "? STATUS_DRAIN_SHORT :"),

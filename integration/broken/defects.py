@@ -901,6 +901,15 @@ class DiesOfAcceptErrors(Server):
 
 
 @defect
+class DiesOfWhoHasLeft(Server):
+    """Asks for a new client's address, which one that was reset no longer has."""
+
+    def welcome(self, connection):
+        connection.getpeername()
+        super().welcome(connection)
+
+
+@defect
 class DiesOfAbortedConnections(Server):
     """Does not handle ECONNABORTED."""
 

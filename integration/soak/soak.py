@@ -351,7 +351,7 @@ class Server:
     def take_baseline(self):
         """Its descriptors at rest; once it has served a client, it has opened all that it keeps."""
         if not wait_until(self._process.is_at_rest, BASELINE_S):
-            raise Failed(f"the server is busy {BASELINE_S} s after its first client [spin]")
+            raise Failed(f"the server is busy {BASELINE_S} s after its first client [cpu]")
         self._baseline = self.count_descriptors()
 
     async def back_at_baseline(self):

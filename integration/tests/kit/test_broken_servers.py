@@ -153,6 +153,7 @@ FAILURES = {
         "test_faults.py::TestNoDescriptorsLeft::test_one_leaves": "server-died",
         "test_faults.py::TestNoDescriptorsLeft::test_limit_raised": "server-died",
     },
+    "dies-of-who-has-left": {"test_foundations.py::test_resets_in_the_backlog": "server-died"},
     "dies-of-aborted-connections": {
         "test_faults.py::test_transient_accept_error[ECONNABORTED]": "server-died",
     },

@@ -346,6 +346,11 @@ class Client:
             self._judge_pace(latest, len(received))
         return bytes(received), self.end or CloseKind.STILL_OPEN
 
+    def read_to_fin(self) -> None:
+        """All that still comes, whatever it is; then comes FIN."""
+        _, kind = self.read_to_end()
+        self.judge_end(kind)
+
     def expect_quiet(self, seconds: float) -> None:
         """Nothing comes for `seconds`, not even an end."""
         self._await("quiet", round(seconds * 1000))

@@ -124,7 +124,7 @@ def test_many_ends_at_once(server):
 
 
 @marks.requirement("FAIR-1")
-@marks.leans_on("reset", "backlog", "release")
+@marks.leans_on("release")
 def test_after_as_many_as_sixteen_bits_count(server):
     """A client that connects after 65,537 others is served as the first was."""
     server.record.cannot_express("so many connections")

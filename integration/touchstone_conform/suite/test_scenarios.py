@@ -68,6 +68,8 @@ def leanings(parsed):
     names = ["fin", "farewell", "data-and-fin"]
     names += [name for step in LEANS_ON if parsed.uses(step) for name in LEANS_ON[step]]
     names += ["neighbours"] * (len(parsed.names) > 1)
+    may_wait = parsed.uses("freeze", "descriptors")  # to be accepted
+    names += ["backlog"] * (may_wait and parsed.uses("reset"))
     return names + ["stream"] * any(step.count > STREAM_FROM for step in parsed.steps)
 
 

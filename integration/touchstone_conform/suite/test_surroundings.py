@@ -8,7 +8,7 @@ from touchstone_conform.failure import expect
 from touchstone_conform.harness.server import NotStarted, fill_in, run_to_end
 from touchstone_conform.harness.skips import NotRequired, SkipReason
 
-REFUSED_S = 15  # a virtual machine starts in some, and may wind up its threads in as many
+REFUSED_S = 15  # a virtual machine takes seconds to start, and to end its threads
 FORGED_LINE = b"\ndisconnect token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 
 
