@@ -580,7 +580,7 @@ static void writable_is_a_threshold(struct environment *env) {
     finds(env, "writable", left > 0 ? "before it is empty" : "empty", "before it is empty|empty");
 }
 
-/* Urgent data_in_two_reads, in line */
+/* Urgent data, in line */
 
 static void read_stops_at_the_urgent_mark(struct environment *env) {
     serves(env, A);
@@ -654,6 +654,83 @@ static void urgent_then_reset(struct environment *env) {
     receives(env, A, 100, "5");
     receives(env, A, 100, "1");
     receives(env, A, 100, "ECONNRESET");
+}
+
+/* Urgent data without SO_OOBINLINE, which the reference always sets and other servers do not */
+
+static void serves_out_of_band(struct environment *env, enum client client) {
+    serves(env, client);
+    env->ops->take_out_of_band(env, client);
+}
+
+/* What is received next comes after the byte that was passed over. */
+static void passed_over(struct environment *env, enum client client) {
+    env->clients[client].received++;
+}
+
+static void out_of_band_is_passed_over(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    counts_unread(env, A, "5");
+    receives(env, A, 100, "5");
+    hints(env, A, "IN OUT");
+    counts_unread(env, A, "0");
+    passed_over(env, A);
+    receives(env, A, 100, "5");
+    receives(env, A, 100, "EAGAIN");
+}
+
+static void out_of_band_alone_is_not_readable(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends_urgent(env, A);
+    hints(env, A, "OUT");
+    counts_unread(env, A, "0");
+    receives(env, A, 100, "EAGAIN");
+    closes(env, A, "0");
+    client_sees(env, A, "0 FIN");
+}
+
+static void close_with_unread_out_of_band(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends_urgent(env, A);
+    closes(env, A, "0");
+    client_sees(env, A, "0 RST");
+}
+
+static void out_of_band_last_then_fin(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_shuts(env, A);
+    receives(env, A, 100, "5");
+    receives(env, A, 100, "0");
+}
+
+static void earlier_out_of_band_is_in_line(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    receives(env, A, 100, "11");
+    passed_over(env, A);
+    receives(env, A, 100, "5");
+}
+
+/* Unless a read is there: then another one passes over it. */
+static void out_of_band_is_passed_over_by_another(struct environment *env) {
+    serves_out_of_band(env, A);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    passed_over(env, A);
+    receives(env, A, 100, "5");
+    passed_over(env, A);
+    receives(env, A, 100, "5");
 }
 
 /* Counts */
@@ -993,6 +1070,12 @@ static const struct test tests[] = {
     TEST(last_urgent_mark_counts),
     TEST(urgent_after_earlier_data_was_read),
     TEST(urgent_then_reset),
+    TEST(out_of_band_is_passed_over),
+    TEST(out_of_band_alone_is_not_readable),
+    TEST(close_with_unread_out_of_band),
+    TEST(out_of_band_last_then_fin),
+    TEST(earlier_out_of_band_is_in_line),
+    TEST(out_of_band_is_passed_over_by_another),
     TEST(receive_of_no_bytes),
     TEST(send_of_no_bytes),
     TEST(receive_of_more_than_2_gib),

@@ -25,7 +25,7 @@ static uint64_t mix_client(uint64_t digest, const struct sim_link *l,
     if (is_over(l, c)) return digest_mix(digest, c->written < l->arrived ? 2 : 1);
     digest = mix_flags(digest, l, c);
     digest = digest_mix(digest, BIT(l->sent, 32) + l->arrived);
-    digest = digest_mix(digest, BIT(l->taken, 32) + l->urgent);
+    digest = digest_mix(digest, BIT(l->taken, 32) + l->urgent_end);
     digest = digest_mix(digest, BIT(l->written, 32) + l->delivered);
     digest = digest_mix(digest, BIT(l->got, 32) + l->window);
     digest = digest_mix(digest, BIT(c->written, 32) + c->at_stop);

@@ -1,5 +1,7 @@
 #include "scenario/judge.h"
 
+#include "sim/tcp.h"
+
 /* The drain timeout is rounded up to milliseconds, and one more passes before it is seen. */
 #define DRAIN_LATE_MS 2
 
@@ -15,7 +17,7 @@ static void judge_leaver(struct run *run, uint32_t i) {
 
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
-    if (link->got < link->sent)
+    if (link->got + tcp_beside(link, link->sent) < link->sent)
         oracle_fail(&run->oracle, judge_code_owed(link->got),
                     "client %s is owed %llu of %llu bytes", scenario_client_name(i),
                     (unsigned long long)(link->sent - link->got), (unsigned long long)link->sent);
@@ -34,7 +36,8 @@ static void judge_owed(struct run *run, bool all_accepted) {
             judge_leaver(run, i);
         else if (!link->paused)
             judge_reader(run, i);
-        else if (link->written < link->sent && sim_writable(&run->sim, i))
+        else if (link->written + tcp_beside(link, link->sent) < link->sent &&
+                 sim_writable(&run->sim, i))
             oracle_fail(&run->oracle, "short-answer",
                         "client %s is owed output, and there is room to send",
                         scenario_client_name(i));
@@ -91,23 +94,30 @@ void judge_left_open(struct run *run) {
                     "all clients have left, but %u of their descriptors are open", run->sim.open);
 }
 
+/* What had arrived at the stop was answered. The drain timeout of another server is its own, but no
+ * excuse for what it owed a connection that it ended before. */
+static void judge_drained(struct run *run, uint32_t client, bool in_time) {
+    const struct sim_link *link = &run->sim.links[client];
+    const struct oracle_client *c = &run->oracle.clients[client];
+    bool judged = link->connected && !link->gone && !c->excused && had_its_turn(run, client) &&
+                  run->status == SERVER_STOPPED;
+    bool timely = in_time || (c->ended && c->ended_ms < run->stop_ms);
+    uint64_t due = c->at_stop - tcp_beside(link, c->at_stop);
+    /* After the timeout a client that goes on sending can still lose bytes that were sent. */
+    bool owed = link->got < due && (in_time || c->written < due);
+    if (judged && owed && (timely || !run->sim.foreign))
+        oracle_fail(&run->oracle, "short-answer", "client %s lost %llu bytes in the drain",
+                    scenario_client_name(client), (unsigned long long)(due - link->got));
+}
+
 void judge_drain(struct run *run) {
     bool in_time = run->sim.now_ms < run->stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
     if (run->sim.crowd > 0) late_ms += 2 * (uint64_t)SIM_CROWD_PASS_MS;
     uint64_t told_ms = run->sim.stop_told_ms + run->drain_timeout_ms;
     uint64_t end_ms = told_ms > run->stop_ms ? told_ms : run->stop_ms;
-    for (uint32_t i = 0; i < run->sim.link_count; i++) {
-        const struct sim_link *link = &run->sim.links[i];
-        const struct oracle_client *c = &run->oracle.clients[i];
-        bool judged = link->connected && !link->gone && !c->excused && had_its_turn(run, i) &&
-                      run->status == SERVER_STOPPED && (in_time || !run->sim.foreign);
-        /* After the timeout a client that goes on sending can still lose bytes that were sent. */
-        bool owed = link->got < c->at_stop && (in_time || c->written < c->at_stop);
-        if (judged && owed)
-            oracle_fail(&run->oracle, "short-answer", "client %s lost %llu bytes in the drain",
-                        scenario_client_name(i), (unsigned long long)(c->at_stop - link->got));
-    }
+    for (uint32_t i = 0; i < run->sim.link_count; i++)
+        judge_drained(run, i, in_time);
     if (run->sim.foreign) {
         judge_exit(run, in_time);
         return;

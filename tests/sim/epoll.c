@@ -14,7 +14,7 @@ uint32_t epoll_state(const struct sim_kernel *sim, int32_t descriptor) {
     if (descriptor == SIM_STOP) return sim->stop_pending ? EPOLL_CODEC_IN : 0;
     const struct sim_link *link = &sim->links[sim_client_of(sim, descriptor)];
     bool both = link->reset_arrived || (link->fin_arrived && link->server_shut);
-    uint32_t state = tcp_unread(link) > 0 || tcp_at_end(link) ? EPOLL_CODEC_IN : 0;
+    uint32_t state = tcp_is_readable(link) || tcp_at_end(link) ? EPOLL_CODEC_IN : 0;
     if (tcp_is_writable(sim, link) || link->server_shut || link->reset_arrived)
         state |= EPOLL_CODEC_OUT;
     if (tcp_at_end(link)) state |= EPOLL_CODEC_RDHUP;

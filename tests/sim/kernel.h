@@ -57,7 +57,8 @@ struct sim_sink {
 struct sim_link {
     /* client to server: positions in the stream */
     uint64_t sent, arrived, taken;
-    uint64_t urgent; /* position of the last urgent byte */
+    uint64_t urgent_end; /* one above the position of the last urgent byte; 0: there is none */
+    bool out_of_band;    /* the server's end is without SO_OOBINLINE */
     /* server to client */
     uint64_t written, delivered, got;
     uint32_t window;         /* the client's receive buffer */

@@ -25,7 +25,7 @@ static uint8_t mapped(uint8_t byte) { return byte > 0x60 && byte < 0x7b ? byte &
 
 uint8_t oracle_mapped(uint8_t byte) { return mapped(byte); }
 
-void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
+void oracle_init(struct oracle *oracle, struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms) {
     memset(oracle->clients, 0, oracle->client_count * sizeof oracle->clients[0]);
     memset(oracle, 0, offsetof(struct oracle, clients));
@@ -62,6 +62,14 @@ void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms) {
 void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms) {
     oracle->clients[client].taken += count;
     oracle->clients[client].progress_ms = now_ms;
+}
+
+void oracle_left_out(struct oracle *oracle, uint32_t client) {
+    struct oracle_client *c = &oracle->clients[client];
+    stream_leave_out(oracle->stream, client, c->taken);
+    c->left_out = true;
+    c->at_stop -= c->at_stop > c->taken;
+    c->sent--;
 }
 
 /* Names the first byte that differs. Requires that one does. */
@@ -156,6 +164,7 @@ void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t n
     if (reset && !resets)
         oracle_fail(oracle, "rst-for-fin", "client %s: expected FIN, got RST",
                     scenario_client_name(client));
+    if (!c->ended) c->ended_ms = now_ms;
     c->ended = true;
 }
 

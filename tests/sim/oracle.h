@@ -22,9 +22,11 @@ struct oracle_client {
     uint64_t written; /* sent by the server */
     uint64_t got;     /* of that, read by the client */
     bool connected, accepted, shut, gone;
-    bool left;    /* its FIN or RST has arrived at the server */
-    bool excused; /* a call on it was made to fail: the server may close it */
-    bool ended;   /* the server closed or shut its side */
+    bool left;     /* its FIN or RST has arrived at the server */
+    bool excused;  /* a call on it was made to fail: the server may close it */
+    bool left_out; /* an urgent byte of its */
+    bool ended;    /* the server closed or shut its side, at: */
+    uint64_t ended_ms;
     uint64_t progress_ms;
     uint64_t at_stop; /* bytes that had arrived at the stop */
 };
@@ -44,7 +46,7 @@ struct oracle_log {
 };
 
 struct oracle {
-    const struct stream *stream;
+    struct stream *stream;
     bool stopping;
     bool turned_away;         /* after the stop the rest of the backlog could not be accepted */
     uint64_t idle_timeout_ms; /* 0: never */
@@ -63,7 +65,7 @@ struct oracle {
 uint8_t oracle_mapped(uint8_t byte);
 
 /* `oracle` is zero, or was initialised before. */
-void oracle_init(struct oracle *oracle, const struct stream *stream, uint64_t idle_timeout_ms,
+void oracle_init(struct oracle *oracle, struct stream *stream, uint64_t idle_timeout_ms,
                  uint64_t drain_timeout_ms);
 
 /* Records the first failure; later ones follow from it and are ignored. The code is one of those
@@ -76,6 +78,10 @@ void oracle_accepted(struct oracle *oracle, uint32_t client, uint64_t now_ms);
 void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64_t now_ms);
 void oracle_written(struct oracle *oracle, uint32_t client, const uint8_t *bytes, size_t count,
                     uint64_t now_ms);
+
+/* The next byte that the server would receive is urgent and passed over: it is as if the client had
+ * not sent it (SPEC.md, FLOW-6, asks for no answer to it). */
+void oracle_left_out(struct oracle *oracle, uint32_t client);
 
 /* True if the client has made no progress for the idle timeout. */
 bool oracle_is_idle(const struct oracle *oracle, uint32_t client, uint64_t now_ms);

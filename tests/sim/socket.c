@@ -115,11 +115,12 @@ static struct result read_end(const struct sim_kernel *sim, struct sim_link *lin
 /* Data first, then the error, once, then 0 (Linux, tcp_recvmsg). */
 static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, uint32_t client,
                                 uint8_t *bytes, size_t length) {
+    if (tcp_at_urgent(link) && tcp_unread(link) > 0 && length > 0) tcp_pass_urgent(sim, client);
     if (tcp_unread(link) == 0) return read_end(sim, link);
     uint64_t count = tcp_unread(link) < length ? tcp_unread(link) : length;
     /* A read stops before the urgent byte; the next one begins with it. */
-    if (link->urgent > link->taken && link->urgent < link->taken + count)
-        count = link->urgent - link->taken;
+    if (link->urgent_end > link->taken + 1 && link->urgent_end <= link->taken + count)
+        count = link->urgent_end - 1 - link->taken;
     /* A short read means that the rest had not arrived: after the FIN there is none. The reference
      * is to bear it all the same; others may conclude from it that they have read all. */
     if (!sim->foreign || !tcp_at_end(link)) {
@@ -208,7 +209,7 @@ struct result sim_unread(void *self, int32_t descriptor) {
     struct sim_link *link = socket_of(sim, descriptor, "unread");
     if (link == NULL) return fault_result(FAULT_OTHER, 9);
     struct result result = fault_inject(sim, CALL_UNREAD, descriptor);
-    result.value = (int64_t)tcp_unread(link);
+    result.value = (int64_t)tcp_counted(link);
     return trace_call(sim, CALL_UNREAD, descriptor, 0, result);
 }
 

@@ -5,7 +5,7 @@
 void stream_init(struct stream *stream, const struct scenario *scenario) {
     uint64_t sent[SCENARIO_CLIENTS_MAX] = {0};
     stream->scenario = scenario;
-    stream->piece_count = 0;
+    stream->piece_count = stream->left_out_count = 0;
     memset(stream->has_pieces, 0, sizeof stream->has_pieces);
     for (uint32_t i = 0; i < scenario->step_count; i++) {
         const struct step *step = &scenario->steps[i];
@@ -48,9 +48,33 @@ static void generate(uint32_t client, uint64_t position, uint8_t *bytes, size_t 
     }
 }
 
-void stream_fill(const struct stream *stream, uint32_t client, uint64_t position, uint8_t *bytes,
-                 size_t count) {
+static void fill_sent(const struct stream *stream, uint32_t client, uint64_t position,
+                      uint8_t *bytes, size_t count) {
     generate(client, position, bytes, count);
     if (client < SCENARIO_CLIENTS_MAX && stream->has_pieces[client])
         overlay(stream, client, position, bytes, count);
+}
+
+/* The position, among all bytes that were sent, of one that is left. */
+static uint64_t sent_position(const struct stream *stream, uint32_t client, uint64_t position) {
+    for (uint32_t i = 0; i < stream->left_out_count; i++)
+        position +=
+            stream->left_out[i].client == client && stream->left_out[i].position <= position;
+    return position;
+}
+
+void stream_leave_out(struct stream *stream, uint32_t client, uint64_t position) {
+    uint64_t sent = sent_position(stream, client, position);
+    stream->left_out[stream->left_out_count].client = client;
+    stream->left_out[stream->left_out_count++].position = sent;
+}
+
+void stream_fill(const struct stream *stream, uint32_t client, uint64_t position, uint8_t *bytes,
+                 size_t count) {
+    if (stream->left_out_count == 0) {
+        fill_sent(stream, client, position, bytes, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        fill_sent(stream, client, sent_position(stream, client, position + i), bytes + i, 1);
 }

@@ -24,6 +24,7 @@ static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t 
     struct sim_link *link = &sim->links[client];
     uint64_t room = sim->receive_bytes - (link->arrived - link->taken);
     uint64_t count = link->sent - link->arrived;
+    if (tcp_at_urgent(link) && room == 0) room = 1; /* a buffer of one byte is none of a kernel's */
     if (link->reset_arrived) return;
     if (count > room) count = room;
     if (count > 0 && (vary == 0 || !vary_one_in(sim, vary, 4))) {
@@ -167,13 +168,25 @@ void tcp_crowd_sends(struct sim_kernel *sim) {
     }
 }
 
+void tcp_pass_urgent(struct sim_kernel *sim, uint32_t client) {
+    struct sim_link *link = &sim->links[client];
+    oracle_left_out(sim->oracle, client);
+    link->sent--;
+    link->arrived--;
+    link->urgent_end--;
+    sim->progress++;
+}
+
 void tcp_act(struct sim_kernel *sim, const struct step *step) {
     struct sim_link *link = &sim->links[step->client];
     struct oracle_client *judged = &sim->oracle->clients[step->client];
     switch (step->kind) {
     case STEP_CONNECT: tcp_connect(sim, step->client, step->count); break;
     case STEP_SEND: link->sent += step->count; break;
-    case STEP_URGENT: link->urgent = link->sent++; break;
+    case STEP_URGENT:
+        if (tcp_at_urgent(link) && tcp_unread(link) > 0) tcp_pass_urgent(sim, step->client);
+        link->urgent_end = ++link->sent;
+        break;
     case STEP_SHUTDOWN: link->fin_sent = judged->shut = true; break;
     case STEP_RESET:
         deliver_to_server(sim, step->client, sim->vary & VARY_DELAY);

@@ -48,6 +48,32 @@ static inline uint64_t tcp_unread(const struct sim_link *link) {
     return link->arrived - link->taken;
 }
 
+/* Without SO_OOBINLINE the urgent byte is no part of what is read: reads stop before it, and the
+ * next one passes it over (source: Linux, tcp_recvmsg_locked). True if reads are there. */
+static inline bool tcp_at_urgent(const struct sim_link *link) {
+    return link->out_of_band && link->urgent_end == link->taken + 1;
+}
+
+/* The urgent byte by itself does not make a socket readable (source: Linux, tcp_poll). */
+static inline bool tcp_is_readable(const struct sim_link *link) {
+    return tcp_unread(link) > tcp_at_urgent(link);
+}
+
+/* What FIONREAD tells: what comes before the urgent byte (source: Linux, tcp_inq). */
+static inline uint64_t tcp_counted(const struct sim_link *link) {
+    bool ahead = link->urgent_end > link->taken && link->urgent_end <= link->arrived;
+    return link->out_of_band && ahead ? link->urgent_end - 1 - link->taken : tcp_unread(link);
+}
+
+/* 1 if the last of the first `end` bytes is an urgent one that no read has passed over: the client
+ * is owed no answer to it. */
+static inline uint64_t tcp_beside(const struct sim_link *link, uint64_t end) {
+    return tcp_at_urgent(link) && link->urgent_end == end;
+}
+
+/* A read, or another urgent byte, passes over the one at which reads are. */
+void tcp_pass_urgent(struct sim_kernel *sim, uint32_t client);
+
 static inline bool tcp_at_end(const struct sim_link *link) {
     return link->fin_arrived || link->reset_arrived;
 }

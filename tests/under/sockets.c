@@ -59,6 +59,11 @@ static void give_address(struct sockaddr *address, socklen_t *length, uint16_t p
     *length = size;
 }
 
+static void know_local(int listener) {
+    local_length = sizeof local;
+    REAL(SYS_getsockname, listener, &local, &local_length);
+}
+
 static int reserve(int32_t sim) {
     if (reserved[sim] == 0) {
         int fd = (int)REAL(SYS_socket, local.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -78,13 +83,14 @@ int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict lengt
         result = sim_accept(world_sim, SIM_LISTENER, &peer);
     } while (blocks(fd, 0, result, POLLIN));
     if (result.fault != FAULT_NONE) return (int)world_result(result);
+    if (local_length == 0) know_local(fd);
     int accepted = reserve((int32_t)result.value);
     *of(accepted) = (struct descriptor){
         .kind = DESCRIPTOR_CLIENT,
         .nonblocking = (flags & SOCK_NONBLOCK) != 0,
-        .urgent_in_line = of(fd)->urgent_in_line,
         .sim = (int32_t)result.value,
     };
+    link_of(accepted)->out_of_band = !of(fd)->urgent_in_line;
     if (address != NULL && length != NULL) give_address(address, length, peer.port);
     return accepted;
 }
@@ -95,9 +101,7 @@ int accept(int fd, struct sockaddr *restrict address, socklen_t *restrict length
 
 int listen(int fd, int backlog) {
     if (world_kind(fd) == DESCRIPTOR_LISTENER) return 0;
-    if (!world_listens(fd)) return (int)REAL(SYS_listen, fd, backlog);
-    local_length = sizeof local;
-    return (int)REAL(SYS_getsockname, fd, &local, &local_length);
+    return world_listens(fd) ? 0 : (int)REAL(SYS_listen, fd, backlog);
 }
 
 /* Receiving */
@@ -108,9 +112,6 @@ static ssize_t take(int fd, void *bytes, size_t length, int flags) {
         world_unsupported("recv with MSG_PEEK, MSG_WAITALL, MSG_OOB or MSG_TRUNC");
     do {
         world_called("recv");
-        const struct sim_link *link = link_of(fd);
-        if (link->urgent > 0 && link->urgent >= link->taken && !of(fd)->urgent_in_line)
-            world_unsupported("urgent data without SO_OOBINLINE");
         result = sim_receive(world_sim, of(fd)->sim, bytes, length);
     } while (blocks(fd, flags, result, POLLIN));
     return world_result(result);
@@ -296,6 +297,15 @@ static int pending_error(int fd) {
     return fault == FAULT_NONE ? 0 : fault == FAULT_PIPE ? EPIPE : ECONNRESET;
 }
 
+/* Who waited in a listener that was passed before the server set its options has none of them: of
+ * such a listener that is everyone. */
+static void take_urgent_in_line(int fd, bool in_line) {
+    if (world_is_client(fd))
+        link_of(fd)->out_of_band = !in_line;
+    else
+        of(fd)->urgent_in_line = in_line && !of(fd)->passed;
+}
+
 int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
     int result = (int)REAL(SYS_setsockopt, fd, level, name, value, length);
     if (!world_is_simulated(fd) || result < 0 || level != SOL_SOCKET) return result;
@@ -303,7 +313,7 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
     if (name == SO_LINGER && linger->l_onoff) world_unsupported("SO_LINGER");
     if (name == SO_RCVTIMEO || name == SO_SNDTIMEO) world_unsupported("SO_RCVTIMEO or SO_SNDTIMEO");
     if (name == SO_RCVLOWAT) world_unsupported("SO_RCVLOWAT");
-    if (name == SO_OOBINLINE) of(fd)->urgent_in_line = *(const int *)value != 0;
+    if (name == SO_OOBINLINE) take_urgent_in_line(fd, *(const int *)value != 0);
     return result;
 }
 

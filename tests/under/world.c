@@ -27,6 +27,8 @@
 /* So many calls without a wait are a loop that does not end. */
 #define CALLS_MAX 100000
 
+#define PASSED 3 /* the first descriptor that a service manager passes (sd_listen_fds(3)) */
+
 #define NEVER UINT64_MAX
 
 struct descriptor world_descriptors[DESCRIPTORS_MAX];
@@ -150,6 +152,8 @@ __attribute__((constructor)) static void load(void) {
     if (channel == NULL) return;
     channel->loaded++;
     on_exit(on_exit_handler, NULL);
+    if (getenv("LISTEN_FDS") != NULL && world_listens(PASSED))
+        world_descriptors[PASSED].passed = true;
 }
 
 static uint16_t port_of(int fd) {

@@ -160,8 +160,8 @@ def of_servers(seconds):
     command.require("venv")
     folder = build.make(build.configure("release", "gcc"), "scenario", "touchstone")
     every = {server.name: server for server in under.servers(folder)}
-    for name, server in every.items():
-        goals = UNDER_RATES_MIN[name]
+    for name, goals in UNDER_RATES_MIN.items():
+        server = every[name]
         for of, run, first, goal in (("small", small, SMALL_RUNS, goals[0]),
                                      ("random", random, RANDOM_EVENTS, goals[1])):
             yield from rated(server, f"simulated scenarios a second, {of}", goal,
