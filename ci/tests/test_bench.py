@@ -4,6 +4,7 @@ floor, and then against broken servers."""
 import contextlib
 import os
 import shlex
+import threading
 
 import pytest
 
@@ -74,6 +75,28 @@ def test_each_load_is_measured_and_shown(bench):
     titles = [point.title for point in points.POINTS]
     table = "\n".join(figures.tables(results))
     assert all(title in table for title in titles)
+
+
+class Interrupted:
+    """The pipe of a load, when a signal comes."""
+
+    def readline(self):
+        raise KeyboardInterrupt
+
+    def close(self):
+        pass
+
+
+def test_an_interrupt_leaves_no_timer_that_would_be_waited_for(bench):
+    with bench.server(servers.FLOOR) as server, bench.load(server, "ping") as load:
+        load.process.stdout.close()
+        load.process.stdout = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            load.line()
+        timers = [each for each in threading.enumerate() if isinstance(each, threading.Timer)]
+        for each in timers:
+            each.join(MOMENT_S)
+        assert not any(each.is_alive() for each in timers)
 
 
 def test_the_system_calls_of_a_lone_ping_are_three(bench):

@@ -116,6 +116,13 @@ def flood_verdicts(flood):
                 f"a ping's {figure[:3]} beside {floods} floods, ms", f"{measured / 1000:.2f}",
                 f"≤ {most / 1000:.0f}", measured <= most,
             )
+    for floods, most in points.NEWCOMERS_MS_MAX.items():
+        if str(floods) in flood.get(OURS, {}):
+            measured = flood[OURS][str(floods)]["newcomers_ms"]
+            yield Verdict(
+                f"until {points.NEWCOMERS} newcomers are answered beside {floods} floods, ms",
+                f"{measured:.0f}", f"≤ {most:,}", measured <= most,
+            )
 
 
 def stalled_verdicts(stalled):
@@ -199,11 +206,14 @@ def call_table(calls, titles, names):
 def flood_table(flood):
     names = list(flood)
     yield ""
-    yield row("a ping beside floods, ms: median, p99", names)
+    yield row(f"ms: a ping's median, p99; {points.NEWCOMERS} newcomers", names)
     for floods in flood[names[0]]:
-        beside = [flood[name][floods]["beside"] for name in names]
-        cells = [f"{each['p50_us'] / 1000:.2f}, {each['p99_us'] / 1000:.2f}" for each in beside]
-        yield row(f"{int(floods):,} floods", cells)
+        yield row(f"{int(floods):,} floods", [flood_cell(flood[name][floods]) for name in names])
+
+
+def flood_cell(found):
+    p50, p99 = (found["beside"][name] / 1000 for name in ("p50_us", "p99_us"))
+    return f"{p50:.2f}, {p99:.2f}; {found['newcomers_ms']:.0f}"
 
 
 # ---- For pictures

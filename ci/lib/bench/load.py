@@ -62,8 +62,10 @@ class Load:
     def line(self):
         timer = threading.Timer(TIMEOUT_S + self.seconds, self.process.kill)
         timer.start()
-        line = self.process.stdout.readline()
-        timer.cancel()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            timer.cancel()  # or an interrupt would wait for it at the exit
         if not line:
             output = self.process.stderr.read().strip() or "the load ended by itself [load]"
             raise WrongAnswer(f"{self.server.name}, {self.what}: {output}")

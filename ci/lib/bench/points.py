@@ -8,6 +8,7 @@ from .servers import FLOOR, OURS
 IDLE = 10_000
 STALLED = 1_000
 FLOODS = (2, 20, 100, 300, 1_000)
+NEWCOMERS = 100
 BUFFER_BYTES = 65536
 # Beside clients: what a server and the load have open themselves, with room to spare.
 DESCRIPTORS_BESIDE = 600
@@ -85,6 +86,7 @@ IDLE_RATIO_MAX = 0.25  # of libuv's bytes a connection
 FLAT_RATIO_MAX = 1.1  # from 100 to 10,000 idle
 # A ping beside so many floods, in microseconds: which figure, and its bound.
 FLOOD_GOALS = {2: ("p99_us", 5_000), 100: ("p50_us", 50_000), 300: ("p50_us", 150_000)}
+NEWCOMERS_MS_MAX = {300: 1_000}  # beside so many floods
 STALLED_MEMORY_MAX = 1.1  # times clients x buffer
 STALLED_P99_MAX = 2.0  # times the undisturbed
 # By what upper() was compiled for: GB/s, or part of memcpy's.

@@ -9,6 +9,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import time
 
 from .. import command
 from . import machine, points, servers
@@ -17,6 +18,8 @@ from .load import Load
 # Of latencies; p99 is of many answers already.
 FEW_ROUNDS = 3
 LATENCY_S = 1
+NEWCOMER_S = 0.001
+STARVED_S = 60  # some servers leave one of a thousand floods alone for so long
 
 
 class Bench:
@@ -117,7 +120,7 @@ class Bench:
         """{server: {number of floods: what self.disturbed() gives}}"""
         found = {}
         for connections in self.floods:
-            beside = self.disturbed("flood", "stream", connections, servers.LOOPS)
+            beside = self.disturbed("flood", "flood", connections, servers.LOOPS)
             for name, figures in beside.items():
                 found.setdefault(name, {})[str(connections)] = figures
         return found
@@ -128,8 +131,9 @@ class Bench:
         return self.disturbed("stalled", "stall", self.stalled_clients, only)
 
     def disturbed(self, what, workload, connections, only):
-        """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "growth": bytes of
-        memory for the clients that disturb it}}"""
+        """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "busy": the part of
+        its core that the server used meanwhile, "newcomers_ms": until clients that connect at once
+        were all answered, "growth": bytes of memory for the clients that disturb it}}"""
         found = {name: [] for name in self.names(only)}
         for name in turns(self.names(only), self.few_rounds):
             with self.server(name) as server:
@@ -137,25 +141,38 @@ class Bench:
                 before = server.memory_bytes("Rss")
                 longer = 3 * self.latency_s + 1
                 with self.load(
-                    server, workload, longer, behind=True, connections=connections
+                    server, workload, longer, behind=True, connections=connections,
+                    timeout=STARVED_S,
                 ) as others:
                     others.begin()
+                    began, used = time.monotonic(), server.cpu_seconds()
                     beside = self.latency(server)
+                    busy = (server.cpu_seconds() - used) / (time.monotonic() - began)
+                    newcomers_ms = self.newcomers_ms(server)
                     growth = server.memory_bytes("Rss") - before
                     others.result()
-            found[name].append({"alone": alone, "beside": beside, "growth": growth})
+            found[name].append({
+                "alone": alone, "beside": beside, "busy": busy, "newcomers_ms": newcomers_ms,
+                "growth": growth,
+            })
             command.progress(
                 f"{what}, {connections:,} clients  {name}: a ping's median and p99 "
                 f"{alone['p50_us']:.0f}, {alone['p99_us']:.0f} us alone, "
                 f"{beside['p50_us']:.0f}, {beside['p99_us']:.0f} us beside, "
+                f"{points.NEWCOMERS} newcomers {newcomers_ms:.0f} ms, core busy {busy:.0%}, "
                 f"memory + {growth / 2**20:.1f} MiB"
             )
         return {name: medians(rows) for name, rows in found.items()}
 
     def latency(self, server):
-        with self.load(server, "ping", self.latency_s, connections=1) as load:
+        with self.load(server, "ping", self.latency_s, connections=1, pause=1) as load:
             done = load.run()
             return {name: done[name] for name in ("p50_us", "p99_us")}
+
+    def newcomers_ms(self, server):
+        began = time.monotonic()
+        with self.load(server, "ping", NEWCOMER_S, connections=points.NEWCOMERS):
+            return 1000 * (time.monotonic() - began)
 
     # ---- The service alone
 

@@ -1,4 +1,4 @@
-/* load: clients of an echo server, for ci/bench. They verify every byte.
+/* load: clients of an echo server, for ci/bench. They verify every byte, but those of a flood.
  *
  *    ready  is printed once all clients are connected, a warm-up has run, and every answer has
  *           arrived; then the program waits for a line on standard input
@@ -8,13 +8,16 @@
  * CPU time read at both lines is the cost of exactly the load between them. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,16 +29,19 @@ static const char usage[] =
     "usage: load WORKLOAD --port N [OPTION N]...\n"
     "  ping     messages of --size bytes, --depth of them in flight on each connection\n"
     "  stream   an endless stream, written and read at the same time\n"
+    "  flood    the same, faster than a server: of each read only the beginning is verified\n"
     "  churn    connections that send one message, get their answer and close\n"
     "  stall    an endless stream, written until the socket is full, never read\n"
     "options: --connections 1, --size 64, --depth 1, and\n"
     "  --idle 0       additional connections that get one answer and then stay idle\n"
+    "  --pause 0      milliseconds from one message of ping to the next, at least\n"
     "  --ms 1000      duration\n"
     "  --timeout 10   seconds without an answer until the run fails\n"
     "Exit status: 0 every answer was right; 1 one was wrong or missing; 2 bad usage.\n";
 
 #define CLIENTS_MAX 65536u
 #define EVENTS_MAX 256
+#define LOOK_MS 50
 /* The warm-up is this part of the duration. */
 #define WARM_PART 5
 #define STALLED_NS 300000000u
@@ -44,11 +50,17 @@ static const char usage[] =
 /* Connections per source address: there are 28,000 ports by default. */
 #define CONNECTIONS_PER_ADDRESS 8192u
 #define STREAM_UNIT 65536u
+/* A load that copies what it sends and reads every answer is slower than a server, which it would
+ * not flood. Of each read so many bytes are verified, and at most so many more discarded. */
+#define FLOOD_VERIFIED 4096u
+#define FLOOD_DISCARDED (1u << 20)
+/* The buffers of a flood: by default those of a thousand would take more than the system has. */
+#define FLOOD_BUFFER_BYTES (1u << 17)
 
 #define STATUS_WRONG 1
 #define STATUS_USAGE 2
 
-enum workload { PING, STREAM, CHURN, STALL };
+enum workload { PING, STREAM, FLOOD, CHURN, STALL };
 
 struct client {
     uint64_t number; /* selects the pattern it sends */
@@ -62,7 +74,7 @@ struct client {
 
 static struct {
     enum workload workload;
-    uint64_t port, connections, size, depth, idle, ms, timeout;
+    uint64_t port, connections, size, depth, idle, pause, ms, timeout;
 } command = {.connections = 1, .size = 64, .depth = 1, .ms = 1000, .timeout = 10};
 
 static struct client clients[CLIENTS_MAX];
@@ -92,6 +104,11 @@ static void set_option(int descriptor, int level, int option, int value) {
     if (setsockopt(descriptor, level, option, &value, sizeof value) != 0) perror("setsockopt");
 }
 
+static void set_buffers(int descriptor, int bytes_each) {
+    set_option(descriptor, SOL_SOCKET, SO_RCVBUF, bytes_each);
+    set_option(descriptor, SOL_SOCKET, SO_SNDBUF, bytes_each);
+}
+
 static struct sockaddr_in loopback(uint32_t host, uint16_t port) {
     return (struct sockaddr_in){.sin_family = AF_INET,
                                 .sin_port = htons(port),
@@ -106,15 +123,17 @@ static int connect_one(struct client *client) {
     if (descriptor < 0) fail(client, strerror(errno));
     set_option(descriptor, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (command.workload == STALL) {
-        set_option(descriptor, SOL_SOCKET, SO_RCVBUF, STALL_BUFFER_BYTES);
-        set_option(descriptor, SOL_SOCKET, SO_SNDBUF, STALL_BUFFER_BYTES);
-    }
+    if (command.workload == STALL) set_buffers(descriptor, STALL_BUFFER_BYTES);
+    if (command.workload == FLOOD) set_buffers(descriptor, FLOOD_BUFFER_BYTES);
     if (bind(descriptor, (struct sockaddr *)&from, sizeof from) != 0 ||
         connect(descriptor, (struct sockaddr *)&to, sizeof to) != 0)
         fail(client, strerror(errno));
+    if (fcntl(descriptor, F_SETFL, O_NONBLOCK) != 0) fail(client, strerror(errno));
     return descriptor;
 }
+
+/* One that ends when it is told to. */
+static bool is_stream(void) { return command.workload == STREAM || command.workload == FLOOD; }
 
 static void watch(struct client *client, uint32_t events) {
     if (client->events == events) return;
@@ -124,14 +143,19 @@ static void watch(struct client *client, uint32_t events) {
     client->events = events;
 }
 
+static ssize_t send_some(const struct client *client, size_t length) {
+    off_t place = pattern_place(client->number, client->sent);
+    if (command.workload == FLOOD)
+        return sendfile(client->descriptor, pattern_file(), &place, length);
+    return send(client->descriptor, pattern_sent(client->number, client->sent), length,
+                MSG_NOSIGNAL);
+}
+
 /* Sends once what is allowed; the rest follows when the socket is writable. */
 static void ask(struct client *client) {
     uint64_t left = client->allowed - client->sent;
     size_t length = left < PATTERN_MAX ? (size_t)left : PATTERN_MAX;
-    ssize_t sent = length == 0
-                       ? 0
-                       : send(client->descriptor, pattern_sent(client->number, client->sent),
-                              length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t sent = length == 0 ? 0 : send_some(client, length);
     if (sent < 0 && errno != EAGAIN) fail(client, strerror(errno));
     client->sent += sent > 0 ? (uint64_t)sent : 0;
     uint32_t wants = client->sent < client->allowed ? EPOLLOUT : 0u;
@@ -147,7 +171,7 @@ static void begin(struct client *client) {
 /* Allows a client that waits for nothing to send. */
 static void start(struct client *client) {
     if (command.workload == CHURN && !client->idle) begin(client);
-    bool endless = command.workload == STREAM || command.workload == STALL;
+    bool endless = is_stream() || command.workload == STALL;
     uint64_t more = command.workload == PING ? command.size * command.depth : command.size;
     client->allowed = endless && !client->idle ? UINT64_MAX : client->allowed + more;
     client->asked_ns = now_ns();
@@ -158,13 +182,13 @@ static void start(struct client *client) {
 /* All answers have arrived. */
 static void rest(struct client *client) {
     outstanding--;
-    if (sending && !client->idle) start(client);
+    if (sending && !client->idle && command.pause == 0) start(client);
 }
 
 static void stop_sending(void) {
     sending = false;
     for (size_t i = 0; i < client_count; i++)
-        if (clients[i].allowed == UINT64_MAX && command.workload == STREAM) {
+        if (clients[i].allowed == UINT64_MAX && is_stream()) {
             clients[i].allowed = clients[i].sent;
             watch(&clients[i], EPOLLIN);
             if (clients[i].got == clients[i].sent) rest(&clients[i]);
@@ -181,7 +205,7 @@ static void take_messages(struct client *client, uint64_t before) {
         latency_add(now - client->asked_ns);
         client->asked_ns = now;
     }
-    if (sending) client->allowed += answered * command.size;
+    if (sending && command.pause == 0) client->allowed += answered * command.size;
     if (client->sent < client->allowed)
         ask(client);
     else if (client->got == client->allowed)
@@ -198,10 +222,11 @@ static void take_end(struct client *client) {
     rest(client);
 }
 
+/* `received` is null for what was discarded. */
 static void take(struct client *client, const uint8_t *received, size_t length) {
     uint64_t before = client->got;
     if (length > client->sent - before) fail(client, "more bytes than were sent [unasked-data]");
-    if (!pattern_answers(client->number, before, received, length))
+    if (received != NULL && !pattern_answers(client->number, before, received, length))
         fail(client, "a wrong byte [wrong-byte]");
     client->got += length;
     bytes += length;
@@ -214,12 +239,21 @@ static void take(struct client *client, const uint8_t *received, size_t length) 
     }
 }
 
+/* With MSG_TRUNC bytes are dropped and not copied (source: tcp(7)). */
+static void discard(struct client *client) {
+    static uint8_t nowhere[FLOOD_DISCARDED];
+    ssize_t discarded = recv(client->descriptor, nowhere, sizeof nowhere, MSG_TRUNC);
+    if (discarded > 0) take(client, NULL, (size_t)discarded);
+}
+
 static void receive(struct client *client) {
     static uint8_t buffer[PATTERN_MAX];
-    ssize_t received = recv(client->descriptor, buffer, sizeof buffer, MSG_DONTWAIT);
-    if (received > 0)
+    size_t most = command.workload == FLOOD ? FLOOD_VERIFIED : sizeof buffer;
+    ssize_t received = recv(client->descriptor, buffer, most, 0);
+    if (received > 0) {
         take(client, buffer, (size_t)received);
-    else if (received == 0)
+        if (command.workload == FLOOD) discard(client);
+    } else if (received == 0)
         take_end(client);
     else if (errno != EAGAIN)
         fail(client, errno == ECONNRESET ? "the connection was reset [reset]" : strerror(errno));
@@ -235,7 +269,8 @@ static const struct client *waiting_client(void) {
 
 static void step(void) {
     struct epoll_event events[EVENTS_MAX];
-    int ready = epoll_wait(queue, events, EVENTS_MAX, 50);
+    bool pauses = sending && command.pause > 0 && command.pause < LOOK_MS;
+    int ready = epoll_wait(queue, events, EVENTS_MAX, pauses ? (int)command.pause : LOOK_MS);
     uint64_t now = now_ns();
     if (ready > 0) last_ns = now;
     if (now - last_ns > command.timeout * 1000000000u && outstanding > 0 &&
@@ -245,6 +280,16 @@ static void step(void) {
         struct client *client = events[i].data.ptr;
         if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) receive(client);
         if ((events[i].events & EPOLLOUT) != 0 && client->descriptor >= 0) ask(client);
+    }
+}
+
+/* Those whose pause is over: without one, a ping beside floods takes half of the load's time. */
+static void ask_again(void) {
+    uint64_t now = now_ns();
+    for (size_t i = 0; i < client_count; i++) {
+        struct client *client = &clients[i];
+        bool answered = !client->idle && client->got == client->allowed;
+        if (answered && now - client->asked_ns >= command.pause * 1000000u) start(client);
     }
 }
 
@@ -261,8 +306,10 @@ static void run_for(uint64_t ns) {
     for (size_t i = 0; i < client_count; i++)
         if (!clients[i].idle && !(command.workload == STALL && clients[i].allowed > 0))
             start(&clients[i]);
-    while (now_ns() < end)
+    while (now_ns() < end) {
         step();
+        if (command.pause > 0) ask_again();
+    }
     stop_sending();
     run_until_quiet();
 }
@@ -278,7 +325,7 @@ static void connect_all(void) {
 }
 
 static void report(uint64_t ns) {
-    double units = command.workload == STREAM ? (double)bytes / STREAM_UNIT : (double)messages;
+    double units = is_stream() ? (double)bytes / STREAM_UNIT : (double)messages;
     printf("{\"units\": %.2f, \"bytes\": %" PRIu64 ", \"seconds\": %.6f, \"connected\": %" PRIu64
            ", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
            units, bytes, (double)ns / 1e9, connected, (double)latency_at(50) / 1e3,
@@ -297,17 +344,17 @@ static uint64_t *option_named(const char *name) {
     const struct {
         const char *name;
         uint64_t *value;
-    } options[] = {{"--port", &command.port},      {"--connections", &command.connections},
-                   {"--size", &command.size},      {"--depth", &command.depth},
-                   {"--idle", &command.idle},      {"--ms", &command.ms},
-                   {"--timeout", &command.timeout}};
+    } options[] = {{"--port", &command.port}, {"--connections", &command.connections},
+                   {"--size", &command.size}, {"--depth", &command.depth},
+                   {"--idle", &command.idle}, {"--pause", &command.pause},
+                   {"--ms", &command.ms},     {"--timeout", &command.timeout}};
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         if (strcmp(options[i].name, name) == 0) return options[i].value;
     quit(name, "is no option");
 }
 
 static void parse(int count, char *arguments[]) {
-    static const char *const workloads[] = {"ping", "stream", "churn", "stall", NULL};
+    static const char *const workloads[] = {"ping", "stream", "flood", "churn", "stall", NULL};
     size_t found = 0;
     if (count < 2) quit("a workload", "is expected");
     while (workloads[found] != NULL && strcmp(workloads[found], arguments[1]) != 0)
@@ -328,6 +375,7 @@ static void parse(int count, char *arguments[]) {
 int main(int count, char *arguments[]) {
     char line[16];
     parse(count, arguments);
+    signal(SIGPIPE, SIG_IGN); /* sendfile */
     pattern_init();
     queue = epoll_create1(EPOLL_CLOEXEC);
     connect_all();

@@ -1,6 +1,8 @@
 #include "pattern.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* A prime: no message size divides it, so the bytes of a position differ between messages. */
 #define PERIOD 65537u
@@ -29,6 +31,20 @@ static size_t place(uint64_t client, uint64_t position) {
 
 const uint8_t *pattern_sent(uint64_t client, uint64_t position) {
     return sent + place(client, position);
+}
+
+off_t pattern_place(uint64_t client, uint64_t position) { return (off_t)place(client, position); }
+
+int pattern_file(void) {
+    static int file = -1;
+    if (file >= 0) return file;
+    file = memfd_create("pattern", MFD_CLOEXEC);
+    for (size_t done = 0; done < sizeof sent;) {
+        ssize_t written = write(file, sent + done, sizeof sent - done);
+        if (written <= 0) return -1;
+        done += (size_t)written;
+    }
+    return file;
 }
 
 bool pattern_answers(uint64_t client, uint64_t position, const uint8_t *bytes, size_t length) {
