@@ -197,7 +197,6 @@ def _mistake(scenario, mistake, start) -> list[str]:
     ways = {
         "written": ["run", *small], "swept": ["sweep", *small], "all": ["run", *files],
         "varied": ["run", "--seeds", SEEDS, "--faults", "all", *_steady(files)],
-        "soak": ["soak", "--events", SOAK_EVENTS, "--out", simulate.FAILING],
     }
     for way, arguments in ways.items():
         status, lines = _run(scenario, start, *arguments)

@@ -53,9 +53,7 @@ static void let_send_until_full(struct environment *env, enum client client) {
 static void let_send_urgent(struct environment *env, enum client client) {
     act(env, STEP_URGENT, client, 0);
 }
-static void take_out_of_band(struct environment *env, enum client client) {
-    sim.links[client].out_of_band = true;
-}
+static void listen_out_of_band(struct environment *env) { sim.out_of_band = true; }
 static void let_shutdown(struct environment *env, enum client client) {
     act(env, STEP_SHUTDOWN, client, 0);
 }
@@ -98,7 +96,7 @@ static uint64_t outstanding(struct environment *env, enum client client) {
     {                                                                                              \
         .start = (starts), .finish = finish, .connect = let_connect, .send = let_send,             \
         .send_until_full = let_send_until_full, .send_urgent = let_send_urgent,                    \
-        .take_out_of_band = take_out_of_band, .shutdown = let_shutdown, .reset = let_reset,        \
+        .listen_out_of_band = listen_out_of_band, .shutdown = let_shutdown, .reset = let_reset,    \
         .close = let_close, .read = let_read, .rest = rest, .exhaust = exhaust, .settle = settle,  \
         .outstanding = outstanding,                                                                \
     }

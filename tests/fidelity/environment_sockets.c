@@ -115,9 +115,9 @@ static void let_send_urgent(struct environment *env, enum client client) {
     send_some(env, client, 1, MSG_OOB);
 }
 
-static void take_out_of_band(struct environment *env, enum client client) {
+static void listen_out_of_band(struct environment *env) {
     const int in_line = 0;
-    setsockopt(env->clients[client].descriptor, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line);
+    setsockopt(env->listener, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof in_line);
 }
 
 static void let_shutdown(struct environment *env, enum client client) {
@@ -213,7 +213,7 @@ const struct environment_ops sockets_environment = {
     .send = let_send,
     .send_until_full = let_send_until_full,
     .send_urgent = let_send_urgent,
-    .take_out_of_band = take_out_of_band,
+    .listen_out_of_band = listen_out_of_band,
     .shutdown = let_shutdown,
     .reset = let_reset,
     .close = let_close,

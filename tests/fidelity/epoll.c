@@ -659,8 +659,8 @@ static void urgent_then_reset(struct environment *env) {
 /* Urgent data without SO_OOBINLINE, which the reference always sets and other servers do not */
 
 static void serves_out_of_band(struct environment *env, enum client client) {
+    env->ops->listen_out_of_band(env);
     serves(env, client);
-    env->ops->take_out_of_band(env, client);
 }
 
 /* What is received next comes after the byte that was passed over. */
@@ -720,13 +720,28 @@ static void earlier_out_of_band_is_in_line(struct environment *env) {
     receives(env, A, 100, "5");
 }
 
-/* Unless a read is there: then another one passes over it. */
+/* Unless it would be read next: then another one passes over it. */
 static void out_of_band_is_passed_over_by_another(struct environment *env) {
     serves_out_of_band(env, A);
     client_sends_urgent(env, A);
     client_sends(env, A, 5);
     client_sends_urgent(env, A);
     client_sends(env, A, 5);
+    passed_over(env, A);
+    receives(env, A, 100, "5");
+    passed_over(env, A);
+    receives(env, A, 100, "5");
+}
+
+static void out_of_band_in_the_backlog(struct environment *env) {
+    env->ops->listen_out_of_band(env);
+    connects(env, A, PLENTY);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    client_sends_urgent(env, A);
+    client_sends(env, A, 5);
+    accepts(env, "A");
+    counts_unread(env, A, "5");
     passed_over(env, A);
     receives(env, A, 100, "5");
     passed_over(env, A);
@@ -1076,6 +1091,7 @@ static const struct test tests[] = {
     TEST(out_of_band_last_then_fin),
     TEST(earlier_out_of_band_is_in_line),
     TEST(out_of_band_is_passed_over_by_another),
+    TEST(out_of_band_in_the_backlog),
     TEST(receive_of_no_bytes),
     TEST(send_of_no_bytes),
     TEST(receive_of_more_than_2_gib),

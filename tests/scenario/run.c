@@ -108,15 +108,19 @@ static void check_idle(bool all_accepted) {
     }
 }
 
+/* An urgent byte that was passed over is no part of what was sent any more, but expected here. */
 static bool has_expected(const struct step *step) {
-    return run.sim.links[step->client].got >= run.expected[step->client];
+    const struct sim_link *link = &run.sim.links[step->client];
+    uint64_t left_out = run.oracle.clients[step->client].left_out;
+    return link->got + left_out + tcp_not_owed(link, link->sent) >= run.expected[step->client];
 }
 
 /* After the stop only what had arrived by then is owed. With VARY_DELAY that may be less than what
  * was sent. */
 static bool has_owed(const struct step *step) {
-    return run.oracle.stopping &&
-           run.sim.links[step->client].got >= run.oracle.clients[step->client].at_stop;
+    const struct sim_link *link = &run.sim.links[step->client];
+    uint64_t at_stop = run.oracle.clients[step->client].at_stop;
+    return run.oracle.stopping && link->got >= at_stop - tcp_not_owed(link, at_stop);
 }
 
 static bool has_ended(const struct step *step) {
@@ -152,7 +156,7 @@ static void check_step(const struct scenario *scenario, const struct step *step,
     bool good = true;
     uint64_t due = run.sim.links[step->client].sent;
     if (step->kind == STEP_EXPECT) {
-        bool whole = !run.oracle.clients[step->client].left_out;
+        bool whole = run.oracle.clients[step->client].left_out == 0;
         if (step->literal && run.judge == RUN_EXPECTATIONS && whole)
             check_literal(scenario, step, number);
         due = run.expected[step->client] += step->count;
@@ -168,11 +172,9 @@ static void check_step(const struct scenario *scenario, const struct step *step,
         run_until_idle();
     }
     const struct oracle_client *c = &run.oracle.clients[step->client];
-    /* Another server may refuse whom it cannot accept (SPEC.md, FAULT-3), and leave out an urgent
-     * byte, which expectations count (FLOW-6). */
+    /* Another server may refuse whom it cannot accept (SPEC.md, FAULT-3). */
     bool refused = run.sim.foreign && run.oracle.turned_away && !c->accepted;
-    bool lacks = c->left_out || tcp_at_urgent(&run.sim.links[step->client]);
-    if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended) && !refused && !lacks)
+    if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended) && !refused)
         oracle_fail(&run.oracle, code_of(step), "step %u, %s %s: got %llu of %llu bytes, %s",
                     number, word, scenario_client_name(step->client),
                     (unsigned long long)run.sim.links[step->client].got, (unsigned long long)due,

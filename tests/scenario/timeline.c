@@ -27,6 +27,7 @@ static void lane_text(const struct sim_event *event, char *text, size_t room) {
     case SIM_READS: snprintf(text, room, "< reads %lld", value); break;
     case SIM_SEES_FIN: snprintf(text, room, "< FIN"); break;
     case SIM_SEES_RST: snprintf(text, room, "< RST"); break;
+    case SIM_PASSES_URGENT: snprintf(text, room, "urgent byte passed over"); break;
     case SIM_ENVIRONMENT + STEP_SEND: snprintf(text, room, "send %lld", value); break;
     case SIM_ENVIRONMENT + STEP_SHORT_RECEIVE:
     case SIM_ENVIRONMENT + STEP_SHORT_SEND:

@@ -104,6 +104,7 @@ struct sim_event {
 #define SIM_READS (SIM_ARRIVES + 1)
 #define SIM_SEES_FIN (SIM_ARRIVES + 2)
 #define SIM_SEES_RST (SIM_ARRIVES + 3)
+#define SIM_PASSES_URGENT (SIM_ARRIVES + 4)
 
 struct sim_trace {
     struct sim_event *events;
@@ -132,7 +133,8 @@ struct sim_kernel {
     const struct stream *stream;
     enum sim_poller poller;
     enum sim_system system;
-    bool foreign; /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
+    bool out_of_band; /* so are the ends of those who connect, by the listener's option */
+    bool foreign;     /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
     uint64_t random;
     uint32_t vary, chance;              /* kinds that vary; of these, kinds that do so by chance */
     uint32_t met[VARY_KINDS];           /* points so far */

@@ -67,7 +67,7 @@ void oracle_taken(struct oracle *oracle, uint32_t client, uint64_t count, uint64
 void oracle_left_out(struct oracle *oracle, uint32_t client) {
     struct oracle_client *c = &oracle->clients[client];
     stream_leave_out(oracle->stream, client, c->taken);
-    c->left_out = true;
+    c->left_out++;
     c->at_stop -= c->at_stop > c->taken;
     c->sent--;
 }
@@ -146,7 +146,8 @@ static bool may_end(const struct oracle *oracle, uint32_t client, uint64_t now_m
     return oracle_is_idle(oracle, client, now_ms);
 }
 
-void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms) {
+void oracle_ended(struct oracle *oracle, uint32_t client, uint64_t due, bool reset,
+                  uint64_t now_ms) {
     struct oracle_client *c = &oracle->clients[client];
     if (!may_end(oracle, client, now_ms))
         oracle_fail(oracle, "closed-early", "client %s: the server closed a healthy connection",
@@ -156,11 +157,11 @@ void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t n
     bool lossy = (c->gone && c->left) || c->excused || oracle->stopping || idle;
     bool expired = oracle->stopping && now_ms >= oracle->drain_end_ms;
     bool resets = (c->gone && c->left) || c->excused || expired || idle;
-    unsigned long long unanswered = c->sent - c->written;
-    if (!lossy && c->written < c->sent)
+    unsigned long long unanswered = due - c->written;
+    if (!lossy && c->written < due)
         oracle_fail(oracle, "short-answer",
                     "client %s: the server closed with %llu of %llu bytes unanswered",
-                    scenario_client_name(client), unanswered, (unsigned long long)c->sent);
+                    scenario_client_name(client), unanswered, (unsigned long long)due);
     if (reset && !resets)
         oracle_fail(oracle, "rst-for-fin", "client %s: expected FIN, got RST",
                     scenario_client_name(client));

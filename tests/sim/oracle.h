@@ -22,10 +22,10 @@ struct oracle_client {
     uint64_t written; /* sent by the server */
     uint64_t got;     /* of that, read by the client */
     bool connected, accepted, shut, gone;
-    bool left;     /* its FIN or RST has arrived at the server */
-    bool excused;  /* a call on it was made to fail: the server may close it */
-    bool left_out; /* an urgent byte of its */
-    bool ended;    /* the server closed or shut its side, at: */
+    bool left;         /* its FIN or RST has arrived at the server */
+    bool excused;      /* a call on it was made to fail: the server may close it */
+    uint32_t left_out; /* urgent bytes that were passed over */
+    bool ended;        /* the server closed or shut its side, at: */
     uint64_t ended_ms;
     uint64_t progress_ms;
     uint64_t at_stop; /* bytes that had arrived at the stop */
@@ -101,8 +101,10 @@ struct oracle_pass {
  * and the pass accepts the more the longer it is. */
 void oracle_passed(struct oracle *oracle, const struct oracle_pass *pass);
 
-/* The server shut down or closed the connection; `reset`: with RST. */
-void oracle_ended(struct oracle *oracle, uint32_t client, bool reset, uint64_t now_ms);
+/* The server shut down or closed the connection; `reset`: with RST. Of all that the client has sent
+ * `due` bytes had to be answered. */
+void oracle_ended(struct oracle *oracle, uint32_t client, uint64_t due, bool reset,
+                  uint64_t now_ms);
 
 /* The client received the server's FIN. */
 void oracle_end_seen(struct oracle *oracle, uint32_t client);

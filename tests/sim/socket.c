@@ -118,7 +118,7 @@ static struct result read_bytes(struct sim_kernel *sim, struct sim_link *link, u
     if (tcp_at_urgent(link) && tcp_unread(link) > 0 && length > 0) tcp_pass_urgent(sim, client);
     if (tcp_unread(link) == 0) return read_end(sim, link);
     uint64_t count = tcp_unread(link) < length ? tcp_unread(link) : length;
-    /* A read stops before the urgent byte; the next one begins with it. */
+    /* A read stops before the urgent byte; the next one begins with it, or behind it. */
     if (link->urgent_end > link->taken + 1 && link->urgent_end <= link->taken + count)
         count = link->urgent_end - 1 - link->taken;
     /* A short read means that the rest had not arrived: after the FIN there is none. The reference
@@ -189,6 +189,10 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     return trace_call(sim, CALL_SEND, descriptor, length, result);
 }
 
+static uint64_t due_of(const struct sim_link *link) {
+    return link->sent - tcp_not_owed(link, link->sent);
+}
+
 struct result sim_shutdown(void *self, int32_t descriptor) {
     struct sim_kernel *sim = self;
     struct sim_link *link = socket_of(sim, descriptor, "shutdown");
@@ -199,7 +203,8 @@ struct result sim_shutdown(void *self, int32_t descriptor) {
     if (result.fault == FAULT_NONE) {
         link->server_shut = true;
         sim->progress++;
-        oracle_ended(sim->oracle, (uint32_t)sim_client_of(sim, descriptor), false, sim->now_ms);
+        oracle_ended(sim->oracle, (uint32_t)sim_client_of(sim, descriptor), due_of(link), false,
+                     sim->now_ms);
     }
     return trace_call(sim, CALL_SHUTDOWN, descriptor, 0, result);
 }
@@ -226,7 +231,7 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     /* What matters of another server is what its client sees, and this one has seen FIN. */
     bool seen = sim->foreign && link->fin_seen;
     if (!link->server_shut || (reset && !seen))
-        oracle_ended(sim->oracle, client, reset, sim->now_ms);
+        oracle_ended(sim->oracle, client, due_of(link), reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;

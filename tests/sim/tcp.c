@@ -22,9 +22,11 @@ void tcp_server_resets(struct sim_link *link) {
 
 static void deliver_to_server(struct sim_kernel *sim, uint32_t client, uint32_t vary) {
     struct sim_link *link = &sim->links[client];
-    uint64_t room = sim->receive_bytes - (link->arrived - link->taken);
+    /* An urgent byte that does not make the socket readable takes no room: behind it nothing would
+     * ever arrive in a buffer of one byte. */
+    uint64_t size = sim->receive_bytes + tcp_at_urgent(link);
+    uint64_t room = tcp_unread(link) < size ? size - tcp_unread(link) : 0;
     uint64_t count = link->sent - link->arrived;
-    if (tcp_at_urgent(link) && room == 0) room = 1; /* a buffer of one byte is none of a kernel's */
     if (link->reset_arrived) return;
     if (count > room) count = room;
     if (count > 0 && (vary == 0 || !vary_one_in(sim, vary, 4))) {
@@ -148,8 +150,10 @@ bool sim_writable(const struct sim_kernel *sim, uint32_t client) {
 }
 
 void tcp_connect(struct sim_kernel *sim, uint32_t client, uint32_t window) {
-    sim->links[client] = (struct sim_link){
-        .connected = true, .waiting = true, .window = window > 0 ? window : UINT32_MAX};
+    sim->links[client] = (struct sim_link){.connected = true,
+                                           .waiting = true,
+                                           .out_of_band = sim->out_of_band,
+                                           .window = window > 0 ? window : UINT32_MAX};
     if (sim->link_count <= client) sim->link_count = client + 1;
     sim->backlog[sim->backlog_end++] = (uint16_t)client;
     sim->listener_edges++;
@@ -171,6 +175,7 @@ void tcp_crowd_sends(struct sim_kernel *sim) {
 void tcp_pass_urgent(struct sim_kernel *sim, uint32_t client) {
     struct sim_link *link = &sim->links[client];
     oracle_left_out(sim->oracle, client);
+    trace_environment(sim, SIM_PASSES_URGENT, client, 1);
     link->sent--;
     link->arrived--;
     link->urgent_end--;

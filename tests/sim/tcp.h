@@ -48,8 +48,8 @@ static inline uint64_t tcp_unread(const struct sim_link *link) {
     return link->arrived - link->taken;
 }
 
-/* Without SO_OOBINLINE the urgent byte is no part of what is read: reads stop before it, and the
- * next one passes it over (source: Linux, tcp_recvmsg_locked). True if reads are there. */
+/* Without SO_OOBINLINE the urgent byte is no part of what is read: a read stops before it, and the
+ * next one passes it over (source: Linux, tcp_recvmsg_locked). True if it would be read next. */
 static inline bool tcp_at_urgent(const struct sim_link *link) {
     return link->out_of_band && link->urgent_end == link->taken + 1;
 }
@@ -65,13 +65,13 @@ static inline uint64_t tcp_counted(const struct sim_link *link) {
     return link->out_of_band && ahead ? link->urgent_end - 1 - link->taken : tcp_unread(link);
 }
 
-/* 1 if the last of the first `end` bytes is an urgent one that no read has passed over: the client
- * is owed no answer to it. */
-static inline uint64_t tcp_beside(const struct sim_link *link, uint64_t end) {
+/* 1 if the last of the first `end` bytes is an urgent one that no read has passed over: no answer
+ * to it is owed. */
+static inline uint64_t tcp_not_owed(const struct sim_link *link, uint64_t end) {
     return tcp_at_urgent(link) && link->urgent_end == end;
 }
 
-/* A read, or another urgent byte, passes over the one at which reads are. */
+/* A read, or another urgent byte, passes over the urgent byte that would be read next. */
 void tcp_pass_urgent(struct sim_kernel *sim, uint32_t client);
 
 static inline bool tcp_at_end(const struct sim_link *link) {

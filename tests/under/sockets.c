@@ -90,7 +90,6 @@ int accept4(int fd, struct sockaddr *restrict address, socklen_t *restrict lengt
         .nonblocking = (flags & SOCK_NONBLOCK) != 0,
         .sim = (int32_t)result.value,
     };
-    link_of(accepted)->out_of_band = !of(fd)->urgent_in_line;
     if (address != NULL && length != NULL) give_address(address, length, peer.port);
     return accepted;
 }
@@ -297,13 +296,13 @@ static int pending_error(int fd) {
     return fault == FAULT_NONE ? 0 : fault == FAULT_PIPE ? EPIPE : ECONNRESET;
 }
 
-/* Who waited in a listener that was passed before the server set its options has none of them: of
- * such a listener that is everyone. */
+/* An option of a listener holds for clients that connect afterwards; each client of one that was
+ * passed counts as having connected before. */
 static void take_urgent_in_line(int fd, bool in_line) {
     if (world_is_client(fd))
         link_of(fd)->out_of_band = !in_line;
-    else
-        of(fd)->urgent_in_line = in_line && !of(fd)->passed;
+    else if (!of(fd)->passed)
+        world_sim->out_of_band = !in_line;
 }
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {

@@ -50,6 +50,7 @@ static bool stop_is_due;
 static uint64_t clock_base_ms; /* of all runs before this one */
 /* Between two runs: */
 static struct sim_watch listener_watch;
+static bool out_of_band;
 static uint64_t clock_last_ms;
 
 bool world_exists(void) { return channel != NULL; }
@@ -173,13 +174,13 @@ bool world_listens(int fd) {
     oracle_init(&nobodys_oracle, &nobodys_stream, 0, 0);
     sim_init(&nobody, &nobodys_oracle, &nobodys_scenario, SIM_EPOLL, NULL);
     nobody.foreign = true;
-    int urgent = 0;
-    socklen_t length = sizeof urgent;
-    REAL(SYS_getsockopt, fd, SOL_SOCKET, SO_OOBINLINE, &urgent, &length);
+    int in_line = 0;
+    socklen_t length = sizeof in_line;
+    REAL(SYS_getsockopt, fd, SOL_SOCKET, SO_OOBINLINE, &in_line, &length);
+    nobody.out_of_band = in_line == 0;
     world_descriptors[fd] = (struct descriptor){
         .kind = DESCRIPTOR_LISTENER,
         .nonblocking = (REAL(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK) != 0,
-        .urgent_in_line = urgent != 0,
         .sim = SIM_LISTENER,
     };
     return true;
@@ -201,6 +202,7 @@ static void leave_run(void) {
     clock_last_ms = world_clock_ms();
     listener_watch = world_sim->watches[SIM_LISTENER];
     listener_watch.edges -= world_sim->listener_edges;
+    out_of_band = world_sim->out_of_band;
 }
 
 static bool start(struct run *of, const struct scenario *scenario) {
@@ -209,6 +211,7 @@ static bool start(struct run *of, const struct scenario *scenario) {
     world_sim = &of->sim;
     clock_base_ms = clock_last_ms + 1 - of->sim.now_ms;
     of->sim.watches[SIM_LISTENER] = listener_watch;
+    of->sim.out_of_band = out_of_band;
     return true;
 }
 

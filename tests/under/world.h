@@ -17,9 +17,8 @@ enum descriptor_kind { DESCRIPTOR_REAL, DESCRIPTOR_LISTENER, DESCRIPTOR_CLIENT }
 struct descriptor {
     uint8_t kind; /* enum descriptor_kind */
     bool nonblocking;
-    bool urgent_in_line; /* SO_OOBINLINE of a listener */
-    bool passed;         /* a listener that the parent process bound (sd_listen_fds(3)) */
-    int32_t sim;         /* its number in the simulated kernel */
+    bool passed; /* a listener that the parent process bound (sd_listen_fds(3)) */
+    int32_t sim; /* its number in the simulated kernel */
 };
 
 extern struct descriptor world_descriptors[DESCRIPTORS_MAX];
