@@ -206,14 +206,14 @@ def call_table(calls, titles, names):
 def flood_table(flood):
     names = list(flood)
     yield ""
-    yield row(f"ms: a ping's median, p99; {points.NEWCOMERS} newcomers", names)
+    yield row(f"ms: a ping's median, p99; {points.NEWCOMERS} newcomers (busy)", names)
     for floods in flood[names[0]]:
         yield row(f"{int(floods):,} floods", [flood_cell(flood[name][floods]) for name in names])
 
 
 def flood_cell(found):
     p50, p99 = (found["beside"][name] / 1000 for name in ("p50_us", "p99_us"))
-    return f"{p50:.2f}, {p99:.2f}; {found['newcomers_ms']:.0f}"
+    return f"{p50:.2f}, {p99:.2f}; {found['newcomers_ms']:.1f} ({found['busy']:.0%})"
 
 
 # ---- For pictures

@@ -6,7 +6,7 @@ import threading
 
 from . import machine, servers
 
-# More than it ever takes: the load itself gives up after 10 s without an answer.
+# More than it ever takes: the load itself gives up sooner, after --timeout without an answer.
 TIMEOUT_S = 120
 
 
@@ -15,8 +15,8 @@ class WrongAnswer(Exception):
 
 
 class Load:
-    """with Load(server, core, "ping", seconds=1, connections=64) as load: it is connected and warm;
-    run() does the work."""
+    """with Load(server, core, "ping", seconds=1, connections=64) as load: it is connected and warm,
+    which took `ready_ms`; run() does the work."""
 
     def __init__(self, server, core, workload, seconds, behind=False, **options):
         """behind: other loads on the core come first, so that what they wait for is the server."""
@@ -33,7 +33,7 @@ class Load:
 
     def __enter__(self):
         try:
-            self.line()
+            self.ready_ms = float(self.line().split()[1])
         except BaseException:
             self.__exit__()
             raise

@@ -132,14 +132,15 @@ class Bench:
 
     def disturbed(self, what, workload, connections, only):
         """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "busy": the part of
-        its core that the server used meanwhile, "newcomers_ms": until clients that connect at once
-        were all answered, "growth": bytes of memory for the clients that disturb it}}"""
+        its core that the server used meanwhile, "growth": bytes of memory for the clients that
+        disturb it, "newcomers_ms": until others that connect at once were all answered, at most as
+        long as it was disturbed, "rate": bytes a second of those that disturb it}}"""
         found = {name: [] for name in self.names(only)}
         for name in turns(self.names(only), self.few_rounds):
             with self.server(name) as server:
                 alone = self.latency(server)
                 before = server.memory_bytes("Rss")
-                longer = 3 * self.latency_s + 1
+                longer = 6 * self.latency_s
                 with self.load(
                     server, workload, longer, behind=True, connections=connections,
                     timeout=STARVED_S,
@@ -148,31 +149,34 @@ class Bench:
                     began, used = time.monotonic(), server.cpu_seconds()
                     beside = self.latency(server)
                     busy = (server.cpu_seconds() - used) / (time.monotonic() - began)
-                    newcomers_ms = self.newcomers_ms(server)
                     growth = server.memory_bytes("Rss") - before
-                    others.result()
+                    newcomers_ms = self.newcomers_ms(server)
+                    done = others.result()
+                    rate = done["bytes"] / done["seconds"]
+            newcomers_ms = min(newcomers_ms, 1000 * longer)
             found[name].append({
-                "alone": alone, "beside": beside, "busy": busy, "newcomers_ms": newcomers_ms,
-                "growth": growth,
+                "alone": alone, "beside": beside, "busy": busy, "growth": growth,
+                "newcomers_ms": newcomers_ms, "rate": rate,
             })
             command.progress(
                 f"{what}, {connections:,} clients  {name}: a ping's median and p99 "
                 f"{alone['p50_us']:.0f}, {alone['p99_us']:.0f} us alone, "
                 f"{beside['p50_us']:.0f}, {beside['p99_us']:.0f} us beside, "
                 f"{points.NEWCOMERS} newcomers {newcomers_ms:.0f} ms, core busy {busy:.0%}, "
-                f"memory + {growth / 2**20:.1f} MiB"
+                f"{rate / 1e6:.0f} MB/s, memory + {growth / 2**20:.1f} MiB"
             )
         return {name: medians(rows) for name, rows in found.items()}
 
     def latency(self, server):
-        with self.load(server, "ping", self.latency_s, connections=1, pause=1) as load:
+        paced = {"connections": 1, "pause": 1, "timeout": STARVED_S}
+        with self.load(server, "ping", self.latency_s, **paced) as load:
             done = load.run()
             return {name: done[name] for name in ("p50_us", "p99_us")}
 
     def newcomers_ms(self, server):
-        began = time.monotonic()
-        with self.load(server, "ping", NEWCOMER_S, connections=points.NEWCOMERS):
-            return 1000 * (time.monotonic() - began)
+        newcomers = {"connections": points.NEWCOMERS, "timeout": STARVED_S}
+        with self.load(server, "ping", NEWCOMER_S, **newcomers) as load:
+            return load.ready_ms
 
     # ---- The service alone
 

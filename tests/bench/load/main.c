@@ -1,7 +1,7 @@
 /* load: clients of an echo server, for ci/bench. They verify every byte, but those of a flood.
  *
  *    ready  is printed once all clients are connected, a warm-up has run, and every answer has
- *           arrived; then the program waits for a line on standard input
+ *           arrived, with the milliseconds that it took; then a line on standard input is awaited
  *    {...}  is printed after the load has run for --ms and every answer has arrived: the result as
  *           JSON. Then the clients stay connected until standard input ends
  *
@@ -29,7 +29,7 @@ static const char usage[] =
     "usage: load WORKLOAD --port N [OPTION N]...\n"
     "  ping     messages of --size bytes, --depth of them in flight on each connection\n"
     "  stream   an endless stream, written and read at the same time\n"
-    "  flood    the same, faster than a server: of each read only the beginning is verified\n"
+    "  flood    the same with less work for the load: of each read the beginning is verified\n"
     "  churn    connections that send one message, get their answer and close\n"
     "  stall    an endless stream, written until the socket is full, never read\n"
     "options: --connections 1, --size 64, --depth 1, and\n"
@@ -50,8 +50,9 @@ static const char usage[] =
 /* Connections per source address: there are 28,000 ports by default. */
 #define CONNECTIONS_PER_ADDRESS 8192u
 #define STREAM_UNIT 65536u
-/* A load that copies what it sends and reads every answer is slower than a server, which it would
- * not flood. Of each read so many bytes are verified, and at most so many more discarded. */
+/* A load that copies what it sends and reads every answer would be slower than the server, and
+ * would not flood it. Of each read so many bytes are verified, and at most so many more
+ * discarded. */
 #define FLOOD_VERIFIED 4096u
 #define FLOOD_DISCARDED (1u << 20)
 /* The buffers of a flood: by default those of a thousand would take more than the system has. */
@@ -147,8 +148,7 @@ static ssize_t send_some(const struct client *client, size_t length) {
     off_t place = pattern_place(client->number, client->sent);
     if (command.workload == FLOOD)
         return sendfile(client->descriptor, pattern_file(), &place, length);
-    return send(client->descriptor, pattern_sent(client->number, client->sent), length,
-                MSG_NOSIGNAL);
+    return send(client->descriptor, pattern_sent(client->number, client->sent), length, 0);
 }
 
 /* Sends once what is allowed; the rest follows when the socket is writable. */
@@ -239,11 +239,16 @@ static void take(struct client *client, const uint8_t *received, size_t length) 
     }
 }
 
+static _Noreturn void fail_by_error(const struct client *client) {
+    fail(client, errno == ECONNRESET ? "the connection was reset [reset]" : strerror(errno));
+}
+
 /* With MSG_TRUNC bytes are dropped and not copied (source: tcp(7)). */
 static void discard(struct client *client) {
     static uint8_t nowhere[FLOOD_DISCARDED];
     ssize_t discarded = recv(client->descriptor, nowhere, sizeof nowhere, MSG_TRUNC);
     if (discarded > 0) take(client, NULL, (size_t)discarded);
+    if (discarded < 0 && errno != EAGAIN) fail_by_error(client);
 }
 
 static void receive(struct client *client) {
@@ -256,7 +261,7 @@ static void receive(struct client *client) {
     } else if (received == 0)
         take_end(client);
     else if (errno != EAGAIN)
-        fail(client, errno == ECONNRESET ? "the connection was reset [reset]" : strerror(errno));
+        fail_by_error(client);
 }
 
 /* The loop */
@@ -368,6 +373,7 @@ static void parse(int count, char *arguments[]) {
         if (end == arguments[i] || *end != '\0') quit(arguments[i], "needs a number");
     }
     if (command.port < 1 || command.port > 65535) quit("--port", "is to be 1 to 65535");
+    if (command.pause > 0 && command.workload != PING) quit("--pause", "is of ping");
     if (command.size < 1 || command.depth < 1) quit("--size, --depth", "are at least 1");
     if (command.connections + command.idle > CLIENTS_MAX) quit("--connections", "are too many");
 }
@@ -375,17 +381,19 @@ static void parse(int count, char *arguments[]) {
 int main(int count, char *arguments[]) {
     char line[16];
     parse(count, arguments);
-    signal(SIGPIPE, SIG_IGN); /* sendfile */
+    signal(SIGPIPE, SIG_IGN);
     pattern_init();
+    if (command.workload == FLOOD && pattern_file() < 0) quit("a file in memory", strerror(errno));
     queue = epoll_create1(EPOLL_CLOEXEC);
+    uint64_t from = now_ns();
     connect_all();
     run_for(command.ms * 1000000u / WARM_PART);
-    puts("ready");
+    printf("ready %.1f\n", (double)(now_ns() - from) / 1e6);
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
         latency_reset();
         messages = bytes = 0;
-        uint64_t from = now_ns();
+        from = now_ns();
         run_for(command.ms * 1000000u);
         report(now_ns() - from);
     }
