@@ -36,6 +36,7 @@ from touchstone_conform.scenario.retelling import scenario_of
 from touchstone_conform.timeline import lines_of
 
 _DESCRIPTORS = 4096
+_WRITES_S = 0.5  # what a server takes at most to tell of an exception
 _LISTEN_ADDRESS = re.compile(r"[^=:]*:(\d+|\{port\})|\[.*\]:(\d+|\{port\})")
 _servers_key = pytest.StashKey()
 _record_key = pytest.StashKey()
@@ -340,8 +341,10 @@ def purpose_of(item) -> str:
 
 
 def _with_errors(message, servers):
-    """The message and what the servers wrote to stderr; after a crash, stop() adds it."""
+    """The message and what the servers wrote to stderr, perhaps just after what failed; after a
+    crash, stop() adds it."""
     for server in servers:
+        server.settle(_WRITES_S)
         if not server.crashed() and server.shown_errors() not in message:
             message += server.shown_errors()
     return message

@@ -2,7 +2,7 @@
 
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.suite.test_release import pending, stalled_client
 from touchstone_conform.transform import answer
 
@@ -31,7 +31,7 @@ def test_idle(server):
 def test_stalled(server):
     """A client that does not read costs no CPU time."""
     with server.connect() as client:
-        client.send_until_blocked(sample(48 << 20), server.scaled(0.3))
+        client.send_until_blocked(flood(server.buffer), server.scaled(0.3))
         expect_no_spin(server)
 
 

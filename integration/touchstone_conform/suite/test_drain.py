@@ -9,14 +9,14 @@ from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import counted
 from touchstone_conform.harness.duplicates import backlog
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
 pytestmark = [marks.service, marks.leans_on("stop")]
 
 IN_TIME_S = 10  # longer than any sensible drain timeout
-FLOOD = sample(24 << 20)  # more than the kernel's buffers take in both directions
+FLOOD = flood()
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 

@@ -4,26 +4,17 @@ import pytest
 
 from touchstone_conform import marks
 from touchstone_conform.harness.client import counted
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.transform import answer
 
 pytestmark = marks.wire
-
-# More than the kernels at both ends store for one connection.
-FAR_TOO_MUCH = 48 << 20
-
-
-def flood(server):
-    """More than the server and the kernels store."""
-    return sample(1 << 20) * ((FAR_TOO_MUCH + server.buffer) >> 20)
-
 
 @marks.foundation("stall")
 @marks.leans_on("stream", "idle")
 def test_a_client_that_reads_none(server):
     """A client that does not read stops being read."""
     with server.connect() as client:
-        data = flood(server)
+        data = flood(server.buffer)
         sent = client.send_until_blocked(data, server.scaled(0.3))
         if sent == len(data):
             message = f"the server read {counted(sent)} from a client that read none"
@@ -34,7 +25,7 @@ def test_a_client_that_reads_none(server):
 @marks.leans_on("stream", "stall")
 def test_backpressure(server):
     """A client that stopped reading, and continues, gets everything, and can send again."""
-    data = flood(server)
+    data = flood(server.buffer)
     with server.connect() as client:
         sent = client.send_until_blocked(data, server.scaled(0.3))
         client.expect(answer(data[:sent]))
@@ -84,7 +75,7 @@ def test_burst(server, size):
 def test_a_stalled_client_delays_no_other(server):
     """While one client does not read, the others are answered at once."""
     with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
-        stalled.send_until_blocked(flood(server), server.scaled(0.2))
+        stalled.send_until_blocked(flood(server.buffer), server.scaled(0.2))
         times = sorted(neighbour.ping() for _ in range(50))
     server.judge_time(times[48], 0.1, "the second slowest of 50 pings")
 

@@ -10,13 +10,13 @@ import pytest
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.process import hangup
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood
 
 pytestmark = marks.reference
 
 LOSSLESS, LOSSY = 0, 3
 DEFAULT_S = 5
-FLOOD = sample(24 << 20)  # more than the kernel's buffers take in both directions
+FLOOD = flood()
 
 
 def expect_status(expected, status):

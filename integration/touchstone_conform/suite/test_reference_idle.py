@@ -12,7 +12,7 @@ from touchstone_conform.harness import strace
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.duplicates import duplicated_socket, shrink_send_buffer
 from touchstone_conform.harness.flood import expect_open
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
@@ -103,7 +103,7 @@ def test_a_slow_reader(server):
 def test_a_stalled_client(server):
     """A client whose window stays closed makes no progress: it is idle."""
     with server.connect(receive_buffer=4096) as client:
-        server.stall(client, sample(24 << 20))
+        server.stall(client, flood())
         with server.connect("busy") as busy:
 
             def closed_as_idle():

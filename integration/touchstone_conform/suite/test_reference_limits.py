@@ -14,7 +14,7 @@ from touchstone_conform.harness import strace
 from touchstone_conform.harness.client import CloseKind
 from touchstone_conform.harness.duplicates import shrink_send_buffer
 from touchstone_conform.harness.process import prlimit
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.harness.server import expect_ended, run_to_end
 from touchstone_conform.transform import answer
 
@@ -295,9 +295,10 @@ def test_buffer_sizes(start_server, size):
     with server.connect() as client:
         client.exchange(sample(count), shutdown=True)
     with server.connect("neighbour") as neighbour, server.connect(receive_buffer=4096) as stalled:
-        sent = stalled.send_until_blocked(sample(24 << 20), server.scaled(0.1))
-        stopped = sent < 24 << 20
-        expect(stopped, "no-backpressure", f"the server read {sent} bytes of a stalled client")
+        data = flood(size)
+        sent = stalled.send_until_blocked(data, server.scaled(0.1))
+        message = f"the server read {sent} bytes of a stalled client"
+        expect(sent < len(data), "no-backpressure", message)
         neighbour.ping()
 
 

@@ -7,7 +7,7 @@ import time
 from touchstone_conform import marks
 from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness.client import CloseKind
-from touchstone_conform.harness.samples import sample
+from touchstone_conform.harness.samples import flood, sample
 from touchstone_conform.suite.test_cpu import FLUSHING, expect_no_spin
 from touchstone_conform.suite.test_release import judge_memory, pending, stalled_client
 from touchstone_conform.transform import answer
@@ -32,7 +32,7 @@ def test_clients_that_wait_for_long(server):
 
     Where the server documents an idle close: until then, and no longer.
     """
-    data = sample(48 << 20)
+    data = flood(server.buffer)
     with server.connect("silent") as silent, server.connect("stalled") as stalled:
         silent.ping()
         sent = stalled.send_until_blocked(data, server.scaled(0.3))
@@ -119,7 +119,7 @@ def test_wake_ups_beside_an_idle_client(server):
 def test_wake_ups_beside_stalled_clients(server):
     """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
     with server.connect("stalled") as stalled:
-        stalled.send_until_blocked(sample(48 << 20), server.scaled(0.3))
+        stalled.send_until_blocked(flood(server.buffer), server.scaled(0.3))
         with stalled_client(server, fin=True, taken=0) as half_closed:
             expect_rest(server)
             half_closed.expect_end(answer(pending()))
