@@ -181,8 +181,10 @@ def claims() -> list[tuple[str, str]]:
 
 
 def defects(options) -> bool:
-    names = options.names or tree.rotated(defect_names(), options.sample or len(defect_names()))
     alone = dict(claims())
+    names = options.names or defect_names()
+    if options.sample and not options.names:
+        names = _sampled(names, {} if options.explore else alone, options.sample)
     unknown = sorted(set(alone) - set(defect_names()))
     for name in unknown:
         command.say(f"{alone[name]}.scenario: no defect is named {name} [claim-unknown]")
@@ -199,6 +201,13 @@ def defects(options) -> bool:
         failed = sum(not _is_caught(planted, name, alone.get(name)) for name in names)
     command.say(f"{len(names)} defects planted, {failed} escaped or not caught as claimed")
     return not failed and not unknown
+
+
+def _sampled(names, claimed, count) -> list[str]:
+    """Others for each commit, and as many with a claim, which a new scenario can disprove."""
+    with_claim = [name for name in names if name in claimed]
+    others = [name for name in names if name not in claimed]
+    return [each for part in (with_claim, others) if part for each in tree.rotated(part, count)]
 
 
 def _is_caught(planted, name, alone) -> bool:
