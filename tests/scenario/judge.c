@@ -17,7 +17,7 @@ static void judge_leaver(struct run *run, uint32_t i) {
 
 static void judge_reader(struct run *run, uint32_t i) {
     const struct sim_link *link = &run->sim.links[i];
-    unsigned long long due = link->sent - tcp_not_owed(link, link->sent);
+    unsigned long long due = tcp_due(link, link->sent);
     if (link->got < due)
         oracle_fail(&run->oracle, judge_code_owed(link->got),
                     "client %s is owed %llu of %llu bytes", scenario_client_name(i),
@@ -37,8 +37,7 @@ static void judge_owed(struct run *run, bool all_accepted) {
             judge_leaver(run, i);
         else if (!link->paused)
             judge_reader(run, i);
-        else if (link->written + tcp_not_owed(link, link->sent) < link->sent &&
-                 sim_writable(&run->sim, i))
+        else if (link->written < tcp_due(link, link->sent) && sim_writable(&run->sim, i))
             oracle_fail(&run->oracle, "short-answer",
                         "client %s is owed output, and there is room to send",
                         scenario_client_name(i));
@@ -103,7 +102,7 @@ static void judge_drained(struct run *run, uint32_t client, bool in_time) {
     bool judged = link->connected && !link->gone && !c->excused && had_its_turn(run, client) &&
                   run->status == SERVER_STOPPED;
     bool timely = in_time || (c->ended && c->ended_ms < run->stop_ms);
-    uint64_t due = c->at_stop - tcp_not_owed(link, c->at_stop);
+    uint64_t due = tcp_due(link, c->at_stop);
     /* After the timeout a client that goes on sending can still lose bytes that were sent. */
     bool owed = link->got < due && (in_time || c->written < due);
     if (judged && owed && (timely || !run->sim.foreign))

@@ -112,7 +112,8 @@ static void check_idle(bool all_accepted) {
 static bool has_expected(const struct step *step) {
     const struct sim_link *link = &run.sim.links[step->client];
     uint64_t left_out = run.oracle.clients[step->client].left_out;
-    return link->got + left_out + tcp_not_owed(link, link->sent) >= run.expected[step->client];
+    left_out += link->sent - tcp_due(link, link->sent);
+    return link->got + left_out >= run.expected[step->client];
 }
 
 /* After the stop only what had arrived by then is owed. With VARY_DELAY that may be less than what
@@ -120,7 +121,7 @@ static bool has_expected(const struct step *step) {
 static bool has_owed(const struct step *step) {
     const struct sim_link *link = &run.sim.links[step->client];
     uint64_t at_stop = run.oracle.clients[step->client].at_stop;
-    return run.oracle.stopping && link->got >= at_stop - tcp_not_owed(link, at_stop);
+    return run.oracle.stopping && link->got >= tcp_due(link, at_stop);
 }
 
 static bool has_ended(const struct step *step) {

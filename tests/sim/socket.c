@@ -189,10 +189,6 @@ struct result sim_send(void *self, int32_t descriptor, const uint8_t *bytes, siz
     return trace_call(sim, CALL_SEND, descriptor, length, result);
 }
 
-static uint64_t due_of(const struct sim_link *link) {
-    return link->sent - tcp_not_owed(link, link->sent);
-}
-
 struct result sim_shutdown(void *self, int32_t descriptor) {
     struct sim_kernel *sim = self;
     struct sim_link *link = socket_of(sim, descriptor, "shutdown");
@@ -203,8 +199,8 @@ struct result sim_shutdown(void *self, int32_t descriptor) {
     if (result.fault == FAULT_NONE) {
         link->server_shut = true;
         sim->progress++;
-        oracle_ended(sim->oracle, (uint32_t)sim_client_of(sim, descriptor), due_of(link), false,
-                     sim->now_ms);
+        oracle_ended(sim->oracle, (uint32_t)sim_client_of(sim, descriptor),
+                     tcp_due(link, link->sent), false, sim->now_ms);
     }
     return trace_call(sim, CALL_SHUTDOWN, descriptor, 0, result);
 }
@@ -231,7 +227,7 @@ static void close_connection(struct sim_kernel *sim, int32_t descriptor) {
     /* What matters of another server is what its client sees, and this one has seen FIN. */
     bool seen = sim->foreign && link->fin_seen;
     if (!link->server_shut || (reset && !seen))
-        oracle_ended(sim->oracle, client, due_of(link), reset, sim->now_ms);
+        oracle_ended(sim->oracle, client, tcp_due(link, link->sent), reset, sim->now_ms);
     link->server_closed = link->server_shut = true;
     if (reset) tcp_server_resets(link);
     link->descriptor = 0;

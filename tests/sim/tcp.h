@@ -65,10 +65,10 @@ static inline uint64_t tcp_counted(const struct sim_link *link) {
     return link->out_of_band && ahead ? link->urgent_end - 1 - link->taken : tcp_unread(link);
 }
 
-/* 1 if the last of the first `end` bytes is an urgent one that no read has passed over: no answer
- * to it is owed. */
-static inline uint64_t tcp_not_owed(const struct sim_link *link, uint64_t end) {
-    return tcp_at_urgent(link) && link->urgent_end == end;
+/* Of the first `end` bytes those that have to be answered: not an urgent one at their end that no
+ * read has passed over. */
+static inline uint64_t tcp_due(const struct sim_link *link, uint64_t end) {
+    return end - (tcp_at_urgent(link) && link->urgent_end == end);
 }
 
 /* A read, or another urgent byte, passes over the urgent byte that would be read next. */
