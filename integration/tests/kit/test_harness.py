@@ -472,3 +472,24 @@ def test_a_socket_pair_is_no_connection():
         assert process.socket_flags() == before
         opened.enter_context(socket.create_server(("127.0.0.1", 0)))
         assert len(process.socket_flags()) == len(before) + 1
+
+
+@pytest.mark.parametrize("flying", [[0], [2, 1, 0]], ids=["nothing lost", "sent again"])
+def test_a_stall_awaits_what_is_in_flight(flying):
+    """While a kernel sends again what another dropped, a server that rests is not stalled."""
+    client = types.SimpleNamespace(
+        send_until_blocked=lambda data, _: min(len(data), 5), in_flight=lambda: flying.pop(0)
+    )
+    at_rest = types.SimpleNamespace(is_at_rest=lambda: True)
+    server = types.SimpleNamespace(scaled=float, process=at_rest)
+    assert Server.stall(server, client, bytes(10)) == 10
+    assert flying == []
+
+
+def test_what_is_in_flight_arrives():
+    """Nothing is in flight once the peer's kernel has taken all, or has no room."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        with Client(listener.getsockname(), timeout=5) as client, listener.accept()[0]:
+            client.send_while_taken(bytes(1 << 24), 0.05)
+            assert client.unacknowledged() > 0
+            assert wait_until(lambda: client.in_flight() == 0, 5)

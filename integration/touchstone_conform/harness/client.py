@@ -33,6 +33,7 @@ _SHOWN = 24
 _PROBE = 8  # so many bytes in a row are looked for elsewhere in the stream
 # More than the answer to all that it sent: a server that sends for ever must not fill our memory.
 _UNASKED_MAX = 1 << 20
+_UNACKED_AT = 24  # in struct tcp_info (source: linux/tcp.h)
 # How much longer a whole answer may take than its timeout, however often a byte of it comes.
 _DRIBBLE_FACTOR = 10
 
@@ -153,6 +154,11 @@ class Client:
     def unacknowledged(self) -> int:
         """How many of the bytes sent the peer's kernel has not acknowledged."""
         return struct.unpack("i", fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+
+    def in_flight(self) -> int:
+        """How many segments are on their way to the peer's kernel, or were lost (tcpi_unacked)."""
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED_AT + 4)
+        return struct.unpack_from("I", info, _UNACKED_AT)[0]
 
     def send_past_the_end(self, data: bytes) -> CloseKind | None:
         """Send after the peer ended its direction; RST if it refuses the bytes, else None."""

@@ -330,10 +330,15 @@ class Server(Reachable):
         return Process(self.pid, self.record, self._judged)
 
     def stall(self, client: Client, data: bytes) -> int:
-        """Send `data` without reading until the server, at rest, takes no more; give the count."""
+        """Send `data` without reading until the server, at rest, takes no more; give the count.
+
+        A kernel may drop what does not fit into its buffers, and it is sent again later.
+        """
         deadline = Deadline(self.scaled(5))
         sent, more = 0, 1
-        while (more or not self.process.is_at_rest()) and not deadline.passed():
+        while (
+            more or client.in_flight() or not self.process.is_at_rest()
+        ) and not deadline.passed():
             more = client.send_until_blocked(data[sent:], _QUIET_S)
             sent += more
         return sent
