@@ -167,7 +167,8 @@ FAILURES = {
     },
     "dies-of-interruption": {"test_faults.py::test_interrupted_calls": "server-died"},
     "starts-with-its-log": {
-        "test_surroundings.py::test_start_on_a_full_disk": "not-listening",
+        # It listens first: beside other work it may have been seen to.
+        "test_surroundings.py::test_start_on_a_full_disk": ("not-listening", "server-died"),
     },
     "log-blocks": {"test_surroundings.py::test_full_stdout": MISSING},
     "dies-with-its-log": {
