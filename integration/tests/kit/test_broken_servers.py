@@ -20,10 +20,7 @@ FAILURES = {
     "utf8-casing": {"test_mapping.py::test_utf8_split_between_segments": "wrong-byte"},
     "strips-byte-order-mark": {"test_mapping.py::test_utf8_split_between_segments": MISSING},
     "locale-casing": {"test_mapping.py::test_locale[tr_TR-UTF-8]": "wrong-byte"},
-    "ends-at-nul": {
-        "test_mapping.py::test_every_byte": "no-answer",
-        "test_framing.py::test_one_byte_at_a_time": "no-answer",
-    },
+    "ends-at-nul": {"test_mapping.py::test_every_byte": "no-answer"},
     "stops-at-invalid-text": {"test_mapping.py::test_invalid_utf8": MISSING},
     "drops-returns": {"test_mapping.py::test_every_byte": "wrong-byte"},
     "drops-repetitions": {"test_mapping.py::test_the_same_again": MISSING},
@@ -167,8 +164,7 @@ FAILURES = {
     },
     "dies-of-interruption": {"test_faults.py::test_interrupted_calls": "server-died"},
     "starts-with-its-log": {
-        # It listens first: beside other work it may have been seen to.
-        "test_surroundings.py::test_start_on_a_full_disk": ("not-listening", "server-died"),
+        "test_surroundings.py::test_start_on_a_full_disk": "not-listening",
     },
     "log-blocks": {"test_surroundings.py::test_full_stdout": MISSING},
     "dies-with-its-log": {

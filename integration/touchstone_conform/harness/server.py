@@ -25,6 +25,7 @@ from touchstone_conform.harness.waiting import Deadline, wait_until
 _START_S = 10
 _QUIET_S = 0.05
 _SETTLE_S = 0.1
+_STARTS_S = 1  # from its first listening until it is at rest
 _BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _QUEUE_NOISE_S = 0.01
 _END_S = 5  # for a process to be gone after SIGKILL
@@ -180,7 +181,10 @@ class Server(Reachable):
             try:
                 self._wait_until_listening()
                 self.pid = self._take_over()
-                self.settle(_SETTLE_S)  # it may log, and register its listener
+                self.settle(_STARTS_S)  # it may log, and register its listener
+                if self._is_over():
+                    ended = f"the server {self.ending()} right after it listened"
+                    raise NotStarted(ended + self._shown_output())
             except BaseException:
                 self._kill()
                 raise
