@@ -117,12 +117,13 @@ static uint8_t *reserve(const struct server_options *options) {
 static void start(const struct options *options) {
     struct server_options sizes = size_server(options);
     uint8_t *memory = reserve(&sizes);
+    /* Before it listens: whoever can connect is served, even if a stop comes at once. */
+    int32_t stop = (int32_t)need(system_catch_stop(), "cannot catch signals");
     int32_t listener = listen_on(options);
     struct endpoint address;
     struct poller poller;
     need(system_local_endpoint(listener, &address), "cannot determine the listening address");
     need(system_open_poller(&poller), "cannot open a poller");
-    int32_t stop = (int32_t)need(system_catch_stop(), "cannot catch signals");
     event_log = (struct log){
         .kernel = poller.kernel, .level = options->log_level, .format = options->log_format};
     need(server_init(&server, poller, &event_log, &sizes, listener, stop, memory),

@@ -107,6 +107,9 @@ FAILURES = {
     "second-signal-is-ignored": {
         "test_reference_drain.py::test_a_second_signal[SIGTERM-SIGINT]": "exit-status",
     },
+    "stop-is-caught-late": {
+        "test_reference_start.py::test_a_stop_as_soon_as_it_listens": "exit-status",
+    },
     "hangup-kills": {"test_reference_drain.py::test_a_hangup_drains": "exit-status"},
     "waiting-is-not-logged": {
         "test_reference_limits.py::TestMaxConnections::test_waiting_is_logged_and_its_end":

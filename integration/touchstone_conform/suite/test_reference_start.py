@@ -90,15 +90,15 @@ FAULTS = {
     (r"setsockopt\(\d+, SOL_SOCKET, SO_KEEPALIVE,",): LISTEN,
     (r"setsockopt\(\d+, SOL_SOCKET, SO_OOBINLINE,",): LISTEN,
     (r"setsockopt\(\d+, SOL_TCP, TCP_NODELAY,",): LISTEN,
-    (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC",): LISTEN,
+    (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 3): LISTEN,
     (r"fcntl\(\d+, F_SETFL, .*O_NONBLOCK",): LISTEN,
     (r"bind\(\d+, \{sa_family=AF_INET,",): LISTEN,
     (r"listen\(",): LISTEN,
     (r"getsockname\(",): "cannot determine the listening address",
     (r"epoll_create1\(",): "cannot open a poller",
     (r"pipe2?\(",): SIGNALS,
+    (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC",): SIGNALS,
     (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 2): SIGNALS,
-    (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 3): SIGNALS,
     (r"rt_sigaction\(SIGTERM, \{",): SIGNALS,
     (r"rt_sigaction\(SIGINT, \{",): SIGNALS,
     (r"rt_sigaction\(SIGHUP, NULL,",): SIGNALS,
@@ -122,6 +122,14 @@ def test_a_call_that_fails(failing, server, call):
     ended = run_to_end([*failing(*call), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
     message = f"touchstone: {FAULTS[call]}: EPERM (Operation not permitted)\n"
     expect_ended(ended, CANNOT_START, message)
+
+
+@marks.requirement("STOP-4")
+def test_a_stop_as_soon_as_it_listens(failing, server):
+    """A stop signal during listen(2) drains already: a client may have connected by then."""
+    command = failing(r"listen\(", fault="signal=SIGTERM")
+    status = run_to_end([*command, "--listen", f"{LOOPBACK}:0"], server.scaled(5)).returncode
+    expect(status == 0, "exit-status", f"expected exit status 0, got {status}")
 
 
 @marks.requirement("REF-2")
