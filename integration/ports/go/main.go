@@ -46,14 +46,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "port-go: expected one argument, a port from 0 to 65535")
 		os.Exit(2)
 	}
+	signal.Ignore(syscall.SIGPIPE) // it would end Go if stdout or stderr is a pipe without a reader
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT) // before anybody can connect
 	listener, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "port-go: cannot listen:", err)
 		os.Exit(1)
 	}
-	signal.Ignore(syscall.SIGPIPE) // it would end Go if stdout or stderr is a pipe without a reader
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
 	s := &server{listener: listener, clients: map[*net.TCPConn]struct{}{}}
 	accepting := make(chan struct{})
 	go func() {

@@ -84,9 +84,9 @@ server.on('error', (error) => {
   console.error(`server.mjs: cannot listen on port ${port}: ${error.code}`)
   process.exit(1)
 })
+process.on('SIGTERM', stop) // before anybody can connect
+process.on('SIGINT', stop)
 server.listen({ host: '127.0.0.1', port, backlog: 4096 }, () => {
   process.stdout.on('error', () => {}) // standard output may be closed
   process.stdout.write(`listening on 127.0.0.1:${server.address().port}\n`)
 })
-process.on('SIGTERM', stop)
-process.on('SIGINT', stop)

@@ -84,18 +84,22 @@ class Echo(asyncio.Protocol):
 class Server:
     """The listener and its clients."""
 
-    def __init__(self, port):
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=socket.SOMAXCONN)
-        self.listener.setblocking(False)
+    def __init__(self):
+        self.listener = None
         self.clients = set()
         self.welcomes = set()  # connections without a Protocol so far
 
-    async def run(self):
+    async def run(self, port):
         loop = asyncio.get_running_loop()
-        loop.add_reader(self.listener, self.accept)
         stopped = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT):  # before anybody can connect
             loop.add_signal_handler(number, stopped.set)
+        try:
+            self.listener = socket.create_server(("127.0.0.1", port), backlog=socket.SOMAXCONN)
+        except OSError as error:
+            sys.exit(f"server.py: cannot listen on port {port}: {os.strerror(error.errno)}")
+        self.listener.setblocking(False)
+        loop.add_reader(self.listener, self.accept)
         with contextlib.suppress(OSError):  # standard output may be closed
             print(f"listening on 127.0.0.1:{self.listener.getsockname()[1]}", flush=True)
         await stopped.wait()
@@ -145,11 +149,7 @@ def main():
     if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or int(sys.argv[1]) > 65535:
         print("server.py: expected one argument, a port from 0 to 65535", file=sys.stderr)
         sys.exit(2)
-    try:
-        server = Server(int(sys.argv[1]))
-    except OSError as error:
-        sys.exit(f"server.py: cannot listen on port {sys.argv[1]}: {os.strerror(error.errno)}")
-    asyncio.run(server.run())
+    asyncio.run(Server().run(int(sys.argv[1])))
 
 
 if __name__ == "__main__":

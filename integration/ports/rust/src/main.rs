@@ -158,13 +158,14 @@ struct Server {
 impl Server {
     fn new(port: u16) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port).into())?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let (mut stop, signal) = UnixStream::pair()?;
         for number in [SIGTERM, SIGINT] {
             signal_hook::low_level::pipe::register(number, signal.as_fd().try_clone_to_owned()?)?;
         }
         poll.registry().register(&mut stop, STOP, Interest::READABLE)?;
+        // Last: whoever can connect is served, even if the stop signal comes at once.
+        let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port).into())?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         // Not println!, which panics if standard output is closed.
         let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr()?);
         Ok(Server { poll, listener: Some(listener), stop, slots: vec![], paused: false, end: None })
