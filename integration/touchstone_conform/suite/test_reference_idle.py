@@ -147,6 +147,7 @@ def test_no_timeout(start_server):
 def test_waiting_costs_nothing(start_server):
     """Before the timeout, and without clients, the server makes no system call."""
     server = start_server("--idle-timeout", "10")
+    server.wait_for_log("^listening ")
 
     def expect_quiet():
         server.settle(1)  # what was answered may not have been registered yet
