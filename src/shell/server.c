@@ -56,23 +56,20 @@ static bool resolves(const struct server *s, struct token token) {
 
 /* Time: the clock is read only while a deadline is set. */
 
-static uint64_t read_clock(struct server *s) {
-    s->now_ms = s->kernel.ops->clock_ms(s->kernel.self);
-    return s->now_ms;
-}
+static uint64_t time_ms(const struct server *s) { return s->kernel.ops->clock_ms(s->kernel.self); }
 
 /* The clock truncates to milliseconds, so a deadline is one later: never early. */
-static uint64_t in_future(struct server *s, uint32_t ms) { return read_clock(s) + ms + 1; }
+static uint64_t in_future(const struct server *s, uint32_t ms) { return time_ms(s) + ms + 1; }
 
 static uint64_t next_deadline(const struct server *s) {
     uint64_t next = s->retry_ms < s->sweep_ms ? s->retry_ms : s->sweep_ms;
     return next < s->drain_ms ? next : s->drain_ms;
 }
 
-static int32_t timeout_ms(struct server *s) {
+static int32_t timeout_ms(const struct server *s) {
     uint64_t next = next_deadline(s);
     if (next == NEVER) return -1;
-    uint64_t now = read_clock(s);
+    uint64_t now = time_ms(s);
     uint64_t left = next > now ? next - now : 0;
     return left < INT32_MAX ? (int32_t)left : INT32_MAX;
 }
@@ -172,11 +169,16 @@ static void settle(struct server *s, struct connection *c) {
 
 /* Serving */
 
+/* The time of progress is that of the call: a pass may be long, and the process paused in it. */
+static uint32_t progress_ms(const struct server *s) {
+    return s->options.idle_timeout_ms > 0 ? (uint32_t)time_ms(s) : 0;
+}
+
 /* Records progress for the idle timeout, and an error for the log, if it ends the connection. */
 static void record_progress(struct server *s, struct connection *c, struct outcome outcome,
                             struct result result) {
     if (outcome.kind == OUTCOME_MOVED)
-        c->progress_ms = (uint32_t)s->now_ms;
+        c->progress_ms = progress_ms(s);
     else
         s->error = result.raw;
 }
@@ -234,7 +236,7 @@ static void open_connection(struct server *s, int32_t descriptor, const struct e
     c->descriptor = descriptor;
     if (s->options.idle_timeout_ms > 0 && s->sweep_ms == NEVER)
         s->sweep_ms = in_future(s, s->options.idle_timeout_ms);
-    c->progress_ms = (uint32_t)s->now_ms;
+    c->progress_ms = progress_ms(s);
     s->connected++;
     log_connect(s->log, token_of(s, c), peer);
     serve(s, c); /* its first bytes, or its FIN, have often arrived */
@@ -304,27 +306,29 @@ static void end_drain(struct server *s) {
     }
 }
 
-static uint32_t idle_ms(const struct server *s, const struct connection *c) {
-    return (uint32_t)s->now_ms - c->progress_ms;
+/* How long it had been idle when the wait returned; negative if there was progress since. Not now:
+ * the wait reported all who were ready then, and the process may have been paused since. */
+static int32_t idle_ms(const struct server *s, const struct connection *c) {
+    return (int32_t)((uint32_t)s->now_ms - c->progress_ms);
 }
 
 /* Scans all connections for idle ones, so that a message costs only the store of its time. After a
  * full wait one that seems idle may be ready without a report, and is served first. */
 static void sweep(struct server *s, bool full) {
-    uint32_t limit = s->options.idle_timeout_ms;
-    uint32_t longest = 0;
+    int32_t limit = (int32_t)s->options.idle_timeout_ms;
+    int32_t longest = 0;
     for (uint32_t i = 0; i < s->slots_used; i++) {
         struct connection *c = &s->connections[i];
         if (full && c->state == CONNECTION_OPEN && idle_ms(s, c) > limit) serve(s, c);
         if (c->state == CONNECTION_CLOSED) continue;
-        uint32_t idle = idle_ms(s, c);
+        int32_t idle = idle_ms(s, c);
         if (idle > limit)
             expire(s, c, CONNECTION_IDLE);
         else if (idle > longest)
             longest = idle;
     }
-    uint32_t left = limit - longest > SWEEP_MS ? limit - longest : SWEEP_MS;
-    s->sweep_ms = s->connected > 0 ? in_future(s, left) : NEVER;
+    int32_t left = limit - longest > SWEEP_MS ? limit - longest : SWEEP_MS;
+    s->sweep_ms = s->connected > 0 ? in_future(s, (uint32_t)left) : NEVER;
 }
 
 /* The loop */
@@ -368,7 +372,7 @@ enum server_status server_step(struct server *s) {
         s->failure = waited;
         return SERVER_FAILED;
     }
-    if (next_deadline(s) != NEVER) read_clock(s);
+    if (next_deadline(s) != NEVER) s->now_ms = time_ms(s);
     share_pass(s, waited.fault == FAULT_NONE ? (uint32_t)waited.value : 0);
     for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
         dispatch(s, s->ready[i].token);

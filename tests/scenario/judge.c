@@ -113,7 +113,8 @@ static void judge_drained(struct run *run, uint32_t client, bool in_time) {
 void judge_drain(struct run *run) {
     bool in_time = run->sim.now_ms < run->stop_ms;
     uint64_t late_ms = DRAIN_LATE_MS + ((run->sim.vary & VARY_DELAY) ? SIM_LATE_MAX_MS : 0);
-    if (run->sim.crowd > 0) late_ms += 2 * (uint64_t)SIM_CROWD_PASS_MS;
+    /* The passes in which the drain begins, its timeout comes, and that is noticed. */
+    if (run->sim.crowd > 0) late_ms += 3 * (uint64_t)SIM_CROWD_PASS_MS;
     uint64_t told_ms = run->sim.stop_told_ms + run->drain_timeout_ms;
     uint64_t end_ms = told_ms > run->stop_ms ? told_ms : run->stop_ms;
     for (uint32_t i = 0; i < run->sim.link_count; i++)

@@ -92,6 +92,10 @@ static struct result written_fault(const struct sim_kernel *sim, enum sim_call c
 
 struct result fault_inject(struct sim_kernel *sim, enum sim_call call, int32_t descriptor) {
     struct result result = written_fault(sim, call, ++sim->calls[call]);
+    if (call != CALL_WAIT) {
+        sim->now_ms += sim->pass_ms;
+        sim->pass_ms = 0;
+    }
     record_point(sim, (struct sim_point){.kind = (uint8_t)(SIM_POINT_CALL + call),
                                          .nth = (uint16_t)sim->calls[call]});
     int32_t client = sim_client_of(sim, descriptor);

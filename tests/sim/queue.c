@@ -153,10 +153,13 @@ static uint32_t collect(struct sim_kernel *sim, queue_gather *gather, void *reco
     return found;
 }
 
-/* The service of a crowd takes time; all else takes none. */
-static void take_time(struct sim_kernel *sim) {
-    uint64_t left = sim->until_ms - sim->now_ms;
-    sim->now_ms += left < SIM_CROWD_PASS_MS ? left : SIM_CROWD_PASS_MS;
+/* What the service of a crowd takes, within what the scenario allows; all else takes no time. */
+static uint64_t pass_ms(struct sim_kernel *sim) {
+    uint64_t most = sim->until_ms - sim->now_ms;
+    if (sim->crowd == 0 || most == 0) return 0;
+    uint64_t takes = SIM_CROWD_PASS_MS;
+    if (vary_one_in(sim, VARY_DELAY, 2)) takes = vary_below(sim, VARY_DELAY, SIM_CROWD_PASS_MS);
+    return takes < most ? takes : most;
 }
 
 /* Delivers until something is ready; if nothing is, lets time pass, if the scenario allows. */
@@ -171,7 +174,7 @@ static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void
         found = collect(sim, gather, records, max);
     }
     if (found > 0) {
-        if (sim->crowd > 0) take_time(sim);
+        sim->pass_ms = pass_ms(sim);
         return (struct result){.value = found};
     }
     if (timeout_ms >= 0 && sim->now_ms + (uint64_t)timeout_ms <= sim->until_ms) {
@@ -191,6 +194,7 @@ struct result queue_wait(struct sim_kernel *sim, queue_gather *gather, void *rec
     if (!sim->foreign) oracle_passed(sim->oracle, &sim->pass);
     sink_drain(sim);
     sim->pass = (struct oracle_pass){.records = 0};
+    sim->pass_ms = 0;
     memset(sim->reported, 0, sim->top * sizeof sim->reported[0]);
     memset(sim->received, 0, sim->top * sizeof sim->received[0]);
     struct result result = fault_inject(sim, CALL_WAIT, -1);

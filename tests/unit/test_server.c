@@ -30,7 +30,8 @@ static struct fake {
     int32_t refused;    /* a descriptor that cannot be registered */
     enum interest interests[SLOTS];
     uint64_t now_ms;
-    uint64_t after_ms; /* how long the next wait takes */
+    uint64_t after_ms;  /* how long the next wait takes */
+    uint64_t accept_ms; /* and the next accept */
     struct result accepted;
     int accepts, receives;
     int closed[SLOTS + 1]; /* how often each descriptor was closed */
@@ -59,6 +60,8 @@ static struct result wait(const struct poller *poller, struct readiness ready[PO
 
 static struct result accept_client(void *self, int32_t listener, struct endpoint *peer) {
     fake.accepts++;
+    fake.now_ms += fake.accept_ms;
+    fake.accept_ms = 0;
     *peer = (struct endpoint){.family = ENDPOINT_IPV4};
     struct result result = fake.accepted;
     if (result.fault == FAULT_NONE)
@@ -241,19 +244,60 @@ static void next_sweep_is_due_when_the_longest_idle_connection_is(void **state) 
     assert_int_equal(fake.closed[CLIENT + 1], 0);
 }
 
-/* With an idle timeout of 2^31, which does not fit into the timeout of a wait:
+/* Bytes may arrive while a pass lasts: who was idle is known as of its wait. And who is served
+ * within it has made progress then. With an idle timeout of 300:
  *
- *     0                            2^31 - 50                        2^31 + 1
- *     connect; wait(INT32_MAX)     sweep finds nothing; wait(51)    CLIENT would be idle */
-static void long_timeouts_are_clamped_not_wrapped(void **state) {
-    begin_with_a_client((struct server_options){.idle_timeout_ms = 1u << 31});
+ *     0           100           301, until 501              602
+ *     CLIENT      CLIENT - 2    wait(101): CLIENT + 1       wait(101): sweep closes
+ *     connects    connects      connects, sweep closes      CLIENT - 2, keeps CLIENT + 1
+ *                               CLIENT */
+static void long_pass_makes_nobody_idle(void **state) {
+    begin_with_a_client((struct server_options){.idle_timeout_ms = 300});
+    fake.now_ms += 100;
+    admit(CLIENT - 2);
+    fake.after_ms = 201;
+    fake.accept_ms = 200;
+    admit(CLIENT + 1);
+    assert_int_equal(fake.closed[CLIENT], 1);
+    assert_int_equal(fake.closed[CLIENT - 2], 0);
+    fake.after_ms = 101;
     assert_int_equal(step(NULL, 0), SERVER_RUNNING);
-    assert_int_equal(fake.timeout_ms, INT32_MAX);
-    fake.after_ms = (1u << 31) - 50; /* one sweep is due by now, and finds nothing */
+    assert_int_equal(fake.timeout_ms, 101);
+    assert_int_equal(fake.closed[CLIENT - 2], 1);
+    assert_int_equal(fake.closed[CLIENT + 1], 0);
+}
+
+/* With the longest idle timeout, 2^30:
+ *
+ *     0          2^30 - 50           2^30 + 1
+ *     connect    wait(2^30 + 1)      wait(51): sweep closes CLIENT */
+static void longest_idle_timeout_does_not_wrap(void **state) {
+    begin_with_a_client((struct server_options){.idle_timeout_ms = 1u << 30});
+    fake.after_ms = (1u << 30) - 50;
     assert_int_equal(step(NULL, 0), SERVER_RUNNING);
+    assert_int_equal(fake.timeout_ms, (1 << 30) + 1);
+    assert_int_equal(fake.closed[CLIENT], 0);
+    fake.after_ms = 51;
     assert_int_equal(step(NULL, 0), SERVER_RUNNING);
     assert_int_equal(fake.timeout_ms, 51);
+    assert_int_equal(fake.closed[CLIENT], 1);
+}
+
+/* With a drain timeout of 2^31, which does not fit into the timeout of a wait:
+ *
+ *     0       2^31 - 50          2^31 + 1
+ *     stop    wait(INT32_MAX)    wait(51): the drain is over, CLIENT is closed */
+static void long_drain_timeout_is_clamped_not_wrapped(void **state) {
+    begin_with_a_client((struct server_options){.drain_timeout_ms = 1u << 31});
+    assert_int_equal(step(&TOKEN_STOP, 1), SERVER_RUNNING);
+    fake.after_ms = (1u << 31) - 50;
+    assert_int_equal(step(NULL, 0), SERVER_RUNNING);
+    assert_int_equal(fake.timeout_ms, INT32_MAX);
     assert_int_equal(fake.closed[CLIENT], 0);
+    fake.after_ms = 51;
+    assert_int_equal(step(NULL, 0), SERVER_STOPPED);
+    assert_int_equal(fake.timeout_ms, 51);
+    assert_int_equal(fake.closed[CLIENT], 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -267,7 +311,9 @@ int main(void) {
         TEST(endless_eintr_from_accept_does_not_prevent_the_stop),
         TEST(idle_clients_are_closed_after_a_full_wait_but_not_an_interrupted_one),
         TEST(next_sweep_is_due_when_the_longest_idle_connection_is),
-        TEST(long_timeouts_are_clamped_not_wrapped),
+        TEST(long_pass_makes_nobody_idle),
+        TEST(longest_idle_timeout_does_not_wrap),
+        TEST(long_drain_timeout_is_clamped_not_wrapped),
     };
     return cmocka_run_group_tests_name("server", tests, NULL, NULL);
 }

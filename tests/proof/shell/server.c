@@ -233,7 +233,7 @@ void main(void) {
     static const struct poller_ops poller_ops = {.change = change, .wait = wait};
     struct poller poller = {.ops = &poller_ops, .kernel = {.ops = &ops}};
     struct server_options options = {.connections_max = SLOTS, .buffer_bytes = BUFFER_BYTES};
-    options.idle_timeout_ms = Frama_C_unsigned_int_interval(0, 1u << 31);
+    options.idle_timeout_ms = Frama_C_unsigned_int_interval(0, 1u << 30);
     options.drain_timeout_ms = Frama_C_unsigned_int_interval(0, 1u << 31);
     listening = true;
     luck = LUCK;
