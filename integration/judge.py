@@ -36,6 +36,7 @@ AT_ONCE = 3  # servers judged side by side: judging is mostly waiting
 SHOWN = 60  # lines of output of a failure
 LIMIT_S = 1800  # for one run of the kit
 RUNNING = set()  # kits
+INTERRUPTED = threading.Event()
 
 sys.path[:0] = [str(INTEGRATION / "broken"), str(INTEGRATION / "third_party")]
 import build as manifest  # noqa: E402
@@ -274,6 +275,8 @@ def run_kit(server, folder, *options, limit_s=LIMIT_S):
         env=environment(),
     )
     RUNNING.add(running)
+    if INTERRUPTED.is_set():  # before it was listed
+        running.send_signal(signal.SIGINT)
     try:
         status, output = ended(running, limit_s)
     finally:
@@ -284,6 +287,7 @@ def run_kit(server, folder, *options, limit_s=LIMIT_S):
 
 def interrupt(*_):
     """A handler of signals: the kits end their servers, and then they and we end."""
+    INTERRUPTED.set()
     for each in list(RUNNING):
         each.send_signal(signal.SIGINT)
     raise KeyboardInterrupt

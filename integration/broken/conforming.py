@@ -49,9 +49,9 @@ class Server:
         self.clients = set()
         self.accept_again = NEVER
         self.end_of_drain = NEVER
+        self.stop_pipe = self.catch_stop()
         self.listener = self.listen(host, port)
         self.selector.register(self.listener, selectors.EVENT_READ)
-        self.stop_pipe = self.catch_stop()
 
     def listen(self, host, port):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

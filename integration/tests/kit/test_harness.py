@@ -121,6 +121,7 @@ def test_a_crash_is_not_a_refusal(tmp_path):
     server = Server(CONFORMING, tmp_path)
     server.check_alive()
     server._child.kill()
+    assert wait_until(server.is_gone, 10)
     with fails_with("server-died", "SIGKILL"):
         server.stop()
     with fails_with("cannot-connect"):

@@ -1,6 +1,7 @@
 """judge.py: unexpected results, servers that cannot be judged, and usage."""
 
 import argparse
+import contextlib
 import os
 import pathlib
 import shlex
@@ -188,7 +189,10 @@ def test_bad_usage(capfd, arguments, named):
 
 
 def words_of(pid):
-    return pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    """Of its command line; none once it has ended."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return []
 
 
 def test_a_signal_ends_the_kits():

@@ -296,7 +296,7 @@ def test_a_server_that_sends_for_ever(started):
 
 def test_a_server_that_sends_a_byte_now_and_then(started):
     """Progress is no answer: the whole of it is due in ten times the timeout."""
-    with started(script(DRIBBLES), timeout=0.1).connect() as client:
+    with started(script(DRIBBLES), timeout=0.5).connect() as client:
         client.send(bytes(100_000))
         with pytest.raises(Failure) as failed:
             client.receive(100_000)

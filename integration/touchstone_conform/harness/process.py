@@ -30,6 +30,11 @@ def prlimit(pid: int, kind: int, *limits: tuple[int, int]) -> tuple[int, int]:
     return resource.prlimit(pid, kind, *limits)
 
 
+def _stat_of(path) -> list[str]:
+    # The name in parentheses may hold anything; what follows it is the state, then numbers.
+    return path.read_text().rpartition(")")[2].split()
+
+
 class Process:
     """Reads what the kernel knows about one process; can stop it and change its limits.
 
@@ -109,23 +114,23 @@ class Process:
         return int(self._path("statm").read_text().split()[0]) * _PAGE_BYTES > _SHADOW_BYTES
 
     def _stat(self) -> list[str]:
-        # The name in parentheses may hold anything; what follows it is the state, then numbers.
-        return self._path("stat").read_text().rpartition(")")[2].split()
+        return _stat_of(self._path("stat"))
 
     def state(self) -> str:
         """One letter: R running, S sleeping, T stopped, Z ended but not yet waited for."""
         return self._stat()[0]
 
     def is_at_rest(self) -> bool:
-        """Whether all its processes sleep, or have ended."""
+        """Whether all its threads and those of its descendants sleep, or have ended."""
         return self._states() <= {"S"}
 
     def _states(self) -> set[str]:
-        """Of it and its descendants that have not ended."""
+        """Of its threads and those of its descendants that have not ended."""
         states = {self.state()}
-        for each in self.family()[1:]:
-            with contextlib.suppress(OSError):
-                states.add(each.state())
+        for each in self.family():
+            for entry in each._path("task").glob("*/stat"):
+                with contextlib.suppress(OSError):
+                    states.add(_stat_of(entry)[0])
         return states - {"Z", "X"}
 
     def switches(self) -> int:

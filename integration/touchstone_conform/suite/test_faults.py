@@ -44,7 +44,7 @@ def wait_until_at_rest(server):
     def at_rest():
         before = process.switches()
         time.sleep(0.05)
-        return process.state() == "S" and process.switches() == before
+        return process.is_at_rest() and process.switches() == before
 
     wait_until(at_rest, server.scaled(5))
 

@@ -52,6 +52,7 @@ def test_listen_is_ignored(activated):
 def test_passed_blocking(activated):
     """A socket that was passed blocking and inheritable is neither afterwards."""
     server = activated()
+    server.wait_for_log("^listening ")  # the launcher listened before
     flags = server.process.descriptor_flags(3)
     set_ = flags & os.O_NONBLOCK and flags & os.O_CLOEXEC
     expect(set_, "descriptors", f"expected O_NONBLOCK and O_CLOEXEC on descriptor 3: {flags:#o}")

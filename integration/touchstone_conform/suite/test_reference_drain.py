@@ -11,6 +11,7 @@ from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.process import hangup
 from touchstone_conform.harness.samples import flood
+from touchstone_conform.suite.test_release import stalled_client
 
 pytestmark = marks.reference
 
@@ -66,8 +67,7 @@ def test_a_client_that_ignores_fin(start_server):
 def test_bytes_pending_at_the_timeout(start_server):
     """Bytes that a client does not read within the timeout are lost: status 3."""
     server = start_server("--drain-timeout", "1")
-    with server.connect() as client:
-        server.stall(client, FLOOD)
+    with stalled_client(server, taken=0):
         status, seconds = end(server)
     expect_status(LOSSY, status)
     expect_duration(1.0, seconds, 1.0 + server.scaled(0.5))
