@@ -1,5 +1,6 @@
 """The command line of the reference: what it accepts, and its messages when it does not."""
 
+import os
 import re
 import socket
 import subprocess
@@ -243,6 +244,16 @@ def test_help_to_a_full_disk(reference_program, option):
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=10)
     assert ended.returncode == CANNOT_START
     assert ended.stderr.count(b"\n") == 1
+
+
+@marks.requirement("REF-1")
+def test_bad_usage_that_nobody_reads(reference_program):
+    """The status tells it all the same, if the reader of stderr has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as stderr:
+        ended = subprocess.run([*reference_program, "--no-such"], stderr=stderr, timeout=10)
+    expect(ended.returncode == USAGE, "exit-status", f"expected 2, got {ended.returncode}")
 
 
 @marks.requirement("REF-1")
