@@ -32,7 +32,7 @@
 struct server_options {
     uint32_t connections_max;  /* the number of slots; further clients wait in the backlog */
     uint32_t buffer_bytes;     /* the most pending bytes per connection, and per receive */
-    uint32_t idle_timeout_ms;  /* at most 2^30; 0: never */
+    uint32_t idle_timeout_ms;  /* at most 2^30, so that a difference has a sign; 0: never */
     uint32_t drain_timeout_ms; /* at most 2^31 */
 };
 
@@ -56,7 +56,6 @@ struct server {
     uint32_t accepts;      /* in this pass: at least 1 */
 
     /* Times; UINT64_MAX: never. */
-    uint64_t now_ms;   /* when the last wait returned, if anything could become due */
     uint64_t retry_ms; /* when to resume accepting, after a fault */
     uint64_t sweep_ms; /* when to scan for idle connections */
     uint64_t drain_ms; /* when the drain ends; never: not stopping */

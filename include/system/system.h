@@ -10,7 +10,7 @@
 /* What main requires from the operating system before the server runs, and the real kernel. */
 
 /* Opens /dev/null for each of standard input, output and error that is closed, so that no socket
- * gets its number and the log's output. To be called first. */
+ * gets its number and the log's output. To be called before anything is opened. */
 struct result system_open_stdio(void);
 
 /* Makes a write that cannot succeed fail, instead of ending or stopping the process, and a write

@@ -66,10 +66,8 @@ static uint64_t next_deadline(const struct server *s) {
     return next < s->drain_ms ? next : s->drain_ms;
 }
 
-static int32_t timeout_ms(const struct server *s) {
-    uint64_t next = next_deadline(s);
+static int32_t timeout_ms(uint64_t next, uint64_t now) {
     if (next == NEVER) return -1;
-    uint64_t now = time_ms(s);
     uint64_t left = next > now ? next - now : 0;
     return left < INT32_MAX ? (int32_t)left : INT32_MAX;
 }
@@ -306,29 +304,28 @@ static void end_drain(struct server *s) {
     }
 }
 
-/* How long it had been idle when the wait returned; negative if there was progress since. Not now:
- * the wait reported all who were ready then, and the process may have been paused since. */
-static int32_t idle_ms(const struct server *s, const struct connection *c) {
-    return (int32_t)((uint32_t)s->now_ms - c->progress_ms);
+/* How long it had been idle at that time; negative if there was progress since. */
+static int32_t idle_ms(const struct connection *c, uint64_t at_ms) {
+    return (int32_t)((uint32_t)at_ms - c->progress_ms);
 }
 
-/* Scans all connections for idle ones, so that a message costs only the store of its time. After a
- * full wait one that seems idle may be ready without a report, and is served first. */
-static void sweep(struct server *s, bool full) {
+/* Scans all connections for idle ones: a timer for each would cost every message more. After a full
+ * wait one that seems idle may be ready without a report, and is served first. */
+static void sweep(struct server *s, uint64_t at_ms, bool full) {
     int32_t limit = (int32_t)s->options.idle_timeout_ms;
     int32_t longest = 0;
     for (uint32_t i = 0; i < s->slots_used; i++) {
         struct connection *c = &s->connections[i];
-        if (full && c->state == CONNECTION_OPEN && idle_ms(s, c) > limit) serve(s, c);
+        if (full && c->state == CONNECTION_OPEN && idle_ms(c, at_ms) > limit) serve(s, c);
         if (c->state == CONNECTION_CLOSED) continue;
-        int32_t idle = idle_ms(s, c);
+        int32_t idle = idle_ms(c, at_ms);
         if (idle > limit)
             expire(s, c, CONNECTION_IDLE);
         else if (idle > longest)
             longest = idle;
     }
     int32_t left = limit - longest > SWEEP_MS ? limit - longest : SWEEP_MS;
-    s->sweep_ms = s->connected > 0 ? in_future(s, (uint32_t)left) : NEVER;
+    s->sweep_ms = s->connected > 0 ? at_ms + (uint32_t)left + 1 : NEVER;
 }
 
 /* The loop */
@@ -343,12 +340,14 @@ static void dispatch(struct server *s, struct token token) {
         begin_drain(s);
 }
 
-/* After an interrupted wait no connection is known to be idle: the process may have been paused. */
-static void check_deadlines(struct server *s, struct result waited) {
+/* `at_ms` is when the wait began, or ended if it timed out: it reported all who were ready then.
+ * Since then bytes may have arrived, and the process may have been paused: so, too, in a wait that
+ * was interrupted. */
+static void check_deadlines(struct server *s, struct result waited, uint64_t at_ms) {
     bool full = waited.value == POLLER_EVENTS_MAX;
-    if (s->now_ms >= s->retry_ms) resume_accepting(s);
-    if (s->now_ms >= s->sweep_ms && waited.fault == FAULT_NONE) sweep(s, full);
-    if (s->now_ms >= s->drain_ms) end_drain(s);
+    if (at_ms >= s->retry_ms) resume_accepting(s);
+    if (at_ms >= s->sweep_ms && waited.fault == FAULT_NONE) sweep(s, at_ms, full);
+    if (at_ms >= s->drain_ms) end_drain(s);
 }
 
 /* Logs the end of waiting: the listener was watched, and a wait that was not full left it out.
@@ -367,17 +366,20 @@ static void share_pass(struct server *s, uint32_t ready) {
 
 enum server_status server_step(struct server *s) {
     s->accept_tried = s->listener_interest != INTEREST_READ; /* it cannot be left out then */
-    struct result waited = s->poller.ops->wait(&s->poller, s->ready, timeout_ms(s));
+    uint64_t next = next_deadline(s);
+    uint64_t at_ms = next != NEVER ? time_ms(s) : 0;
+    int32_t asked = timeout_ms(next, at_ms);
+    struct result waited = s->poller.ops->wait(&s->poller, s->ready, asked);
     if (waited.fault != FAULT_NONE && waited.fault != FAULT_INTERRUPTED) {
         s->failure = waited;
         return SERVER_FAILED;
     }
-    if (next_deadline(s) != NEVER) s->now_ms = time_ms(s);
     share_pass(s, waited.fault == FAULT_NONE ? (uint32_t)waited.value : 0);
     for (int64_t i = 0; waited.fault == FAULT_NONE && i < waited.value; i++)
         dispatch(s, s->ready[i].token);
     check_waiting(s, waited);
-    check_deadlines(s, waited);
+    if (waited.fault == FAULT_NONE && waited.value == 0 && asked > 0) at_ms += (uint32_t)asked;
+    check_deadlines(s, waited, at_ms);
     if (s->drain_ms == NEVER || s->connected > 0) return SERVER_RUNNING;
     return s->lossy ? SERVER_STOPPED_SHORT : SERVER_STOPPED;
 }

@@ -132,8 +132,8 @@ static void start(const struct options *options) {
 }
 
 int main(int argc, char *argv[]) {
-    need(system_open_stdio(), "cannot open /dev/null");
     system_ignore_signals();
+    need(system_open_stdio(), "cannot open /dev/null");
     struct options options = read_options(argc, argv);
     if (options.poller != NULL && strcmp(options.poller, system_poller) != 0)
         fail(STATUS_USAGE, "--poller: '%s' is not in this build (expected: %s)", options.poller,

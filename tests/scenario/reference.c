@@ -85,7 +85,6 @@ static uint64_t digest(uint64_t digest) {
     digest = digest_mix(digest, s->retry_ms);
     digest = digest_mix(digest, s->sweep_ms);
     digest = digest_mix(digest, s->drain_ms);
-    digest = digest_mix(digest, s->now_ms);
     digest = digest_mix(digest, (uint64_t)s->slots_used << 32 | s->slot_free);
     digest = digest_mix(digest, (uint64_t)s->connected << 32 | (uint64_t)s->listener_interest << 8 |
                                     (uint64_t)s->waiting << 1 | s->lossy);

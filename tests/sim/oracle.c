@@ -240,11 +240,11 @@ static uint32_t reason_of(const struct oracle *oracle, uint64_t began_ms, uint64
     return reason;
 }
 
-void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t now_ms) {
-    uint32_t reason = reason_of(oracle, began_ms, now_ms);
-    unsigned long long waited = now_ms - began_ms;
+void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t due_ms) {
+    uint32_t reason = reason_of(oracle, began_ms, due_ms);
+    unsigned long long waited = due_ms - began_ms;
     if (reason == DUE_KINDS)
         oracle_fail(oracle, "wake-ups", "a wait of %llu ms timed out with nothing due", waited);
     else
-        oracle->due_ms[reason] = reason == DUE_IDLE ? next_idle_ms(oracle, now_ms) : NEVER;
+        oracle->due_ms[reason] = reason == DUE_IDLE ? next_idle_ms(oracle, due_ms) : NEVER;
 }

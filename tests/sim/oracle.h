@@ -123,6 +123,7 @@ void oracle_unlogged(struct oracle *oracle);
 /* The stop signal. */
 void oracle_stops(struct oracle *oracle, uint64_t now_ms);
 
-/* A wait timed out: something must be due. Each thing that is due is the reason of one such wait
- * only, so that repeated waits of a millisecond are detected as a spin. */
-void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t now_ms);
+/* A wait timed out: something must be due by `due_ms`, the end that was requested. Each thing that
+ * is due is the reason of one such wait only, so that repeated waits of a millisecond are detected
+ * as a spin. */
+void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t due_ms);

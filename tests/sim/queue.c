@@ -181,7 +181,7 @@ static struct result wait_for(struct sim_kernel *sim, queue_gather *gather, void
         uint64_t began_ms = sim->now_ms;
         sim->now_ms += (uint64_t)timeout_ms;
         if (timeout_ms > 0) sim->now_ms += lateness(sim);
-        if (!sim->foreign) oracle_timed_out(sim->oracle, began_ms, sim->now_ms);
+        if (!sim->foreign) oracle_timed_out(sim->oracle, began_ms, began_ms + (uint64_t)timeout_ms);
         return (struct result){.value = 0};
     }
     sim->now_ms = timeout_ms >= 0 || sim->until_ms > sim->now_ms ? sim->until_ms : sim->now_ms;

@@ -203,9 +203,9 @@ static void endless_eintr_from_accept_does_not_prevent_the_stop(void **state) {
  * depend on quiet: every wait may be full (see connection_with_unreported_input_is_not_idle). With
  * an idle timeout of 300:
  *
- *     0          500                       500
- *     connect    wait(301), interrupted    wait(0), full:
- *                no sweep                  sweep closes CLIENT */
+ *     0          500                       500                      500
+ *     connect    wait(301), interrupted    wait(0), interrupted:    wait(0), full:
+ *                                          no sweep                 sweep closes CLIENT */
 static void idle_clients_are_closed_after_a_full_wait_but_not_an_interrupted_one(void **state) {
     static struct token unissued[POLLER_EVENTS_MAX];
     for (size_t i = 0; i < POLLER_EVENTS_MAX; i++)
@@ -216,6 +216,8 @@ static void idle_clients_are_closed_after_a_full_wait_but_not_an_interrupted_one
     fake.waited = (struct result){.fault = FAULT_INTERRUPTED, .raw = 4};
     assert_int_equal(server_step(&server), SERVER_RUNNING);
     assert_int_equal(fake.timeout_ms, 301);
+    assert_int_equal(server_step(&server), SERVER_RUNNING);
+    assert_int_equal(fake.timeout_ms, 0);
     assert_int_equal(fake.closed[CLIENT], 0);
 
     assert_int_equal(step(unissued, POLLER_EVENTS_MAX), SERVER_RUNNING);
@@ -247,22 +249,25 @@ static void next_sweep_is_due_when_the_longest_idle_connection_is(void **state) 
 /* Bytes may arrive while a pass lasts: who was idle is known as of its wait. And who is served
  * within it has made progress then. With an idle timeout of 300:
  *
- *     0           100           301, until 501              602
- *     CLIENT      CLIENT - 2    wait(101): CLIENT + 1       wait(101): sweep closes
- *     connects    connects      connects, sweep closes      CLIENT - 2, keeps CLIENT + 1
- *                               CLIENT */
+ *     0           100           301             301, until 501         501
+ *     CLIENT      CLIENT - 2    wait(201):      wait(0): CLIENT + 1    wait(0): sweep closes
+ *     connects    connects      sweep is due    connects, sweep        CLIENT - 2, keeps CLIENT + 1
+ *                               for the next    closes CLIENT */
 static void long_pass_makes_nobody_idle(void **state) {
     begin_with_a_client((struct server_options){.idle_timeout_ms = 300});
     fake.now_ms += 100;
     admit(CLIENT - 2);
     fake.after_ms = 201;
+    assert_int_equal(step(&TOKEN_LISTENER, 1), SERVER_RUNNING);
+    assert_int_equal(fake.timeout_ms, 201);
+    assert_int_equal(fake.closed[CLIENT], 0);
     fake.accept_ms = 200;
     admit(CLIENT + 1);
+    assert_int_equal(fake.timeout_ms, 0);
     assert_int_equal(fake.closed[CLIENT], 1);
     assert_int_equal(fake.closed[CLIENT - 2], 0);
-    fake.after_ms = 101;
     assert_int_equal(step(NULL, 0), SERVER_RUNNING);
-    assert_int_equal(fake.timeout_ms, 101);
+    assert_int_equal(fake.timeout_ms, 0);
     assert_int_equal(fake.closed[CLIENT - 2], 1);
     assert_int_equal(fake.closed[CLIENT + 1], 0);
 }
@@ -274,7 +279,7 @@ static void long_pass_makes_nobody_idle(void **state) {
 static void longest_idle_timeout_does_not_wrap(void **state) {
     begin_with_a_client((struct server_options){.idle_timeout_ms = 1u << 30});
     fake.after_ms = (1u << 30) - 50;
-    assert_int_equal(step(NULL, 0), SERVER_RUNNING);
+    assert_int_equal(step(&TOKEN_LISTENER, 1), SERVER_RUNNING);
     assert_int_equal(fake.timeout_ms, (1 << 30) + 1);
     assert_int_equal(fake.closed[CLIENT], 0);
     fake.after_ms = 51;

@@ -128,9 +128,10 @@ class Process:
         """Of its threads and those of its descendants that have not ended."""
         states = {self.state()}
         for each in self.family():
-            for entry in each._path("task").glob("*/stat"):
-                with contextlib.suppress(OSError):
-                    states.add(_stat_of(entry)[0])
+            with contextlib.suppress(OSError):
+                for entry in each._path("task").iterdir():
+                    with contextlib.suppress(OSError):
+                        states.add(_stat_of(entry / "stat")[0])
         return states - {"Z", "X"}
 
     def switches(self) -> int:

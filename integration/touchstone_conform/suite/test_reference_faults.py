@@ -37,7 +37,7 @@ def test_no_room_in_the_poller(server, attach_strace):
     """A connection that the poller cannot watch is closed, and no other."""
     with server.connect("old") as old:
         old.ping()
-        old.ping()  # the first may be answered before the connection is watched, no second
+        old.ping()  # the first may be answered before the client is watched, a second only after
         with attach_strace(
             "-e", "trace=epoll_ctl", "-e", "inject=epoll_ctl:error=ENOSPC:when=1"
         ) as trace:

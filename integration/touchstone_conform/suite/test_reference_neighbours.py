@@ -35,13 +35,16 @@ def test_what_is_done_between_two_waits(server, start_flood):
     most = max(transfers for _, _, transfers in passes)
     message = f"expected at most {CALLS_MAX} receives and sends between two waits, found {most}"
     expect(most <= CALLS_MAX, "system-calls", message)
-    single = sum(accepts == 1 for ready, accepts, _ in passes if ready >= MANY_READY)
-    message = f"expected passes over {MANY_READY} and more to accept several, {single} accepted one"
-    expect(single <= 1, "system-calls", message)  # the last one of all may be left
+    long = [accepts for ready, accepts, _ in passes if ready >= MANY_READY and accepts]
+    if not long:
+        raise SkipReason("a flood that keeps many clients ready")
+    message = f"expected at least 2 accepts between two waits, {MANY_READY} being ready: {long}"
+    expect(min(long) >= 2, "system-calls", message)
 
 
 def passes_of(trace):
-    """Of each wait: how many were ready, how many accepts and how many transfers followed."""
+    """Of each wait of a single thread: how many were ready, and how many accepts and transfers
+    followed."""
     passes = []
     for wait, ready, call in re.findall(
         r"^\d+ +(?:(epoll_\w*wait).* = (\d+)$|(recv|send|accept))", trace, re.MULTILINE

@@ -58,7 +58,7 @@ def pending():
 
 
 def stalled_client(server, fin=False, taken=TAKEN):
-    """A client that took a part of its answer, while the rest of pending() is pending for certain.
+    """A client that took `taken` bytes of its answer; the rest of pending() is pending for certain.
 
     The server has also received its FIN, if it sent one: a full window would keep that back.
     """

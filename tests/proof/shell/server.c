@@ -164,6 +164,7 @@ static struct result wait(const struct poller *poller, struct readiness ready[PO
                           int32_t timeout) {
     /*@ check timeout: -1 <= timeout; */
     if (any_bool()) return any_fault(FAULT_WOULD_BLOCK, FAULT_OTHER);
+    if (any_bool()) return (struct result){.value = 0};
     any_bytes(ready, sizeof *ready);
     ready[0].token = no_token(); /* other events, and other numbers of them: see go_on */
     return (struct result){.value = 1};
@@ -192,7 +193,6 @@ static void forget(void) {
     s.accept_tried = any_bool_value();
     s.turns = Frama_C_unsigned_int_interval(1, TURNS_MAX);
     s.accepts = Frama_C_unsigned_int_interval(1, 1 + POLLER_EVENTS_MAX / READY_PER_ACCEPT);
-    s.now_ms = any_ms();
     s.sweep_ms = any_u64;
     if (s.drain_ms == NEVER)
         s.retry_ms = any_u64;
@@ -217,7 +217,7 @@ static bool go_on(void) {
     if (any_bool())
         dispatch(&s, any_token());
     else
-        sweep(&s, true);
+        sweep(&s, any_ms(), true);
     return true;
 }
 
