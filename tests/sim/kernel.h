@@ -153,7 +153,7 @@ struct sim_kernel {
     uint32_t crowd; /* clients without a name */
     uint32_t backlog_taken, backlog_end; /* indices into `backlog` */
     struct oracle_pass pass;             /* since the last wait */
-    uint64_t pass_ms;                    /* will pass at the next call that is no wait */
+    uint64_t pass_ms;                    /* passes at the next call that may fail, but a wait */
     bool full;                           /* the last wait had room for no further record */
     uint32_t listener_edges;             /* wake-ups of who waits to accept */
     uint32_t open, open_max;             /* clients' descriptors */

@@ -463,6 +463,29 @@ def test_a_python_without_prlimit(monkeypatch):
         pass
 
 
+@pytest.mark.parametrize("works", [True, False], ids=["works", "waits"])
+def test_a_thread_that_works_is_no_rest(works):
+    """Also if the first thread sleeps, as that of a JVM does."""
+    thread = "while True: pass" if works else "threading.Event().wait()"
+    program = f"""
+import threading
+def other():
+    {thread}
+threading.Thread(target=other, daemon=True).start()
+print("started", flush=True)
+threading.Event().wait()
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+        try:
+            assert running.stdout.readline() == b"started\n"
+            process = Process(running.pid)
+            assert wait_until(lambda: process.state() == "S", 10)
+            assert bool(wait_until(process.is_at_rest, 1)) != works
+        finally:
+            running.kill()
+
+
 def test_a_socket_pair_is_no_connection():
     """A runtime's own, which blocks, says nothing of how the server treats its clients."""
     process = Process(os.getpid())

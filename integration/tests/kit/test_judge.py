@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ElementTree
 from types import SimpleNamespace
 
@@ -213,6 +214,17 @@ def test_a_signal_ends_the_kits():
         assert started and not any(map(is_there, started))
     finally:
         running.kill()
+
+
+def test_a_kit_that_starts_during_an_interrupt_ends(tmp_path, monkeypatch):
+    """It was not listed yet when the signal came."""
+    interrupted = threading.Event()
+    interrupted.set()
+    monkeypatch.setattr(judge, "INTERRUPTED", interrupted)
+    monkeypatch.setattr(judge, "KIT", [sys.executable, "-c", "import time; time.sleep(600)"])
+    server = SimpleNamespace(options=[], own_network=False, start=["./server"])
+    status, _ = judge.run_kit(server, tmp_path, limit_s=10)
+    assert status not in (None, 0)
 
 
 @pytest.mark.parametrize("group", judge.GROUPS)
