@@ -30,7 +30,7 @@ static uint64_t *find(uint64_t key) {
 
 static void allocate(uint32_t new_bits) {
     bits = new_bits;
-    table = calloc(1ull << bits, sizeof table[0]);
+    table = calloc((size_t)1 << bits, sizeof table[0]);
     if (table == NULL) quit("explore", "no memory for the states");
 }
 
