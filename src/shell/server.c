@@ -99,7 +99,6 @@ static void report_wait(struct server *s, struct result why) {
 static void resume_accepting(struct server *s) {
     struct result watched = watch_listener(s, INTEREST_READ);
     s->retry_ms = watched.fault == FAULT_NONE ? NEVER : in_future(s, RETRY_MS);
-    if (watched.fault != FAULT_NONE) report_wait(s, watched);
 }
 
 /* Settling: the only place where the interest in a connection is set. */

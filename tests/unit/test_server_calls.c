@@ -274,7 +274,7 @@ static void stop_queries_unread_bytes_of_every_connection(void **state) {
     assert_int_equal(fake.accepts, 1);
     assert_int_equal(fake.unreads, 3);
     assert_int_equal(fake.shutdowns, 3);
-    fake.now_ms += 501;
+    fake.now_ms += 600;
     assert_int_equal(step(TOKEN_STOP), SERVER_STOPPED);
     assert_int_equal(fake.closes, 3);
 }
@@ -369,6 +369,18 @@ static void failing_removal_counts_as_removed(void **state) {
     assert_string_equal(fake.changes, "3-r ");
 }
 
+static void accepting_is_retried_after_100_ms(void **state) {
+    admit();
+    fake.accepted[0] = (struct result){.fault = FAULT_DESCRIPTORS, .raw = 24};
+    step(TOKEN_LISTENER);
+    fake.now_ms += 100;
+    step(client);
+    assert_string_equal(fake.changes, "");
+    fake.now_ms += 50;
+    step(client);
+    assert_string_equal(fake.changes, "3-r ");
+}
+
 static void wait_is_infinite_with_nothing_due(void **state) {
     admit();
     assert_int_equal(fake.timeout_ms, -1);
@@ -391,6 +403,7 @@ static void records_of_a_failed_wait_are_ignored(void **state) {
 static void idle_timeout_of_1_ms_waits_for_2(void **state) {
     server.options.idle_timeout_ms = 1;
     admit();
+    assert_int_equal(server.connections[0].progress_ms, fake.now_ms);
     step(client);
     assert_int_equal(fake.timeout_ms, 2);
 }
@@ -505,7 +518,7 @@ static void turns_of_a_pass_are_shared(void **state) {
     static const struct {
         int64_t ready;
         int turns;
-    } passes[] = {{1, 32}, {2, 32}, {3, 21}, {64, 1}, {65, 1}, {POLLER_EVENTS_MAX, 1}};
+    } passes[] = {{1, 32}, {2, 32}, {3, 21}, {13, 4}, {64, 1}, {65, 1}, {POLLER_EVENTS_MAX, 1}};
     admit();
     fake.received[0] = fake.received[1] = all;
     fake.sent[0] = fake.sent[1] = all;
@@ -608,6 +621,14 @@ static void connection_whose_shutdown_fails_is_closed(void **state) {
                                     "in=0 out=0\n");
 }
 
+/* shutdown(2) does not specify EINTR: it is an error as any other. */
+static void interrupted_shutdown_is_an_error(void **state) {
+    admit();
+    fake.shut = interrupted;
+    assert_int_equal(step(TOKEN_STOP), SERVER_STOPPED);
+    assert_non_null(strstr(fake.lines, " reason=error errno=EINTR in="));
+}
+
 /* A full wait may leave out a connection that is ready: it is tried before it counts as idle. */
 static void connection_with_unreported_input_is_not_idle(void **state) {
     server.options.idle_timeout_ms = 300;
@@ -662,8 +683,9 @@ static void waiting_is_logged_once_and_its_end(void **state) {
     fake.now_ms += 101;
     step(client);
     fake.waited.value = POLLER_EVENTS_MAX; /* full: it may have left the listener out */
-    server.ready[1] = server.ready[0];
-    step(TOKEN_LISTENER);
+    for (size_t i = 1; i < POLLER_EVENTS_MAX; i++)
+        server.ready[i].token = client;
+    step(client);
     assert_string_equal(fake.lines, "");
     fake.waited = interrupted;
     step(client);
@@ -696,6 +718,14 @@ static void waiting_at_the_limit_is_logged(void **state) {
     assert_string_equal(fake.lines, "");
 }
 
+/* Whoever is in the backlog is refused. */
+static void waiting_is_not_logged_during_a_drain(void **state) {
+    server.options.connections_max = 1;
+    admit();
+    step(TOKEN_STOP);
+    assert_string_equal(fake.lines, "stop connections=1\n");
+}
+
 static void shutdown_of_a_reset_connection_is_a_reset(void **state) {
     admit();
     fake.shut = (struct result){.fault = FAULT_RESET, .raw = 107};
@@ -721,6 +751,7 @@ int main(void) {
         TEST(poller_is_called_only_for_changes),
         TEST(connection_that_cannot_be_watched_is_closed),
         TEST(failing_removal_counts_as_removed),
+        TEST(accepting_is_retried_after_100_ms),
         TEST(wait_is_infinite_with_nothing_due),
         TEST(records_of_a_failed_wait_are_ignored),
         TEST(idle_timeout_of_1_ms_waits_for_2),
@@ -740,9 +771,11 @@ int main(void) {
         TEST(log_has_the_errno_of_the_first_failure),
         TEST(data_is_logged_before_it_is_mapped),
         TEST(connection_whose_shutdown_fails_is_closed),
+        TEST(interrupted_shutdown_is_an_error),
         TEST(connection_with_unreported_input_is_not_idle),
         TEST(waiting_is_logged_once_and_its_end),
         TEST(waiting_at_the_limit_is_logged),
+        TEST(waiting_is_not_logged_during_a_drain),
         TEST(shutdown_of_a_reset_connection_is_a_reset),
     };
     return cmocka_run_group_tests_name("server_calls", tests, NULL, NULL);
