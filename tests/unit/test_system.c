@@ -251,6 +251,7 @@ static void client_that_waits_in_a_passed_listener_has_all_options(void **state)
 
 /* Raises a signal twice at once, reports that it survived, and raises it until it is ended. */
 static void stop_twice(int number, int report) {
+    signal(number, SIG_DFL); /* nohup(1) ignores SIGHUP */
     if (system_catch_stop().fault != FAULT_NONE) _exit(1);
     raise(number);
     raise(number);
