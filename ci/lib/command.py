@@ -78,6 +78,7 @@ def end_at_signals(handler=None):
 
 def end_all(*_):
     for each in list(_children):
+        _ended.add(each)
         _signal_group(each, signal.SIGTERM)
     raise KeyboardInterrupt
 
@@ -144,6 +145,8 @@ def environment(**more) -> dict:
 
 # What run() has started and not seen the end of: each leads a process group.
 _children: set[subprocess.Popen] = set()
+# Those of them that end_all() has ended: their status says nothing.
+_ended: set[subprocess.Popen] = set()
 
 
 def _end_group(process: subprocess.Popen):
@@ -162,7 +165,8 @@ def _signal_group(process: subprocess.Popen, number: int):
 
 def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.CompletedProcess:
     """Runs a program to its end; its output is text, stdout and stderr in one unless told. What it
-    started ends with it; after `timeout` seconds, subprocess.TimeoutExpired."""
+    started ends with it; after `timeout` seconds, subprocess.TimeoutExpired; KeyboardInterrupt if
+    end_all() ended it."""
     source = subprocess.DEVNULL if input is None else subprocess.PIPE
     options = {"env": environment(), "stdin": source, "text": True, **options}
     if options["text"]:
@@ -182,6 +186,8 @@ def run(arguments, cwd=None, timeout=None, input=None, **options) -> subprocess.
         finally:
             _end_group(process)
             _children.discard(process)
+    if process in _ended:
+        raise KeyboardInterrupt
     return subprocess.CompletedProcess(arguments, process.returncode, *outputs)
 
 

@@ -1,5 +1,6 @@
 """What verbs start ends with them."""
 
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -34,6 +35,19 @@ def test_a_signal_ends_what_a_verb_started_however_deep(tmp_path):
     outer.send_signal(signal.SIGTERM)
     assert outer.wait(WITHIN_S) == command.INTERRUPTED
     wait_until(lambda: not is_there(pid))
+
+
+def test_what_a_signal_ended_has_no_result(tmp_path):
+    """Or ci/mutate would keep a mutant as killed, by our own SIGTERM."""
+    written = tmp_path / "pid"
+    program = [sys.executable, "-c", SLEEPS.format(path=str(written))]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(command.run, program)
+        wait_until(lambda: written.exists() and written.read_text())
+        with pytest.raises(KeyboardInterrupt):
+            command.end_all()
+        with pytest.raises(KeyboardInterrupt):
+            running.result(WITHIN_S)
 
 
 def test_a_program_that_takes_too_long_is_ended(tmp_path):
