@@ -6,8 +6,8 @@ from lib.defects import Edit
 
 SERVER, MAIN, UPPER = "src/shell/server.c", "src/system/main.c", "src/core/upper.c"
 EPOLL, WAIT = "src/shell/poller_epoll.c", "records, POLLER_EVENTS_MAX, "
-LOG = "    log_disconnect(s->log, token_of(s, c), c);"
-CLOSE = "    s->kernel.ops->close(s->kernel.self, descriptor_of(s, c));"
+LOG = "    log_disconnect(s->log, token_of(s, c), c, s->error);"
+CLOSE = "    s->kernel.ops->close(s->kernel.self, c->descriptor);"
 IF_RESET = "    if (c->reason == CONNECTION_RESET)"
 IF_NOT_RESET = "    if (c->reason != CONNECTION_RESET)"
 RELEASE = "release(s->kernel.self, area_of(s, c), s->area_bytes"
