@@ -37,6 +37,7 @@ enum mistake {
     ONE_READ,       /* the rest waits for an edge that has been */
     ONE_ACCEPT,     /* likewise */
     SHORT_READ,     /* the FIN behind it is never read */
+    SHORT_END,      /* after a FIN; but a read is also short before an urgent byte */
     WRITE_EDGE,     /* only input is registered */
     NOT_ARMED,      /* armed again only after bytes came */
     NOT_ARMED_OUT,  /* armed again for input alone */
@@ -73,6 +74,7 @@ static const struct {
     [ONE_READ] = {"one-read-per-event", EDGES},
     [ONE_ACCEPT] = {"one-accept-per-event", EDGES},
     [SHORT_READ] = {"short-read-has-drained", EDGES},
+    [SHORT_END] = {"short-read-is-the-end", LEVEL},
     [WRITE_EDGE] = {"write-edge-not-asked-for", EDGES},
     [NOT_ARMED] = {"not-armed-after-nothing", ONE_SHOT},
     [NOT_ARMED_OUT] = {"not-armed-for-output", ONE_SHOT},
@@ -179,16 +181,23 @@ static void take(struct client *c, const uint8_t *bytes, size_t count) {
     }
 }
 
+/* Whether the peer's FIN has arrived. */
+static bool is_ending(int fd) {
+    struct pollfd polled = {.fd = fd, .events = POLLRDHUP};
+    return poll(&polled, 1, 0) > 0;
+}
+
 /* Receives once; false if there was nothing, or the client has left. */
 static bool receive(int fd, bool *drained) {
     struct client *c = &clients[fd];
     uint8_t bytes[BUFFER_BYTES];
     size_t room = stopping && c->owed > 0 && c->owed < sizeof bytes ? c->owed : sizeof bytes;
+    bool ending = mistake == SHORT_END && is_ending(fd);
     ssize_t got = recv(fd, bytes, room, 0);
     if (got < 0 && errno == EINTR && mistake != INTERRUPTED) return true;
     if (got < 0 && errno != EAGAIN) fail(fd);
     if (got < 0) return false;
-    c->ended = got == 0;
+    c->ended = got == 0 || (ending && (size_t)got < room);
     take(c, bytes, (size_t)got);
     *drained = mistake == ONE_READ || (mistake == SHORT_READ && (size_t)got < room);
     return true;
@@ -220,9 +229,7 @@ static bool serve(int fd) {
 static bool drops(int fd) {
     uint8_t byte;
     if (mistake != DROP_AT_FIN || clients[fd].from == clients[fd].to) return false;
-    if (recv(fd, &byte, 0, 0) < 0) return false;
-    struct pollfd polled = {.fd = fd, .events = POLLRDHUP};
-    if (poll(&polled, 1, 0) <= 0) return false;
+    if (recv(fd, &byte, 0, 0) < 0 || !is_ending(fd)) return false;
     close(fd);
     clients[fd].used = false;
     return true;
