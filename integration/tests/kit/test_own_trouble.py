@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -334,6 +335,7 @@ if os.fork():
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 DETACHED = [sys.executable, "-c", DAEMON, *CONFORMING[1:]]
+NOBODY = 1 << 30  # more than the number of any process (proc(5), pid_max)
 
 
 @needs_proc
@@ -347,6 +349,15 @@ def test_a_server_that_detaches(started):
     server.check_alive()
     server.signal(signal.SIGKILL)
     server.expect_exit(-signal.SIGKILL, 5)
+
+
+@needs_proc
+@pytest.mark.parametrize("first", [[], [NOBODY]])
+def test_a_server_that_detaches_as_we_look(first):
+    """A look sees what was there before, which has ended since, and not yet what that left."""
+    looks = iter([first, [os.getpid()]])
+    ended = types.SimpleNamespace(poll=lambda: 0)
+    assert not Server._is_over(types.SimpleNamespace(_child=ended, _strays=lambda: next(looks)))
 
 
 @needs_proc

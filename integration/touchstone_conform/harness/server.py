@@ -297,7 +297,12 @@ class Server(Reachable):
         """Whether its command ended, and left nothing behind."""
         if self._child.poll() is None:
             return False
-        return all(owned.state_and_parent(each)[0] in ("", "Z") for each in self._strays())
+        seen = None
+        while seen != (left := self._strays()):  # one that ends may leave another as we look
+            if any(owned.state_and_parent(each)[0] not in ("", "Z") for each in left):
+                return False
+            seen = left
+        return True
 
     def _poll(self) -> int | None:
         """How its command ended, or what that left behind to listen; None if not yet."""
