@@ -123,19 +123,18 @@ def _conditions(module, results):
 
 def _mutation_column():
     """The cell of a module: of the results, or as README.md has it."""
-    if (tree.RESULTS / MUTATION).exists():
-        results = _read(MUTATION, MUTATION_BY)["modules"]
-        return lambda each: _mutation(each, results)
-    command.say(f"no {MUTATION} in build/results ({MUTATION_BY} makes it): the column is kept")
+    results = _read(MUTATION, MUTATION_BY)["modules"] if (tree.RESULTS / MUTATION).exists() else {}
+    kept = [name for name in modules.read() if name not in results]
+    if kept:
+        command.say(f"mutation: kept as it is, for {MUTATION_BY} has no result: {', '.join(kept)}")
     rows = README.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].splitlines()
     cells = [[cell.strip() for cell in row.strip("| ").split("|")] for row in rows]
-    kept = {row[0].rpartition("/")[2]: row[-1] for row in cells}
-    return lambda each: kept.get(each.short)
+    before = {row[0].rpartition("/")[2]: row[-1] for row in cells}
+    return lambda each: _mutation(results.get(each.name)) or before.get(each.short)
 
 
-def _mutation(module, results):
+def _mutation(found):
     """Of the mutants that a test could notice."""
-    found = results.get(module.name)
     if not found:
         return None
     return _ratio(found["killed"], found["judged"] - found["equivalent_by_argument"])
