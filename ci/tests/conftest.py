@@ -1,6 +1,7 @@
 """The tests of the tools in ci/. Slow ones can be sampled: a part of them each time."""
 
 import sys
+from inspect import signature
 from pathlib import Path
 from unittest import mock
 
@@ -30,7 +31,7 @@ def pytest_collection_modifyitems(config, items):
     if count is None or not slow:
         return
     others = set(slow) - set(tree.rotated(slow, count))
-    left_out = {item for item in others if "copy" not in item.fixturenames}
+    left_out = {item for item in others if "copy" not in signature(item.function).parameters}
     for item in others - left_out:
         item.stash[PLANTS_ONLY] = True
     config.hook.pytest_deselected(items=list(left_out))

@@ -52,6 +52,11 @@ def complaints(copy):
     return "\n".join(sorted(set(after.stdout.splitlines()) - set(before.stdout.splitlines())))
 
 
+def test_the_defects_can_be_planted(copy):
+    with copy.planted(*DEFECTS):
+        pass
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("pattern", COMPLAINTS)
 def test_what_is_missed_is_complained_of(complaints, pattern):
