@@ -108,21 +108,21 @@ static const char *take_client_step(struct scenario_state *state, const struct s
     bool *gone = &state->clients[step->client].gone;
     bool *paused = &state->clients[step->client].paused;
     if (step->kind == STEP_CONNECT) {
-        if (*connected) return "a client connects only once";
-        if (state->stopped) return "nobody connects after the stop";
+        if (*connected) return "already-connected: a client can connect only once";
+        if (state->stopped) return "after-stop: no client can connect after the stop";
         *connected = true;
         return NULL;
     }
-    if (!*connected) return "this client has not connected";
-    if (*gone) return "this client has left";
+    if (!*connected) return "not-connected: this client has not connected";
+    if (*gone) return "left: this client has left";
     switch (step->kind) {
     case STEP_SEND:
     case STEP_URGENT:
-        if (*shut) return "this client has shut its sending direction";
+        if (*shut) return "already-shut: this client has already sent FIN";
         *sent += step->kind == STEP_URGENT ? 1 : step->count;
         return NULL;
     case STEP_SHUTDOWN:
-        if (*shut) return "this client has shut its sending direction";
+        if (*shut) return "already-shut: this client has already sent FIN";
         *shut = true;
         return NULL;
     case STEP_RESET:
@@ -132,19 +132,22 @@ static const char *take_client_step(struct scenario_state *state, const struct s
     case STEP_REPORT: return NULL;
     case STEP_PAUSE:
     case STEP_RESUME:
-        if (*paused == (step->kind == STEP_PAUSE)) return "this client does so already";
+        if (*paused == (step->kind == STEP_PAUSE))
+            return *paused ? "already-paused: this client is already paused"
+                           : "not-paused: this client is not paused";
         *paused = step->kind == STEP_PAUSE;
         return NULL;
     default: break;
     }
-    if (state->frozen) return "nothing can be expected of a frozen server";
-    if (*paused) return "this client does not read";
+    if (state->frozen) return "frozen: a frozen server sends nothing";
+    if (*paused) return "paused: a paused client reads nothing";
     if (step->kind == STEP_EXPECT) {
-        if (step->count > *sent - *expected) return "fewer bytes are to come";
+        if (step->count > *sent - *expected)
+            return "not-due: expects more bytes than the client is owed";
         *expected += step->count;
     }
     if (step->kind == STEP_EXPECT_END && !*shut && !state->stopped)
-        return "the server does not close first";
+        return "no-end: expect-end needs shutdown or stop before it";
     return NULL;
 }
 
@@ -153,19 +156,21 @@ const char *scenario_take(struct scenario_state *state, const struct step *step)
     switch (step->kind) {
     case STEP_FREEZE:
     case STEP_THAW:
-        if (state->frozen == (step->kind == STEP_FREEZE)) return "the server is so already";
+        if (state->frozen == (step->kind == STEP_FREEZE))
+            return state->frozen ? "already-frozen: the server is already frozen"
+                                 : "not-frozen: the server is not frozen";
         state->frozen = step->kind == STEP_FREEZE;
         return NULL;
     case STEP_SETTLE:
-    case STEP_WAIT: return state->frozen ? "a frozen server does nothing" : NULL;
+    case STEP_WAIT: return state->frozen ? "frozen: a frozen server does nothing" : NULL;
     case STEP_CROWD:
-        if (state->stopped) return "nobody connects after the stop";
+        if (state->stopped) return "after-stop: no client can connect after the stop";
         if (step->count > SCENARIO_CROWD_MAX - state->crowd)
-            return "a crowd has at most 600 clients";
+            return "limit: found more clients, expected at most 600 in a crowd";
         state->crowd += step->count;
         return NULL;
     case STEP_STOP:
-        if (state->stopped) return "the server is told to stop only once";
+        if (state->stopped) return "already-stopped: the server can be stopped only once";
         state->stopped = true;
         return NULL;
     default: return NULL;

@@ -182,13 +182,14 @@ bool scenario_is_simulated(enum step_kind kind);
 /* True if a step is a choice of the simulated kernel, not an event of the environment. */
 bool scenario_is_choice(enum step_kind kind);
 
-/* Why a step is not valid after the ones before it; null if it is, and `state` is advanced. */
+/* Why a step is not valid after the ones before it, CODE: SENTENCE; null if it is, and `state` is
+ * advanced. */
 const char *scenario_take(struct scenario_state *state, const struct step *step);
 
 /* A syntax error. */
 struct scenario_error {
     uint32_t line, column; /* from 1 */
-    char text[160];        /* what was found, and what was expected */
+    char text[160];        /* CODE: what was found, and what was expected */
 };
 
 /* Reads a text. False: `error` is set. */

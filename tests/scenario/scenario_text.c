@@ -38,9 +38,9 @@ __attribute__((format(printf, 3, 4))) static bool wrong(struct parser *p, uint32
 /* Reports a word: what was found and what was expected. */
 static bool unexpected(struct parser *p, struct word word, const char *expected) {
     if (word.text == NULL)
-        return wrong(p, word.column, "the line ends here, expected %s", expected);
+        return wrong(p, word.column, "syntax: the line ends here, expected %s", expected);
     int shown = word.length < 60 ? (int)word.length : 60;
-    return wrong(p, word.column, "found '%.*s', expected %s", shown, word.text, expected);
+    return wrong(p, word.column, "syntax: found '%.*s', expected %s", shown, word.text, expected);
 }
 
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
@@ -110,8 +110,8 @@ static bool take_client(struct parser *p, struct step *step) {
     }
     if (!plain) return unexpected(p, word, "a client's name: a-z, then a-z, 0-9 or -");
     if (word.length > NAME_LENGTH_MAX)
-        return wrong(p, word.column, "found a name of %zu bytes, expected at most %d", word.length,
-                     NAME_LENGTH_MAX);
+        return wrong(p, word.column, "limit: found a name of %zu bytes, expected at most %d",
+                     word.length, NAME_LENGTH_MAX);
     if (step->kind == STEP_REPORT && take_who(word, step)) return true;
     for (step->client = 0; step->client < p->name_count; step->client++) {
         if (is_word(word, p->names[step->client])) return true;
@@ -134,7 +134,8 @@ static int digit_of(char c) {
 
 static bool add_byte(struct parser *p, uint32_t column, struct step *step, int byte) {
     if (p->scenario->byte_count + step->count == SCENARIO_BYTES_MAX)
-        return wrong(p, column, "found more, expected at most %d bytes of literals in a scenario",
+        return wrong(p, column,
+                     "limit: found more, expected at most %d bytes of literals in a scenario",
                      SCENARIO_BYTES_MAX);
     p->scenario->bytes[step->offset + step->count++] = (uint8_t)byte;
     return true;
@@ -145,7 +146,8 @@ static bool take_string(struct parser *p, struct word word, struct step *step) {
     static const char letters[] = "\"\"\\\\n\nr\rt\t"; /* pairs: a letter and its byte */
     size_t end = word.length - 1;
     if (word.length < 2 || word.text[end] != '"')
-        return wrong(p, word.column + (uint32_t)word.length, "the line ends here, expected \"");
+        return wrong(p, word.column + (uint32_t)word.length,
+                     "syntax: the line ends here, expected \"");
     for (size_t i = 1; i < end; i++) {
         uint32_t column = word.column + (uint32_t)i;
         int byte = (unsigned char)word.text[i];
@@ -162,12 +164,13 @@ static bool take_string(struct parser *p, struct word word, struct step *step) {
             } else if (*pair != '\0' && i < end) {
                 byte = (unsigned char)pair[1];
             } else {
-                return wrong(p, column, "expected one of \\\" \\\\ \\n \\r \\t \\x00");
+                return wrong(p, column, "syntax: expected one of \\\" \\\\ \\n \\r \\t \\x00");
             }
         }
         if (!add_byte(p, column, step, byte)) return false;
     }
-    return step->count > 0 || wrong(p, word.column, "found nothing, expected at least one byte");
+    return step->count > 0 ||
+           wrong(p, word.column, "syntax: found nothing, expected at least one byte");
 }
 
 static bool take_hex(struct parser *p, struct step *step) {
@@ -235,7 +238,7 @@ static bool take_step(struct parser *p, struct word first, enum step_kind kind) 
     if (kind <= STEP_EXPECT_CLOSE && !take_client(p, &step)) return false;
     if (!take_operands(p, &step)) return false;
     if (p->scenario->step_count == SCENARIO_STEPS_MAX)
-        return wrong(p, first.column, "found one more step, expected at most %d",
+        return wrong(p, first.column, "limit: found one more step, expected at most %d",
                      SCENARIO_STEPS_MAX);
     const char *refused = scenario_take(&p->state, &step);
     if (refused != NULL) return wrong(p, first.column, "%s", refused);
@@ -267,7 +270,7 @@ static bool take_choice(struct parser *p, uint32_t kind) {
     struct sim_choice choice = {.kind = kind};
     if (s->choice_count == SCENARIO_CHOICES_MAX) {
         struct word word = next_word(p);
-        return wrong(p, word.column, "found one more choice, expected at most %d",
+        return wrong(p, word.column, "limit: found one more choice, expected at most %d",
                      SCENARIO_CHOICES_MAX);
     }
     if (!take_number(p, 1, SCENARIO_COUNT_MAX, &choice.nth)) return false;
@@ -314,7 +317,7 @@ static bool take_fault(struct parser *p) {
     if (fault.error == ERROR_KINDS || !scenario_may_fail(fault.call, fault.error))
         return unexpected(p, word, "an error that this call may fail with");
     if (s->fault_count == SCENARIO_FAULTS_MAX)
-        return wrong(p, word.column, "found one more fault, expected at most %d",
+        return wrong(p, word.column, "limit: found one more fault, expected at most %d",
                      SCENARIO_FAULTS_MAX);
     s->faults[s->fault_count++] = fault;
     return true;
@@ -329,7 +332,8 @@ static bool take_statement(struct parser *p, struct word first) {
                             is_word(first, "vary") || is_word(first, "fault");
     if (!server && !needs_simulation && !is_word(first, "simulated"))
         return unexpected(p, first, "a step or a setting");
-    if (s->step_count > 0) return wrong(p, first.column, "settings come before the first step");
+    if (s->step_count > 0)
+        return wrong(p, first.column, "settings-first: settings come before the first step");
     if (needs_simulation && !s->simulated)
         return unexpected(p, first, "the line 'simulated' before it");
     if (server) return take_server_setting(p);

@@ -221,19 +221,26 @@ static void check_accepted(const char *stem) {
     free(canonical.text);
 }
 
+/* The file beside it holds LINE:COLUMN CODE, then each word that the message must contain. */
 static void check_rejected(const char *stem) {
     static struct scenario scenario;
     struct scenario_error error;
-    char message[256];
+    char expected[256], found[256], place[32], code[32], head[80];
     struct file file = read_beside(stem, ".scenario");
-    struct file expected = read_beside(stem, ".error");
+    struct file beside = read_beside(stem, ".error");
     if (scenario_parse(&scenario, file.text, file.length, &error)) fail_msg("%s is accepted", stem);
-    int length =
-        snprintf(message, sizeof message, "%u:%u: %s\n", error.line, error.column, error.text);
-    if ((size_t)length != expected.length || memcmp(message, expected.text, (size_t)length) != 0)
-        fail_msg("%s: got %s, expected %.*s", stem, message, (int)expected.length, expected.text);
+    snprintf(found, sizeof found, "%u:%u %s", error.line, error.column, error.text);
+    snprintf(expected, sizeof expected, "%.*s", (int)beside.length, beside.text);
+    assert_int_equal(sscanf(expected, "%31s %31s", place, code), 2);
+    snprintf(head, sizeof head, "%s %s: ", place, code);
+    if (strncmp(found, head, strlen(head)) != 0)
+        fail_msg("%s: got %s, expected %s", stem, found, head);
+    for (char *word = strtok(expected + strlen(head) - 2, " \n"); word != NULL;
+         word = strtok(NULL, " \n"))
+        if (strstr(found + strlen(head), word) == NULL)
+            fail_msg("%s: got %s, expected %s in it", stem, found, word);
     free(file.text);
-    free(expected.text);
+    free(beside.text);
 }
 
 static void shared_syntax_files_are_accepted_and_rejected(void **state) {
@@ -288,7 +295,8 @@ static void steps_are_limited_to_256(void **state) {
     assert_false(accepts(text, length, &error));
     assert_int_equal(error.line, SCENARIO_STEPS_MAX + 2);
     assert_int_equal(error.column, 1);
-    assert_string_equal(error.text, "found one more step, expected at most 256");
+    assert_memory_equal(error.text, "limit: ", 7);
+    assert_non_null(strstr(error.text, "256"));
 }
 
 static void literals_are_limited_to_8192_bytes(void **state) {
@@ -307,8 +315,8 @@ static void literals_are_limited_to_8192_bytes(void **state) {
     assert_int_equal(error.line, 3);
     assert_int_equal(error.column, 8 + SCENARIO_BYTES_MAX + 1);
     assert_int_equal(begin, strlen("scenario 1\nconnect a\nsend a \""));
-    assert_string_equal(error.text,
-                        "found more, expected at most 8192 bytes of literals in a scenario");
+    assert_memory_equal(error.text, "limit: ", 7);
+    assert_non_null(strstr(error.text, "8192"));
 }
 
 static void tabs_and_blanks_separate_words(void **state) {

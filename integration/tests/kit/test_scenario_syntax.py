@@ -7,27 +7,36 @@ from touchstone_conform.scenario import language
 SYNTAX = INTEGRATION.parent / "tests" / "scenarios" / "syntax"
 
 
-def result_of(text):
-    """The canonical form of a text, or its error: the contents of the file beside it."""
-    try:
-        return language.canonical(language.parse(text))
-    except language.ScenarioError as error:
-        return f"{error}\n".encode("utf-8", "surrogateescape")
-
-
 def disagreements():
-    """The results that differ from the files, by the name of the text."""
+    """What the kit makes of each text that the file beside it does not say, by its name."""
     found = {}
-    for folder, extension in (("accepted", ".canonical"), ("rejected", ".error")):
+    for folder, disagreement in (("accepted", of_accepted), ("rejected", of_rejected)):
         paths = sorted((SYNTAX / folder).glob("*.scenario"))
         assert len(paths) >= 20
         for path in paths:
-            expected = path.with_suffix(extension).read_bytes()
-            texts = [path.read_bytes()] + [expected] * (folder == "accepted")
-            results = [result_of(text) for text in texts]
-            if results != [expected] * len(results):
-                found[path.stem] = results
+            if difference := disagreement(path):
+                found[path.stem] = difference
     return found
+
+
+def of_accepted(path):
+    """The text, and its canonical form, have this canonical form."""
+    expected = path.with_suffix(".canonical").read_bytes()
+    try:
+        forms = [language.canonical(language.parse(each)) for each in (path.read_bytes(), expected)]
+    except language.ScenarioError as error:
+        return str(error)
+    return forms if forms != [expected, expected] else None
+
+
+def of_rejected(path):
+    """LINE:COLUMN CODE of its error, then each word that the message must contain."""
+    position, code, *words = path.with_suffix(".error").read_text("utf-8").split()
+    try:
+        return language.parse(path.read_bytes())
+    except language.ScenarioError as error:
+        good = str(error).startswith(f"{position}: {code}: ")
+        return None if good and all(word in error.text for word in words) else str(error)
 
 
 def test_the_contract():

@@ -72,7 +72,8 @@ _MAY_FAIL = {
 
 
 class ScenarioError(Exception):
-    """Where a text is wrong: line and column, from 1, and what was expected."""
+    """Where a text is wrong: line and column, from 1; a stable code, what was found and what was
+    expected: `2:11: syntax: found 'wide', expected window N, or the end of the line`."""
 
     def __init__(self, line: int, column: int, text: str):
         super().__init__(f"{line}:{column}: {text}")
@@ -214,9 +215,9 @@ class _Parser:
 
     def _unexpected(self, word: _Word, expected: str):
         if word.text is None:
-            self._wrong(word.column, f"the line ends here, expected {expected}")
+            self._wrong(word.column, f"syntax: the line ends here, expected {expected}")
         shown = word.text[:_SHOWN_MAX].decode("utf-8", "surrogateescape")
-        self._wrong(word.column, f"found '{shown}', expected {expected}")
+        self._wrong(word.column, f"syntax: found '{shown}', expected {expected}")
 
     def _number(self, word: _Word, low: int, high: int, expected: str) -> int:
         match = _DECIMAL.fullmatch(word.text or b"")
@@ -244,7 +245,7 @@ class _Parser:
         if name not in ("server", "simulated", *_SIMULATED_SETTINGS):
             self._unexpected(first, "a step or a setting")
         if self._scenario.steps:
-            self._wrong(first.column, "settings come before the first step")
+            self._wrong(first.column, "settings-first: settings come before the first step")
         if name in _SIMULATED_SETTINGS:
             self._need_simulated(first)
         self._setting(name)
@@ -291,7 +292,7 @@ class _Parser:
 
     def _choice(self, kind: str) -> None:
         if len(self._scenario.choices) == CHOICES_MAX:
-            found = f"found one more choice, expected at most {CHOICES_MAX}"
+            found = f"limit: found one more choice, expected at most {CHOICES_MAX}"
             self._wrong(self._next_word().column, found)
         nth = self._next_number(1, COUNT_MAX)
         self._scenario.choices.append((kind, nth, self._next_number(1, TAKEN_MAX)))
@@ -307,7 +308,7 @@ class _Parser:
         if _ascii(word) not in _MAY_FAIL[call]:
             self._unexpected(word, "an error that this call may fail with")
         if len(self._scenario.faults) == FAULTS_MAX:
-            self._wrong(word.column, f"found one more fault, expected at most {FAULTS_MAX}")
+            self._wrong(word.column, f"limit: found one more fault, expected at most {FAULTS_MAX}")
         self._scenario.faults.append((call, nth, _ascii(word)))
 
     # Steps.
@@ -318,7 +319,7 @@ class _Parser:
             self._client(step)
         self._operands(step)
         if len(self._scenario.steps) == STEPS_MAX:
-            self._wrong(first.column, f"found one more step, expected at most {STEPS_MAX}")
+            self._wrong(first.column, f"limit: found one more step, expected at most {STEPS_MAX}")
         refused = self._take(step)
         if refused:
             self._wrong(first.column, refused)
@@ -332,7 +333,7 @@ class _Parser:
         if word.text is None or not _NAME.fullmatch(word.text):
             self._unexpected(word, "a client's name: a-z, then a-z, 0-9 or -")
         if len(word.text) > NAME_LENGTH_MAX:
-            found = f"found a name of {len(word.text)} bytes"
+            found = f"limit: found a name of {len(word.text)} bytes"
             self._wrong(word.column, f"{found}, expected at most {NAME_LENGTH_MAX}")
         name = _ascii(word)
         if step.kind == "report" and name in _REPORTED:
@@ -381,25 +382,25 @@ class _Parser:
     def _check_room(self, column: int, literal) -> None:
         if self._literal_bytes + len(literal) == LITERAL_BYTES_MAX:
             limit = f"at most {LITERAL_BYTES_MAX} bytes of literals in a scenario"
-            self._wrong(column, f"found more, expected {limit}")
+            self._wrong(column, f"limit: found more, expected {limit}")
 
     def _string(self, word: _Word) -> bytes:
         r""" "text" with \" \\ \n \r \t and \x00"""
         text = word.text
         end = len(text) - 1
         if end < 1 or not text.endswith(b'"'):
-            self._wrong(word.column + len(text), 'the line ends here, expected "')
+            self._wrong(word.column + len(text), 'syntax: the line ends here, expected "')
         literal = bytearray()
         at = 1
         while at < end:
             escape = _ESCAPE.match(text, at, end)
             if text[at] == ord("\\") and not escape:
-                self._wrong(word.column + at, r"expected one of \" \\ \n \r \t \x00")
+                self._wrong(word.column + at, r"syntax: expected one of \" \\ \n \r \t \x00")
             self._check_room(word.column + at, literal)
             literal.append(_unescaped(escape) if escape else text[at])
             at += len(escape[0]) if escape else 1
         if not literal:
-            self._wrong(word.column, "found nothing, expected at least one byte")
+            self._wrong(word.column, "syntax: found nothing, expected at least one byte")
         return bytes(literal)
 
     def _hex(self, word: _Word) -> bytes:
@@ -435,43 +436,43 @@ class _Parser:
             return self._take_of_client(step)
         if step.kind in ("freeze", "thaw"):
             if self._frozen == (step.kind == "freeze"):
-                return "the server is so already"
+                return _ALREADY_FROZEN if self._frozen else _NOT_FROZEN
             self._frozen = step.kind == "freeze"
         elif step.kind in ("settle", "wait"):
-            return "a frozen server does nothing" if self._frozen else None
+            return "frozen: a frozen server does nothing" if self._frozen else None
         elif step.kind == "stop":
             if self._stopped:
-                return "the server is told to stop only once"
+                return "already-stopped: the server can be stopped only once"
             self._stopped = True
         elif step.kind == "crowd":
             if self._stopped:
-                return "nobody connects after the stop"
+                return "after-stop: no client can connect after the stop"
             if step.count > CROWD_MAX - self._crowd:
-                return "a crowd has at most 600 clients"
+                return "limit: found more clients, expected at most 600 in a crowd"
             self._crowd += step.count
         return None
 
     def _take_of_client(self, step: Step) -> str | None:
         if step.kind == "connect":
             if step.client in self._clients:
-                return "a client connects only once"
+                return "already-connected: a client can connect only once"
             if self._stopped:
-                return "nobody connects after the stop"
+                return "after-stop: no client can connect after the stop"
             self._clients[step.client] = _ClientState()
             return None
         client = self._clients[step.client]
         if client.gone:
-            return "this client has left"
+            return "left: this client has left"
         if step.kind.startswith("expect"):
             return self._take_expectation(step, client)
         return self._take_action(step, client)
 
     def _take_action(self, step: Step, client: _ClientState) -> str | None:
         if step.kind in ("send", "urgent", "shutdown") and client.shut:
-            return "this client has shut its sending direction"
+            return "already-shut: this client has already sent FIN"
         if step.kind in ("pause", "resume"):
             if client.paused == (step.kind == "pause"):
-                return "this client does so already"
+                return _ALREADY_PAUSED if client.paused else _NOT_PAUSED
             client.paused = step.kind == "pause"
         if step.kind in ("send", "urgent"):
             client.sent += 1 if step.kind == "urgent" else step.count
@@ -481,17 +482,22 @@ class _Parser:
 
     def _take_expectation(self, step: Step, client: _ClientState) -> str | None:
         if self._frozen:
-            return "nothing can be expected of a frozen server"
+            return "frozen: a frozen server sends nothing"
         if client.paused:
-            return "this client does not read"
+            return "paused: a paused client reads nothing"
         if step.kind == "expect":
             if step.count > client.sent - client.expected:
-                return "fewer bytes are to come"
+                return "not-due: expects more bytes than the client is owed"
             client.expected += step.count
         if step.kind == "expect-end" and not client.shut and not self._stopped:
-            return "the server does not close first"
+            return "no-end: expect-end needs shutdown or stop before it"
         return None
 
+
+_ALREADY_FROZEN = "already-frozen: the server is already frozen"
+_NOT_FROZEN = "not-frozen: the server is not frozen"
+_ALREADY_PAUSED = "already-paused: this client is already paused"
+_NOT_PAUSED = "not-paused: this client is not paused"
 
 _PLAIN = re.compile(rb"[^\n][^ \t\r\n#]*")
 _QUOTED = re.compile(rb'"(?:\\[^\n]|[^"\n])*"?')
