@@ -205,18 +205,18 @@ GROUPS = {"ports": ports, "third-party": third_party, "broken": broken}
 
 
 def lacking(server):
-    """The tool that this machine lacks; empty if none."""
+    """The reason for a skip: the tool that this machine lacks; empty if none."""
     for tool, command, least in server.needs:
         try:
             answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         except (OSError, subprocess.CalledProcessError):
-            return f"this machine has no {tool}"
+            return f"tool: requires {tool}"
         if least is None:
             continue
         found = tuple(map(int, re.search(r"(\d+)(?:\.(\d+))?", answer).groups("0")))
         if found < least:
             have, expected = (".".join(map(str, version)) for version in (found, least))
-            return f"this machine has {tool} {have}, expected {expected} or newer"
+            return f"tool: requires {tool} {expected} or newer, found {have}"
     return ""
 
 

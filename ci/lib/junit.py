@@ -1,7 +1,7 @@
 """Results as JUnit, and the summary of them.
 
-A skip needs permission: a line of ci/allowed-skips that matches the test and the reason that it
-gives. A CTest test whose output is cmocka's counts as the tests that cmocka ran.
+A skip needs permission: a line of ci/allowed-skips that matches the test and has the code of its
+reason, `CODE: SENTENCE`. A CTest test whose output is cmocka's counts as the tests that cmocka ran.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from . import tree
 
 ALLOWED = tree.TOP / "ci" / "allowed-skips"
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-NO_REASON = "(no reason given)"
+NO_REASON = "no-reason: none was given"
 
 CMOCKA_LINE = re.compile(r"^\[ +(OK|FAILED|SKIPPED|ERROR) +\] (\w+)$", re.MULTILINE)
 CMOCKA_PASSED = re.compile(r"^\[ +PASSED +\] (\d+) test\(s\)\.$", re.MULTILINE)
@@ -55,14 +55,9 @@ def summary(path: Path, allowed: list[tuple[str, str]]) -> Summary:
 
 
 def read_allowed(path: Path = ALLOWED) -> list[tuple[str, str]]:
-    """The lines of the list: a pattern for the test, then one for the reason."""
-    allowed = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        line = line.strip()
-        if line and not line.startswith("#"):
-            test, _, reason = line.partition(" ")
-            allowed.append((test, reason.strip()))
-    return allowed
+    """The lines of the list: a pattern for the test, then the code of a reason."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#")]
 
 
 def write(cases: list[tuple[str, str, str, str]], suite: str):
@@ -81,10 +76,9 @@ def write(cases: list[tuple[str, str, str, str]], suite: str):
 
 def _is_allowed(allowed, test, reason):
     # Brackets belong to the names of parametrised tests: they are no pattern here.
-    def matches(text, pattern):
-        return fnmatch.fnmatchcase(text, pattern.replace("[", "[[]"))
-
-    return any(matches(test, a) and matches(reason, b) for a, b in allowed)
+    return any(reason.partition(": ")[0] == code
+               and fnmatch.fnmatchcase(test, pattern.replace("[", "[[]"))
+               for pattern, code in allowed)
 
 
 def _cmocka_results(case):

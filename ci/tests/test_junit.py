@@ -7,9 +7,10 @@ RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.test_log" name="test_plain"/>
 <testcase classname="tests.test_log" name="test_wrong"><failure message="no"/></testcase>
 <testcase classname="tests.test_log" name="test_broken"><error message="no"/></testcase>
-<testcase classname="tests.test_log" name="test_turkish[a b]"><skipped message="no locale"/>
+<testcase classname="tests.test_log" name="test_turkish[a b]"><skipped message="tool: requires x"/>
 </testcase>
-<testcase classname="tests.test_log" name="test_lazy"><skipped message="no time"/></testcase>
+<testcase classname="tests.test_log" name="test_lazy"><skipped message="load: requires y"/>
+</testcase>
 <testcase classname="buffer" name="buffer"><system-out>[==========] Running 3 test(s).
 [ RUN      ] fills
 [       OK ] fills
@@ -32,9 +33,9 @@ RESULTS = """<testsuites><testsuite>
     "allowed, counts",
     [
         ("", (3, 7, 0)),
-        ("tests.test_log::test_turkish[a?b] no locale", (3, 6, 1)),
-        ("tests.test_log::test_turkish* no time", (3, 7, 0)),
-        ("# a comment\n\n* no *\nbuffer::drains *", (3, 4, 3)),
+        ("tests.test_log::test_turkish[a?b] tool", (3, 6, 1)),
+        ("tests.test_log::test_turkish* load", (3, 7, 0)),
+        ("# a comment\n\n* tool\n*lazy load\nbuffer::drains no-reason", (3, 4, 3)),
     ],
     ids=["none", "one", "for another reason", "by pattern"],
 )

@@ -454,7 +454,7 @@ def main():
     except Failed as failed:
         failure = failed
     except SkipReason as reason:
-        failure = f"requires {reason}"
+        failure = str(reason)
     finally:
         ending = server.end()
     if failure:

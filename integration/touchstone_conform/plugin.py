@@ -43,6 +43,7 @@ _record_key = pytest.StashKey()
 _broken_key = pytest.StashKey()
 _footing_key = pytest.StashKey()
 _blocked_key = pytest.StashKey()
+_skip_key = pytest.StashKey()
 
 
 def pytest_addoption(parser):
@@ -300,9 +301,9 @@ def _skipping(item, *leans_on):
             raise
         needed = item.config.getoption("--touchstone-require-all")
         if needed and not isinstance(reason, NotRequired):
-            message = f"requires {reason} (skips are disabled)"
-            raise Failure("unexpected-skip", message) from None
-        pytest.skip(f"requires {reason}")
+            raise Failure("unexpected-skip", f"{reason} (skips are disabled)") from None
+        item.stash[_skip_key] = reason.code
+        pytest.skip(str(reason))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -311,6 +312,7 @@ def pytest_runtest_makereport(item, call):
     report.requirements = requirements_of(item)
     report.foundation = foundation_of(item)
     report.blocked_by = item.stash.get(_blocked_key, [])
+    report.skip_code = item.stash.get(_skip_key, "")
     report.leaned_on = sorted(_footing_of(item).asked)
     if report.failed:
         record = item.stash.get(_record_key, None) or Exchange()
@@ -384,7 +386,7 @@ def server_arguments(request) -> list[str]:
     """The arguments of --server-cmd, split as a shell would, with {port} still in them."""
     command = request.config.getoption("--touchstone-server-cmd")
     if command is None:
-        raise SkipReason(NOT_OURS)
+        raise SkipReason(*NOT_OURS)
     return shlex.split(command)
 
 
@@ -450,7 +452,7 @@ def start_server(request, record, tmp_path):
             line = [*(arguments or shlex.split(command)), *more_arguments]
             server = Server(line, tmp_path, **settings, **surroundings)
         elif more_arguments or arguments or surroundings:
-            raise SkipReason(NOT_OURS)
+            raise SkipReason(*NOT_OURS)
         else:
             host, _, port = address.rpartition(":")
             server = Found(host.strip("[]"), int(port), **settings)
@@ -503,7 +505,7 @@ def start_flood(request, server, record):
         if not flood.stdout.readline():  # it has ended
             flood.wait()
             expect_open(flood)
-            raise SkipReason("clients that send without pause")
+            raise SkipReason("load", "clients that send without pause")
         return flood
 
     yield start

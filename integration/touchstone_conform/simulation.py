@@ -51,6 +51,7 @@ _FAILURE = re.compile(
     r"(?P<what>(?:fault (?P<fault>\w+ \d+ \w+), )?.*) \[(?P<code>[a-z-]+)\](?:; shrinking it)?$",
     re.MULTILINE,
 )
+_NOT_JUDGED = re.compile(r"^not judged: \d+ runs, (unsupported|unstable): (.*)$", re.MULTILINE)
 _CROWDED = re.compile("^(crowd|vary) ", re.MULTILINE)  # it takes long, or varies by itself
 _VARIED = ["--faults", "short,delay,order,eagain,eintr"]
 
@@ -76,19 +77,19 @@ WAYS = {
         ["run", "--trace", "FILE"],
     ),
     "SIM-2": Way(
-        "They MUST also if reads and writes are short, interrupted or delayed, in any order.",
+        "The same MUST hold when calls are short, interrupted or delayed, in any order.",
         ["run", "--seeds", "10", *_VARIED, "STEADY"],
         ["run", "--trace", "--seed", "SEED", *_VARIED, "FILE"],
         ("SIM-1",),
     ),
     "SIM-3": Way(
-        "If a system call fails, the server MUST serve all whom the error does not concern.",
+        "If a system call fails, the server MUST keep serving all clients that it does not affect.",
         ["sweep", "--sample", "25", "FILES"],
         ["run", "--trace", "--oracle-only", "FAULT", "FILE"],
         ("SIM-1", "SIM-2"),
     ),
     "SIM-4": Way(
-        "In random scenarios, a server MUST owe nothing to anybody in the end.",
+        "In random scenarios, a server MUST have delivered all that it owes when the run ends.",
         ["soak", "--events", "200000", "--seed", "1", "--out", "FILE"],
         ["run", "--trace", "--oracle-only", "FILE"],
         ("SIM-1", "SIM-2"),
@@ -110,27 +111,29 @@ def judge(options):
     try:
         program = _program(options)
     except SkipReason as reason:
-        outcome, code = (FAILED, "unexpected-skip") if options.require_all else (SKIPPED, "")
-        yield from (_result(id, outcome, f"requires {reason}", code=code) for id in asked)
+        outcome, code = (SKIPPED, reason.code)
+        if options.require_all:
+            outcome, code = (FAILED, "unexpected-skip")
+        yield from (_result(id, outcome, str(reason), code=code) for id in asked)
         return
-    failed, kept = set(), ""  # ways; why no other is judged
+    failed, kept = set(), None  # ways; the result that keeps the others from being judged
     for id in asked:
         broken = sorted(failed.intersection(WAYS[id].leans_on))
         if kept:
-            yield _result(id, SKIPPED, kept)
+            yield _result(id, SKIPPED, kept.message, code=kept.code)
         elif broken:
             yield _result(id, BLOCKED, f"blocked by {', '.join(broken)}", blocked_by=broken)
         else:
             results = _judged(id, program, options)
             yield from results
             failed |= {id for each in results if each.outcome == FAILED}
-            kept = results[0].message if results[0].outcome == SKIPPED and id == asked[0] else ""
+            kept = results[0] if results[0].outcome == SKIPPED and id == asked[0] else None
 
 
 def _program(options):
     """The command that judges this server, as a list, without what it is to do."""
     if options.transform != "upper":
-        raise SkipReason("a server that maps bytes as --transform upper does")
+        raise SkipReason("not-offered", "a server that maps bytes as --transform upper does")
     program = built()
     # {port} is a number by the time that a shell reads it: without quotes none is needed.
     server = shlex.join(options.command).replace("'{port}'", "{port}")
@@ -147,7 +150,7 @@ def _judged(id, program, options):
         command = program(*_filled_in(way.asked, drawn))
         status, output, errors = _run(command, _LIMIT_S * options.time_scale)
     except OSError as error:
-        return [_result(id, SKIPPED, f"not judged: {error}")]
+        return [_not_judged(id, "simulator", error)]
     if drawn:
         with contextlib.suppress(OSError):  # it holds a scenario
             drawn.parent.rmdir()
@@ -155,12 +158,16 @@ def _judged(id, program, options):
         return [_result(id, PASSED, "")]
     found = list(_FAILURE.finditer(output))
     if status not in (_FAILED, None) or not found:
-        told = re.search(".*(unsupported|unstable).*", output) or re.search(".*", errors)
-        return [_result(id, SKIPPED, f"not judged: {visible(told[0])}")]
+        told = _NOT_JUDGED.search(output)
+        return [_not_judged(id, *(told.groups() if told else ("simulator", errors.strip())))]
     if drawn:
         return [_failure(id, found[-1], program, drawn)]
     first = {each["file"]: each for each in reversed(found)}  # of each file
     return [_failure(id, each, program) for each in reversed(first.values())]
+
+
+def _not_judged(id, code, why):
+    return _result(id, SKIPPED, f"{code}: {visible(str(why))}", code=code)
 
 
 def _failure(id, found, program, drawn=None):
@@ -229,10 +236,10 @@ def _result(id, outcome, message, name="", **more):
 def built() -> pathlib.Path:
     """The program; the library that it preloads into the server lies beside it."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        raise SkipReason("Linux on x86-64")
+        raise SkipReason("kernel", "Linux on x86-64")
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
-        raise SkipReason("a C compiler: cc, or the one that CC names")
+        raise SkipReason("tool", "a C compiler: cc, or the one that CC names")
     home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     folder = pathlib.Path(home, "touchstone-conform", _digest())
     if not folder.is_dir():
@@ -255,7 +262,8 @@ def _compile(compiler, patterns, flags, target):
     done = subprocess.run(command, cwd=_SOURCES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode != 0:
         output = visible(done.stdout.decode("utf-8", "backslashreplace")[:400])
-        raise SkipReason(f"a C compiler that compiles the simulator; {compiler} says: {output}")
+        needed = f"a C compiler that compiles the simulator; {compiler} says: {output}"
+        raise SkipReason("tool", needed)
 
 
 def _files(patterns):

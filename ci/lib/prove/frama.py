@@ -43,16 +43,16 @@ def skip_reason() -> str | None:
     """Why nothing can be proven on this machine, or None."""
     for tool in ("frama-c", *PROVERS):
         if not shutil.which(tool):
-            return f"this machine has no {tool}"
+            return f"tool: requires {tool}"
     version = command.run(["frama-c", "-version"]).stdout.strip()
     if not version.startswith(FRAMA_C):
-        return f"this machine has Frama-C {version}, expected {FRAMA_C}"
+        return f"tool: requires Frama-C {FRAMA_C}, found {version}"
     detected = " ".join(frama_c(tree.TOP, "-wp", "-wp-detect").split())
     for prover, name in PROVERS.items():
         tool, number = name.split()
         found = command.run([prover, "--version"]).stdout
         if not re.search(rf"{tool}.* {re.escape(number)}\b", found) or name not in detected:
-            return f"this machine has no {name} that Frama-C finds through Why3"
+            return f"tool: requires {name}, found by Frama-C through Why3"
     return None
 
 

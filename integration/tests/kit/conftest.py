@@ -1,7 +1,10 @@
-"""Which broken servers are judged, and which tests start the kit: all, or a sample."""
+"""Which broken servers are judged, and which tests start the kit: all, or a sample; and what each
+test begins with."""
 
 import pytest
 import running  # noqa: F401  (it extends sys.path)
+from touchstone_conform import transform
+from touchstone_conform.harness import samples
 
 _SAMPLED = ("test_defect_is_found", "test_patch_is_found", "test_documented_limits")
 # Each is judged with the whole kit, which takes half a minute or more.
@@ -16,6 +19,13 @@ _THINNER = 4
 _SAMPLED_OTHERWISE = (*_SAMPLED, *_SAMPLED_THINLY)
 _HALVED = ("test_command", "test_foundations", "test_judge", "test_own_trouble", "test_simulation")
 _NOT_SAMPLED = ("test_server_that_fails_several_requirements",)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_this_process(monkeypatch):
+    """What the kit sets when a test runs it in this process does not outlive the test."""
+    monkeypatch.setattr(transform, "_table", transform.UPPER)
+    monkeypatch.setattr(samples, "_plain", False)
 
 
 def pytest_addoption(parser):

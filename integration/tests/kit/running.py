@@ -44,7 +44,7 @@ def expect_failures(command, expected):
         assert result.code in codes, f"{result.code}, expected {codes}: {output_of(result)}"
     for each in results.values():
         if each.outcome == SKIPPED:
-            pytest.skip(f"{each.name}: {each.message}")
+            pytest.skip(f"{each.message}: {each.name}")
 
 
 def output_of(result):

@@ -298,7 +298,7 @@ def test_a_missing_tool_is_named(monkeypatch):
     server = ["--touchstone-server-cmd", command]
     status, output = pytest_says("-rs", f"{SUITE}/test_faults.py", *server)
     assert status == 0
-    assert "requires strace" in output
+    assert "tool: requires strace" in output
 
 
 def test_a_server_started_in_the_background(tmp_path):
@@ -313,7 +313,7 @@ def test_a_server_started_in_the_background(tmp_path):
     server.end()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="requires PR_SET_PDEATHSIG")
+@pytest.mark.skipif(sys.platform != "linux", reason="kernel: requires PR_SET_PDEATHSIG")
 def test_a_server_does_not_outlive_a_kit_that_is_killed(tmp_path):
     """Not even one that ignores SIGTERM."""
     arguments = [*CONFORMING, "--defect", "ignores-the-signal"]
@@ -419,7 +419,7 @@ def test_a_soak_that_cannot_be(arguments, status, complaint):
 def test_a_socket_of_both_families():
     """Such a server sees an IPv4-mapped address, its client an IPv4 address."""
     if not socket.has_dualstack_ipv6():
-        pytest.skip("requires dual-stack IPv6")
+        pytest.skip("ipv6: requires sockets of both families")
     ours = Process(os.getpid())
     everywhere = {"family": socket.AF_INET6, "dualstack_ipv6": True}
     pair = contextlib.ExitStack()

@@ -132,7 +132,7 @@ def test_an_example_without_its_block(stanza, tmp_path):
 def test_a_package_that_is_not_to_be_had(stanza, package):
     """It is absent, or another version is there."""
     if not shutil.which("dpkg-query"):
-        pytest.skip("no dpkg")
+        pytest.skip("tool: requires dpkg")
     with pytest.raises(judge.manifest.Unavailable, match=package.split()[1]):
         judge.manifest.build(stanza(package))
 

@@ -28,10 +28,10 @@ class NoBrowser(Exception):
 @contextlib.contextmanager
 def open_browser():
     if sync_playwright is None:
-        raise NoBrowser("this Python has no Playwright")
+        raise NoBrowser("tool: requires Playwright")
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
-        raise NoBrowser("this machine has no Chromium")
+        raise NoBrowser("tool: requires Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser

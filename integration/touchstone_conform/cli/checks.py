@@ -11,6 +11,7 @@ import tempfile
 from touchstone_conform import simulation, spec, transform
 from touchstone_conform.cli import expected
 from touchstone_conform.harness.server import NOT_OURS
+from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.scenario import language
 
 _JOBS_MAX = 4
@@ -90,7 +91,7 @@ def _skips(options):
     if options.address is not None:
         for each in options.judged:
             if each.profile != "wire":
-                skips.setdefault(each.id, f"requires {NOT_OURS}")
+                skips.setdefault(each.id, str(SkipReason(*NOT_OURS)))
     return skips
 
 

@@ -105,7 +105,7 @@ def _run(options, printer) -> int:
     try:
         trouble = _try_out(options)
     except SkipReason as reason:
-        _complain(f"starting the server requires {reason}")
+        _complain(f"the server cannot be started: {reason}")
         return KIT_FAILED
     if trouble:
         _complain(trouble)

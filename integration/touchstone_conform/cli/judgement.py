@@ -323,7 +323,7 @@ def _as_judged(options) -> list[str]:
 def _label_for(result):
     if result is None or result.outcome not in (PASSED, FAILED):
         return "not run with the reference"
-    return "the reference passes" if result.outcome == PASSED else "the reference fails too"
+    return f"the reference: {result.outcome}"
 
 
 def _with_comment(result, requirement):

@@ -128,6 +128,7 @@ class _Collector:
         elif report.skipped and result.outcome == PASSED:
             result.outcome = BLOCKED if report.blocked_by else SKIPPED
             result.message, result.blocked_by = _reason(report), report.blocked_by
+            result.code = report.skip_code
         if report.when == "teardown" and self._progress:
             self._done += 1
             self._progress(self._done, self._total)

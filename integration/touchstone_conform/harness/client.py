@@ -477,8 +477,8 @@ def _connect(address, timeout, receive_buffer, send_buffer, new_socket):
         connection.connect(address)
     except OSError as error:
         connection.close()
-        if limit_of(error):
-            raise SkipReason(limit_of(error)) from error
+        if limit := limit_of(error):
+            raise limit from error
         where = f"{address[0]} port {address[1]}"
         raise Failure("cannot-connect", f"cannot connect to {where}: {error}") from error
     connection.setblocking(False)

@@ -76,7 +76,7 @@ def _listens(each):
 def backlog(process) -> int:
     """How many connections can wait to be accepted."""
     if not hasattr(socket, "TCP_INFO"):
-        raise SkipReason("TCP_INFO")
+        raise SkipReason("kernel", "TCP_INFO")
     with duplicated_listener(process) as listener:
         info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     return struct.unpack_from("I", info, 28)[0]  # of a listener, tcpi_sacked is the backlog
@@ -111,16 +111,16 @@ def _find(process, pidfd, is_it):
 
 def _pidfd_open(pid):
     if not hasattr(os, "pidfd_open"):
-        raise SkipReason("pidfd_open")
+        raise SkipReason("kernel", "pidfd_open")
     try:
         return os.pidfd_open(pid)
     except OSError as error:
-        raise SkipReason(f"pidfd_open ({error.strerror})") from error
+        raise SkipReason("permission", f"pidfd_open ({error.strerror})") from error
 
 
 def _pidfd_getfd(pidfd, number):
     libc = ctypes.CDLL(None, use_errno=True)
     duplicate = libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
     if duplicate < 0:
-        raise SkipReason(f"pidfd_getfd ({os.strerror(ctypes.get_errno())})")
+        raise SkipReason("permission", f"pidfd_getfd ({os.strerror(ctypes.get_errno())})")
     return duplicate

@@ -31,14 +31,14 @@ class Namespace:
 
     def __init__(self):
         if not shutil.which("unshare") or not shutil.which("nsenter"):
-            raise SkipReason("unshare and nsenter")
+            raise SkipReason("tool", "unshare and nsenter")
         for self._way in _WAYS:
             self._start()
             with contextlib.suppress(OSError, EOFError):
                 self._command("up")
                 return
             self.close()
-        raise SkipReason("permission to make a network namespace")
+        raise SkipReason("permission", "permission to make a network namespace")
 
     def _start(self):
         self._control, theirs = socket.socketpair()

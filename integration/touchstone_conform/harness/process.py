@@ -26,7 +26,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 def prlimit(pid: int, kind: int, *limits: tuple[int, int]) -> tuple[int, int]:
     """As resource.prlimit, which not every Python has."""
     if not hasattr(resource, "prlimit"):
-        raise SkipReason("resource.prlimit in Python")
+        raise SkipReason("tool", "resource.prlimit in Python")
     return resource.prlimit(pid, kind, *limits)
 
 
@@ -44,7 +44,7 @@ class Process:
 
     def __init__(self, pid: int, record: Exchange | None = None, owned: Owned | None = None):
         if not os.path.exists("/proc/self/smaps_rollup"):
-            raise SkipReason("/proc with smaps_rollup (Linux)")
+            raise SkipReason("kernel", "/proc with smaps_rollup (Linux)")
         self.pid = pid
         self.record = record or Exchange()
         self._owned = owned

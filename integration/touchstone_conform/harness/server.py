@@ -38,7 +38,7 @@ _LISTENING_LINE = re.compile(r"listening on (\S+):(\d+)\b")
 _SANITIZER_REPORT = re.compile(
     r"(ERROR|WARNING): (Address|Leak|Memory|Thread)Sanitizer|: runtime error: "
 )
-NOT_OURS = "a server that the kit started"
+NOT_OURS = "address", "a server that the kit started"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_PTRACER = 0x59616D61
 _PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
@@ -115,7 +115,7 @@ class Found(Reachable):
 
     @property
     def process(self) -> Process:
-        raise SkipReason(NOT_OURS)
+        raise SkipReason(*NOT_OURS)
 
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
@@ -216,9 +216,9 @@ class Server(Reachable):
             except OSError as error:
                 if isinstance(error, BlockingIOError):  # of fork
                     reason = "more processes than the kit is allowed (ulimit -u)"
-                    raise SkipReason(reason) from error
-                if limit_of(error):
-                    raise SkipReason(limit_of(error)) from error
+                    raise SkipReason("limit", reason) from error
+                if limit := limit_of(error):
+                    raise limit from error
                 raise NotStarted(f"cannot run {self.arguments[0]}: {error.strerror}") from error
 
     def _wait_until_listening(self) -> None:
@@ -618,10 +618,14 @@ def run_to_end(arguments: list[str], seconds: float) -> subprocess.CompletedProc
         raise Failure("server-stuck", message) from error
 
 
-def expect_ended(ended: subprocess.CompletedProcess, status: int, stderr: str) -> None:
-    """The command wrote this to stderr and nothing to stdout, and ended with this status."""
-    written = (ended.stderr.decode("utf-8", "backslashreplace"), ended.stdout)
-    message = f"expected {stderr!r} on stderr and nothing on stdout, got {written}"
-    expect(written == (stderr, b""), "output", message)
+def expect_ended(ended: subprocess.CompletedProcess, status: int, *named: str) -> None:
+    """The reference ended with this status, and wrote one line to stderr that contains each of
+    `named`: the option, the value, the bounds, errno. Without any it wrote nothing."""
+    stderr = ended.stderr.decode("utf-8", "backslashreplace")
+    expected = f"a line with {', '.join(named)}" if named else "nothing"
+    good = re.fullmatch(r"touchstone: .+\n" if named else "", stderr)
+    good = good and all(each in stderr for each in named)
+    message = f"expected {expected} on stderr and nothing on stdout, got {stderr!r}, {ended.stdout}"
+    expect(good and not ended.stdout, "output", message)
     message = f"expected exit status {status}, got {ended.returncode}"
     expect(ended.returncode == status, "exit-status", message)

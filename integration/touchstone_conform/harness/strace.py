@@ -25,7 +25,7 @@ _STILL_WAITING = re.compile(rf"^\d+ +{_WAITS}\(.*<(unfinished|detached) \.\.\.>$
 def _program() -> str:
     program = shutil.which("strace")
     if program is None:
-        raise SkipReason("strace, which is not installed or not in PATH")
+        raise SkipReason("tool", "strace, which is not installed or not in PATH")
     return program
 
 
@@ -66,7 +66,8 @@ def _wait_until_attached(tracer, messages):
     wait_until(settled, _ATTACH_S)
     if b" attached" not in messages.read_bytes() or tracer.poll() is not None:
         text = messages.read_text(errors="replace").strip()
-        raise SkipReason(f"permission for strace to attach ({text or 'no reason given'})")
+        needed = f"permission for strace to attach ({text or 'no reason given'})"
+        raise SkipReason("permission", needed)
 
 
 def _detach(tracer):

@@ -18,12 +18,12 @@ report.json, schema 3:
                     "not judged") and the counts
     requirements    in the order of SPEC.md, SIM last: id, profile, level, sentence, notes,
                     verdict ("pass", "fail", "flaky", "remark", "blocked", "skip"), reason (of a
-                    skip), blocked_by
-                    (IDs that fail instead), rounds_passed, and tests: name, round, outcome
-                    ("passed", "failed", "blocked", "skipped"), code (of a failure; PORTING.md lists
-                    them; of kit-error, skipped), seconds, message, purpose (of a failed test),
-                    timeline, scenario (file) and scenario_text, or inexpressible (what no scenario
-                    can express), replay (a command, where it is not one of the kit), label
+                    skip), blocked_by (IDs that fail instead), rounds_passed, and tests: name,
+                    round, outcome ("passed", "failed", "blocked", "skipped"), code (of a failure or
+                    a skip; PORTING.md lists them; of kit-error, skipped), seconds, message, purpose
+                    (of a failed test), timeline, scenario (file) and scenario_text, or
+                    inexpressible (what no scenario can express), replay (a command, where it is not
+                    one of the kit), label
     expected        IDs in the file of expected failures
     surprises       where the outcome differs from that file
 """

@@ -28,7 +28,7 @@ class Result:
     blocked_by: list[str] = dataclasses.field(default_factory=list)  # requirements
     leaned_on: list[str] = dataclasses.field(default_factory=list)  # foundations
     seconds: float = 0.0
-    code: str = ""  # of a failure
+    code: str = ""  # of a failure or a skip
     message: str = ""  # why it failed, or was skipped
     purpose: str = ""  # of a failed test: the first paragraph of its docstring
     timeline: list[dict] = dataclasses.field(default_factory=list)

@@ -36,7 +36,7 @@ class LogPipe:
         try:
             self._size = fcntl.fcntl(self.writer, F_SETPIPE_SZ, size)
         except OSError as error:
-            raise SkipReason("F_SETPIPE_SZ (Linux)") from error
+            raise SkipReason("kernel", "F_SETPIPE_SZ (Linux)") from error
 
     def fill(self):
         """Write until nothing more fits.
@@ -79,7 +79,7 @@ def ipv6_loopback():
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError as error:
-        raise SkipReason("IPv6 on the loopback") from error
+        raise SkipReason("ipv6", "IPv6 on the loopback") from error
     return "::1"
 
 
@@ -87,7 +87,7 @@ def ipv6_loopback():
 def bare_server(server):
     """A server whose memory is its own."""
     if server.process.is_sanitized():
-        pytest.skip("a sanitizer's own memory hides the server's")
+        raise NotRequired("a server whose memory no sanitizer hides", "sanitizer")
     return server
 
 

@@ -152,7 +152,7 @@ def ping_and_reset(server):
 def test_the_same_port_at_two_addresses(server):
     """Clients whose addresses differ, and whose ports do not, get each its own answers."""
     if not server.host.startswith("127."):
-        raise NotRequired("a server on the IPv4 loopback")
+        raise NotRequired("a server on the IPv4 loopback", "address")
     with server.connect("first") as first:
         port = first.address[1]
 

@@ -67,7 +67,7 @@ def locale_environment(request, tmp_path_factory):
     language, charset = request.param
     localedef = shutil.which("localedef")
     if localedef is None:
-        raise SkipReason("localedef")
+        raise SkipReason("tool", "localedef")
     directory = tmp_path_factory.mktemp("locale")
     made = subprocess.run(
         [localedef, "-i", language, "-f", charset, str(directory / f"{language}.{charset}")],
@@ -75,7 +75,7 @@ def locale_environment(request, tmp_path_factory):
         text=True,
     )
     if made.returncode > 1 or not os.listdir(directory):  # 1: warnings only
-        raise SkipReason(f"a localedef that has {language} ({made.stderr.strip()[-80:]})")
+        raise SkipReason("tool", f"a localedef that has {language} ({made.stderr.strip()[-80:]})")
     return {"LC_ALL": f"{language}.{charset}", "LOCPATH": str(directory)}
 
 

@@ -37,62 +37,56 @@ def run(reference_program, request):
     return lambda *options: run_to_end([*reference_program, *options], seconds)
 
 
+# What the line has to name: the option, the value, and what was expected.
 BAD_USAGE = {
-    ("--frob",): "unknown option '--frob' (touchstone --help lists the options)",
-    ("-x",): "unknown option '-x' (touchstone --help lists the options)",
-    ("--listen",): "--listen needs a value: ADDRESS:PORT",
-    ("-l",): "--listen needs a value: ADDRESS:PORT",
-    ("--verbose=x",): "--verbose takes no value, but was given 'x'",
-    ("--quiet=",): "--quiet takes no value, but was given ''",
-    ("x",): "unexpected argument 'x' (touchstone takes options only; --help lists them)",
-    ("-v", "x"): "unexpected argument 'x' (touchstone takes options only; --help lists them)",
-    ("--listen", "foo"): "--listen: 'foo' is not ADDRESS:PORT"
-    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
-    ("--listen=",): "--listen: '' is not ADDRESS:PORT"
-    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
-    ("--listen", "[::1:4444"): "--listen: '[::1:4444' is not ADDRESS:PORT"
-    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
-    ("--listen", "127.0.0.1:99999"): "--listen: port '99999' is not a number from 0 to 65535",
-    ("--listen", "127.0.0.1:65536"): "--listen: port '65536' is not a number from 0 to 65535",
-    ("--listen", "127.0.0.1:-1"): "--listen: port '-1' is not a number from 0 to 65535",
-    ("--listen", "127.0.0.1:"): "--listen: port '' is not a number from 0 to 65535",
-    ("--listen", "127.0.0.1:80x"): "--listen: port '80x' is not a number from 0 to 65535",
-    ("-l127.0.0.1: 80",): "--listen: port ' 80' is not a number from 0 to 65535",
-    ("--listen", ":4444"): "--listen: ':4444' is not ADDRESS:PORT"
-    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
-    ("--listen", "::1:4444"): "--listen: '::1:4444' is not ADDRESS:PORT"
-    " (expected, for example, 127.0.0.1:4444 or [::1]:4444)",
-    ("--max-connections",): "--max-connections needs a value: N",
-    ("--max-connections=0",): "--max-connections: '0' is not a number from 1 to 16777216",
-    ("--max-connections=16777217",): "--max-connections: '16777217' is not a number"
-    " from 1 to 16777216",
-    ("-c", "10x"): "--max-connections: '10x' is not a number from 1 to 16777216",
-    ("-c", "-1"): "--max-connections: '-1' is not a number from 1 to 16777216",
-    ("--buffer",): "--buffer needs a value: BYTES",
-    ("--buffer", "0"): "--buffer: '0' is not a number from 1 to 1073741824",
-    ("--buffer", "1073741825"): "--buffer: '1073741825' is not a number from 1 to 1073741824",
-    ("--buffer", "64k"): "--buffer: '64k' is not a number from 1 to 1073741824",
-    ("-b", " 1"): "--buffer: ' 1' is not a number from 1 to 1073741824",
-    ("-b=1",): "--buffer: '=1' is not a number from 1 to 1073741824",
-    ("--idle-timeout",): "--idle-timeout needs a value: SECONDS",
-    ("--idle-timeout=",): "--idle-timeout: '' is not a number from 0 to 1048576",
-    ("--idle-timeout=1.5",): "--idle-timeout: '1.5' is not a number from 0 to 1048576",
-    ("-i", "1048577"): "--idle-timeout: '1048577' is not a number from 0 to 1048576",
-    ("-i18446744073709551617",): "--idle-timeout: '18446744073709551617' is not a number"
-    " from 0 to 1048576",
-    ("--drain-timeout",): "--drain-timeout needs a value: SECONDS",
-    ("--drain-timeout=never",): "--drain-timeout: 'never' is not a number from 0 to 1048576",
-    ("-d", "+5"): "--drain-timeout: '+5' is not a number from 0 to 1048576",
-    ("-d", "1048577"): "--drain-timeout: '1048577' is not a number from 0 to 1048576",
-    ("--poller",): "--poller needs a value: epoll|kqueue",
-    ("--poller=select",): "--poller: 'select' is not one of epoll|kqueue",
-    ("-p", "epol"): "--poller: 'epol' is not one of epoll|kqueue",
-    ("-p", "epoll|kqueue"): "--poller: 'epoll|kqueue' is not one of epoll|kqueue",
-    ("--log-format",): "--log-format needs a value: text|json",
-    ("--log-format=xml",): "--log-format: 'xml' is not one of text|json",
-    ("-fJSON",): "--log-format: 'JSON' is not one of text|json",
-    ("--help=x",): "--help takes no value, but was given 'x'",
-    ("-qv",): "--quiet takes no value, but was given 'v'",
+    ("--frob",): ["'--frob'"],
+    ("-x",): ["'-x'"],
+    ("--listen",): ["--listen", "ADDRESS:PORT"],
+    ("-l",): ["--listen", "ADDRESS:PORT"],
+    ("--verbose=x",): ["--verbose", "'x'"],
+    ("--quiet=",): ["--quiet", "''"],
+    ("x",): ["'x'"],
+    ("-v", "x"): ["'x'"],
+    ("--listen", "foo"): ["--listen", "'foo'", "ADDRESS:PORT"],
+    ("--listen=",): ["--listen", "''", "ADDRESS:PORT"],
+    ("--listen", "[::1:4444"): ["--listen", "'[::1:4444'", "ADDRESS:PORT"],
+    ("--listen", "127.0.0.1:99999"): ["--listen", "'99999'", "0", "65535"],
+    ("--listen", "127.0.0.1:65536"): ["--listen", "'65536'", "0", "65535"],
+    ("--listen", "127.0.0.1:-1"): ["--listen", "'-1'", "0", "65535"],
+    ("--listen", "127.0.0.1:"): ["--listen", "''", "0", "65535"],
+    ("--listen", "127.0.0.1:80x"): ["--listen", "'80x'", "0", "65535"],
+    ("-l127.0.0.1: 80",): ["--listen", "' 80'", "0", "65535"],
+    ("--listen", ":4444"): ["--listen", "':4444'", "ADDRESS:PORT"],
+    ("--listen", "::1:4444"): ["--listen", "'::1:4444'", "ADDRESS:PORT"],
+    ("--max-connections",): ["--max-connections", "N"],
+    ("--max-connections=0",): ["--max-connections", "'0'", "1", "16777216"],
+    ("--max-connections=16777217",): ["--max-connections", "'16777217'", "1", "16777216"],
+    ("-c", "10x"): ["--max-connections", "'10x'", "1", "16777216"],
+    ("-c", "-1"): ["--max-connections", "'-1'", "1", "16777216"],
+    ("--buffer",): ["--buffer", "BYTES"],
+    ("--buffer", "0"): ["--buffer", "'0'", "1", "1073741824"],
+    ("--buffer", "1073741825"): ["--buffer", "'1073741825'", "1", "1073741824"],
+    ("--buffer", "64k"): ["--buffer", "'64k'", "1", "1073741824"],
+    ("-b", " 1"): ["--buffer", "' 1'", "1", "1073741824"],
+    ("-b=1",): ["--buffer", "'=1'", "1", "1073741824"],
+    ("--idle-timeout",): ["--idle-timeout", "SECONDS"],
+    ("--idle-timeout=",): ["--idle-timeout", "''", "0", "1048576"],
+    ("--idle-timeout=1.5",): ["--idle-timeout", "'1.5'", "0", "1048576"],
+    ("-i", "1048577"): ["--idle-timeout", "'1048577'", "0", "1048576"],
+    ("-i18446744073709551617",): ["--idle-timeout", "'18446744073709551617'", "0", "1048576"],
+    ("--drain-timeout",): ["--drain-timeout", "SECONDS"],
+    ("--drain-timeout=never",): ["--drain-timeout", "'never'", "0", "1048576"],
+    ("-d", "+5"): ["--drain-timeout", "'+5'", "0", "1048576"],
+    ("-d", "1048577"): ["--drain-timeout", "'1048577'", "0", "1048576"],
+    ("--poller",): ["--poller", "epoll|kqueue"],
+    ("--poller=select",): ["--poller", "'select'", "epoll|kqueue"],
+    ("-p", "epol"): ["--poller", "'epol'", "epoll|kqueue"],
+    ("-p", "epoll|kqueue"): ["--poller", "'epoll|kqueue'", "epoll|kqueue"],
+    ("--log-format",): ["--log-format", "text|json"],
+    ("--log-format=xml",): ["--log-format", "'xml'", "text|json"],
+    ("-fJSON",): ["--log-format", "'JSON'", "text|json"],
+    ("--help=x",): ["--help", "'x'"],
+    ("-qv",): ["--quiet", "'v'"],
 }
 
 
@@ -100,17 +94,17 @@ BAD_USAGE = {
 @pytest.mark.parametrize("options", BAD_USAGE, ids=" ".join)
 def test_bad_usage(run, options):
     """Bad usage is answered with one line that names what was wrong, and status 2."""
-    expect_ended(run(*options), USAGE, f"touchstone: {BAD_USAGE[options]}\n")
+    expect_ended(run(*options), USAGE, *BAD_USAGE[options])
 
 
 @marks.requirement("REF-1")
 def test_unresolvable_name(run):
     """A name that does not resolve is named, with the resolver's reason."""
-    ended = run("--listen", "no.such.host.invalid:4444")
-    beginning = "touchstone: --listen: 'no.such.host.invalid' cannot be resolved: "
-    reason = ended.stderr.decode().removeprefix(beginning)
-    expect(reason.count("\n") == 1, "output", f"expected one line with a reason, got {reason!r}")
-    expect_ended(ended, USAGE, beginning + reason)
+    host = "no.such.host.invalid"
+    with pytest.raises(socket.gaierror) as refused:
+        socket.getaddrinfo(host, 4444)
+    ended = run("--listen", f"{host}:4444")
+    expect_ended(ended, USAGE, "--listen", f"'{host}'", refused.value.strerror)
 
 
 @marks.requirement("REF-1")
@@ -118,8 +112,7 @@ def test_unresolvable_name(run):
 def test_a_poller_of_another_system(run):
     """A poller of another system is refused by its name."""
     ended = run("--listen", "127.0.0.1:0", "--poller", "kqueue")
-    message = "touchstone: --poller: 'kqueue' is not in this build (expected: epoll)\n"
-    expect_ended(ended, USAGE, message)
+    expect_ended(ended, USAGE, "--poller", "'kqueue'", "epoll")
 
 
 @marks.requirement("REF-15")
@@ -145,8 +138,7 @@ def test_the_last_one_counts(start_server):
 def test_an_address_that_is_not_ours(run):
     """An address of another machine is reported with the name of errno."""
     ended = run("--listen", "192.0.2.1:0")  # kept for documentation (RFC 5737)
-    reason = "EADDRNOTAVAIL (Cannot assign requested address)"
-    expect_ended(ended, CANNOT_START, f"touchstone: cannot listen on 192.0.2.1:0: {reason}\n")
+    expect_ended(ended, CANNOT_START, "192.0.2.1:0", "EADDRNOTAVAIL")
 
 
 # The longest host that may be named. It is an address, in octal.
@@ -158,9 +150,7 @@ LONGEST_HOST = "0177.0.0.1".rjust(255, "0")
 def test_port_in_use(run, server, host):
     """A port in use is reported with the name of errno."""
     ended = run("--listen", f"{host}:{server.port}")
-    where = f"{host}:{server.port}"
-    message = f"touchstone: cannot listen on {where}: EADDRINUSE (Address already in use)\n"
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, f"{host}:{server.port}", "EADDRINUSE")
 
 
 def without_output(ended):
@@ -177,7 +167,7 @@ def test_help(run, option):
     for short, name in OPTIONS.items():
         listed = re.search(rf"^ +-{short}, --{name}\b", text, re.MULTILINE)
         expect(listed, "output", f"expected --{name} in {text!r}")
-    expect_ended(without_output(ended), 0, "")
+    expect_ended(without_output(ended), 0)
 
 
 @marks.requirement("REF-15")
@@ -187,7 +177,7 @@ def test_version(run, option):
     ended = run(option)
     found = re.fullmatch(rb"touchstone [0-9]+(\.[0-9]+)*\n", ended.stdout)
     expect(found, "output", f"expected 'touchstone VERSION', got {ended.stdout!r}")
-    expect_ended(without_output(ended), 0, "")
+    expect_ended(without_output(ended), 0)
 
 
 @marks.requirement("REF-3")
@@ -278,6 +268,4 @@ def test_star_is_every_address(start_server, reference_program):
 def test_link_local_without_a_zone(run):
     """A link-local address without its zone is refused with what is missing."""
     ended = run("--listen", "[fe80::1]:0")
-    assert ended.returncode == USAGE
-    assert ended.stderr.count(b"\n") == 1
-    assert b"zone" in ended.stderr
+    expect_ended(ended, USAGE, "--listen", "fe80::1%")

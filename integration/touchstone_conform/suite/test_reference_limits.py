@@ -168,11 +168,7 @@ def test_more_connections_than_descriptors(reference_program, server):
     """A limit above the descriptor limit is refused at the start."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "40"]
     ended = run_to_end(under("-n", 64, *program), server.scaled(5))
-    message = (
-        "touchstone: --max-connections 40 needs a descriptor limit of 72, "
-        "but it is 64 (see ulimit -n)\n"
-    )
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, "--max-connections 40", "72", "64")
 
 
 @marks.requirement("REF-2")
@@ -180,11 +176,7 @@ def test_no_descriptor_for_a_connection(reference_program, server):
     """A descriptor limit without room for a client is refused at the start."""
     command = under("-n", RESERVED, *reference_program, "--listen", "127.0.0.1:0")
     ended = run_to_end(command, server.scaled(5))
-    message = (
-        "touchstone: --max-connections 1 needs a descriptor limit of 33, "
-        "but it is 32 (see ulimit -n)\n"
-    )
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, "--max-connections 1", "33", "32")
 
 
 @marks.requirement("REF-5")
@@ -272,11 +264,8 @@ def test_no_address_space(reference_program, bare_server):
     """Memory that cannot be reserved is reported at the start, with the options that reduce it."""
     program = [*reference_program, "--listen", "127.0.0.1:0", "--max-connections", "1000"]
     ended = run_to_end(under("-v", 50_000, *program), bare_server.scaled(5))
-    message = (
-        "touchstone: cannot reserve 63 MiB of address space for 1000 connections of 65536 bytes "
-        "(a lower --max-connections or --buffer needs less)\n"
-    )
-    expect_ended(ended, CANNOT_START, message)
+    needed = ["63 MiB", "1000 connections", "65536 bytes"]
+    expect_ended(ended, CANNOT_START, *needed, "--max-connections", "--buffer")
 
 
 @marks.requirement("REF-13")

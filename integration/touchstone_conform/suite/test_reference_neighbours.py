@@ -31,13 +31,13 @@ def test_what_is_done_between_two_waits(server, start_flood):
     expect_open(flood)
     passes = passes_of(text)
     if sum(accepts for _, accepts, _ in passes) < NEWCOMERS:
-        raise SkipReason("a whole trace of the system calls")
+        raise SkipReason("load", "a whole trace of the system calls")
     most = max(transfers for _, _, transfers in passes)
     message = f"expected at most {CALLS_MAX} receives and sends between two waits, found {most}"
     expect(most <= CALLS_MAX, "system-calls", message)
     long = [accepts for ready, accepts, _ in passes if ready >= MANY_READY and accepts]
     if not long:
-        raise SkipReason("a flood that keeps many clients ready")
+        raise SkipReason("load", "a flood that keeps many clients ready")
     message = f"expected at least 2 accepts between two waits, {MANY_READY} being ready: {long}"
     expect(min(long) >= 2, "system-calls", message)
 

@@ -45,7 +45,7 @@ class Starts:
         try:
             server = Server(command, self._directory, host=host, time_scale=self._time_scale)
         except NotStarted as error:
-            raise SkipReason(f"permission for strace to trace ({error})") from error
+            raise SkipReason("permission", f"permission for strace to trace ({error})") from error
         server.wait_for_log("^listening on ")  # the last call of the start
         server.terminate()
         server.expect_exit(0, 5)
@@ -82,8 +82,9 @@ def failing(starts, tmp_path, reference_program):
     return command
 
 
-LISTEN = "cannot listen on 127.0.0.1:0"
-SIGNALS = "cannot catch signals"
+# What the line has to name besides errno.
+LISTEN = "127.0.0.1:0"
+SIGNALS = "signals"
 FAULTS = {
     (r"socket\(AF_INET, SOCK_STREAM",): LISTEN,
     (r"setsockopt\(\d+, SOL_SOCKET, SO_REUSEADDR,",): LISTEN,
@@ -94,8 +95,8 @@ FAULTS = {
     (r"fcntl\(\d+, F_SETFL, .*O_NONBLOCK",): LISTEN,
     (r"bind\(\d+, \{sa_family=AF_INET,",): LISTEN,
     (r"listen\(",): LISTEN,
-    (r"getsockname\(",): "cannot determine the listening address",
-    (r"epoll_create1\(",): "cannot open a poller",
+    (r"getsockname\(",): "listening address",
+    (r"epoll_create1\(",): "poller",
     (r"pipe2?\(",): SIGNALS,
     (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC",): SIGNALS,
     (r"fcntl\(\d+, F_SETFD, FD_CLOEXEC", 2): SIGNALS,
@@ -103,8 +104,8 @@ FAULTS = {
     (r"rt_sigaction\(SIGINT, \{",): SIGNALS,
     (r"rt_sigaction\(SIGHUP, NULL,",): SIGNALS,
     (r"rt_sigaction\(SIGHUP, \{",): SIGNALS,
-    (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,",): "cannot watch the listening socket",
-    (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,", 2): "cannot watch the listening socket",
+    (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,",): "listening socket",
+    (r"epoll_ctl\(\d+, EPOLL_CTL_ADD,", 2): "listening socket",
 }
 
 
@@ -120,8 +121,7 @@ def default_hangup():
 def test_a_call_that_fails(failing, server, call):
     """Each failure at the start is reported in one line with the name of errno."""
     ended = run_to_end([*failing(*call), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    message = f"touchstone: {FAULTS[call]}: EPERM (Operation not permitted)\n"
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, FAULTS[call], "EPERM")
 
 
 @marks.requirement("STOP-4")
@@ -139,8 +139,7 @@ def test_a_closed_stream_without_dev_null(server, tmp_path, reference_program):
     closed = ["sh", "-c", 'exec "$@" <&-', "sh"]
     command = [*strace.before(tmp_path / "trace", *inject), *closed, *reference_program]
     ended = run_to_end([*command, "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    message = "touchstone: cannot open /dev/null: EPERM (Operation not permitted)\n"
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, "/dev/null", "EPERM")
 
 
 @marks.requirement("REF-2")
@@ -148,19 +147,14 @@ def test_ipv6_with_ipv4(failing, server, ipv6_loopback):
     """If IPV6_V6ONLY fails, the server does not start."""
     command = failing(r"setsockopt\(\d+, SOL_IPV6, IPV6_V6ONLY,", host=ipv6_loopback)
     ended = run_to_end([*command, "--listen", "[::1]:0"], server.scaled(5))
-    message = "touchstone: cannot listen on [::1]:0: EPERM (Operation not permitted)\n"
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, "[::1]:0", "EPERM")
 
 
 @marks.requirement("REF-2")
 def test_an_unknown_descriptor_limit(failing, server):
     """Without its descriptor limit the server does not start."""
     ended = run_to_end([*failing(GET_LIMIT), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
-    message = (
-        "touchstone: --max-connections 1 needs a descriptor limit of 33, "
-        "but it is 0 (see ulimit -n)\n"
-    )
-    expect_ended(ended, CANNOT_START, message)
+    expect_ended(ended, CANNOT_START, "--max-connections 1", "33", "is 0")
 
 
 @marks.requirement("REF-5")

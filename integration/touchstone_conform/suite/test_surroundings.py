@@ -38,7 +38,7 @@ def serve_some(server):
 def full_disk():
     """A file to which nothing can be written."""
     if not os.path.exists("/dev/full"):
-        raise SkipReason("/dev/full")
+        raise SkipReason("kernel", "/dev/full")
     return open("/dev/full", "wb")
 
 
