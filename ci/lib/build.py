@@ -29,6 +29,14 @@ def presets() -> list[str]:
     return [each["name"] for each in listed["testPresets"] if not each.get("hidden")]
 
 
+def check(prog: str, preset: str, compiler: str):
+    """Refuses a preset without tests, and a compiler that is not there."""
+    if preset not in presets():
+        command.refuse(prog, preset, f"one of {', '.join(presets())}")
+    if not shutil.which(compiler):
+        command.refuse(prog, compiler, "a C compiler in PATH, such as gcc or clang")
+
+
 def directory(preset: str, compiler: str, top: Path = tree.TOP) -> Path:
     """build/PRESET for the preset's usual compiler, else build/PRESET-COMPILER."""
     usual = USUAL.get(preset, "gcc")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from . import tree
 
 PASSED, FAILED, USAGE, CANNOT_RUN = 0, 1, 2, 3
 INTERRUPTED = 128 + signal.SIGINT
+
+PYTEST_USAGE = 4
 
 # What a program gets to end by itself.
 GRACE_S = 5
@@ -29,6 +32,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog: str | None = None, doc: str | None = None, **options):
         super().__init__(prog=prog, allow_abbrev=False, **options)
         self.doc = doc
+        self.verbs = None
 
     def error(self, message):
         message = re.sub(r"^argument \S+: ", "", message)
@@ -36,6 +40,19 @@ class Parser(argparse.ArgumentParser):
                          r"unknown argument \1, expected \2", message)
         message = re.sub(r"unrecognized arguments: (\S+).*", r"unknown argument '\1'", message)
         self.exit(USAGE, f"{self.prog}: {message} (see {self.prog.split(' ')[0]} --help)\n")
+
+    def add_verbs(self):
+        """Subparsers with the same help, one of which must be given. argparse would ask for it
+        before it named an unknown option."""
+        verb = functools.partial(Parser, doc=self.doc)
+        self.verbs = self.add_subparsers(dest="verb", parser_class=verb)
+        return self.verbs
+
+    def parse_args(self, *arguments):
+        options = super().parse_args(*arguments)
+        if self.verbs and options.verb is None:
+            self.error(f"expected one of {', '.join(self.verbs.choices)}")
+        return options
 
     def format_help(self):
         return self.doc.strip() + "\n" if self.doc else super().format_help()
@@ -203,8 +220,9 @@ def output_of(arguments, cwd=None, **options) -> str:
 
 def pytest(folder: str, *options) -> int:
     """Runs the tests of a folder with the packages of .venv; with JUNIT set, the results are also
-    written there. Gives pytest's status."""
+    written there. Gives pytest's status; what it does not know is bad usage."""
     junit = [f"--junitxml={os.environ['JUNIT']}"] if os.environ.get("JUNIT") else []
     python = tree.TOP / ".venv" / "bin" / "python"
     arguments = [python, "-m", "pytest", folder, *junit, *options]
-    return run(arguments, stdout=None, stderr=None).returncode
+    status = run(arguments, stdout=None, stderr=None).returncode
+    return USAGE if status == PYTEST_USAGE else status

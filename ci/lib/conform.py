@@ -30,8 +30,9 @@ def run(arguments) -> int:
 
 
 def reference(arguments) -> int:
-    command.require("venv")
     preset, compiler, *options = [*arguments, *["release", "gcc"][len(arguments) :]]
+    build.check("ci/conform reference", preset, compiler)
+    command.require("venv")
     folder = build.make(build.configure(preset, compiler), "touchstone")
     junit = ["--junit", os.environ["JUNIT"]] if os.environ.get("JUNIT") else []
     server = [folder / "touchstone", "--listen", "127.0.0.1:{port}"]

@@ -16,8 +16,7 @@ OUTPUT_BYTES = 4_000_000
 
 def run(preset: str = "dev", compiler: str = "gcc", *options: str) -> int:
     """CTest's status. With JUNIT set, the results are also written there."""
-    if preset not in build.presets():
-        command.refuse("ci/test units", preset, f"one of {', '.join(build.presets())}")
+    build.check("ci/test units", preset, compiler)
     folder = build.make(build.configure(preset, compiler))
     arguments = [
         "ctest", "--test-dir", folder, "--label-regex", LABELS, "--no-tests=error",

@@ -16,7 +16,7 @@ OWN_ARGUMENTS = [verb for verb in VERBS if verb != "serve"]
 def bare(tmp_path):
     """A copy of the verbs without .venv or build, in a folder whose name has a blank."""
     top = tmp_path / "a träe"
-    tree.copy(top, ("ci/", "src/modules.txt", "tests/defects/", "fuzz/", "tests/proof/"))
+    tree.copy(top, ("ci/", "CMakePresets.json", "src/modules.txt", "tests/defects/", "fuzz/", "tests/proof/"))
     return top
 
 
@@ -37,9 +37,23 @@ def test_help_is_printed_and_nothing_started(bare, verb):
     assert not (bare / "build").exists() and not (bare / ".venv").exists()
 
 
-@pytest.mark.parametrize("verb", OWN_ARGUMENTS)
-def test_an_unknown_argument_is_one_line_and_status_2(bare, verb):
-    done = call(bare, verb, "frobnicate")
+# What is refused after the verb itself was known.
+REFUSED = [
+    *([verb, "frobnicate"] for verb in OWN_ARGUMENTS),
+    *([verb, "--frobnicate"] for verb in OWN_ARGUMENTS if verb != "conform"),  # the kit's own
+    ["conform", "reference", "frobnicate"],
+    ["conform", "reference", "release", "frobnicate"],
+    ["test", "units", "frobnicate"],
+    ["test", "units", "dev", "frobnicate"],
+    ["simulate", "sweep", "--frobnicate"],
+    ["simulate", "defects", "frobnicate"],
+    ["fuzz", "libfuzzer", "frobnicate", "1"],
+]
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
+def test_an_unknown_argument_is_one_line_and_status_2(bare, arguments):
+    done = call(bare, *arguments)
     assert (done.returncode, done.stdout) == (command.USAGE, "")
     assert len(done.stderr.splitlines()) == 1 and "frobnicate" in done.stderr
     assert not (bare / "build").exists() and not (bare / ".venv").exists()
