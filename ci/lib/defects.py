@@ -16,14 +16,19 @@ FOLDER = tree.TOP / "tests" / "defects"
 
 
 def patches(*kinds: str) -> dict[str, Path]:
-    """The patches of these folders of tests/defects by name; names are unique among all of them."""
+    """The patches of these kinds by name, of all unless told; names are unique among all."""
     found = {}
-    for kind in kinds or sorted(each.name for each in FOLDER.iterdir() if each.is_dir()):
-        for path in sorted((FOLDER / kind).glob("*.patch")):
-            if path.stem in found:
-                raise command.CannotRun(f"{path.stem} stands twice in tests/defects")
-            found[path.stem] = path
-    return found
+    for path in sorted(FOLDER.glob("*/*.patch")):
+        if path.stem in found:
+            raise command.CannotRun(f"{path.stem} stands twice in tests/defects")
+        found[path.stem] = path
+    return {name: path for name, path in found.items() if not kinds or kinds_of(path) & set(kinds)}
+
+
+def kinds_of(patch: Path) -> set[str]:
+    """Its folder, or all that the line `Kinds: ...` names: each has a check that must find it."""
+    named = re.search(r"^Kinds: (.*)$", patch.read_text(encoding="utf-8"), re.MULTILINE)
+    return {patch.parent.name, *(named[1].split() if named else [])}
 
 
 def touched(patch: Path) -> list[str]:

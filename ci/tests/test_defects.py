@@ -1,5 +1,7 @@
 """Seeded defects: unique names, patches that apply, and a copy that is as before afterwards."""
 
+import re
+
 import pytest
 from lib import command, defects, tree
 
@@ -16,6 +18,21 @@ def test_a_name_that_stands_twice_is_refused(copy, monkeypatch):
     twin = f"tests/defects/server/{name}.patch"
     with copy.planted(defects.Edit(twin, None, "")), pytest.raises(command.CannotRun):
         defects.patches()
+
+
+def test_no_defect_stands_twice_under_two_names():
+    """What several checks have to find is one patch of several kinds."""
+    names = {}
+    for name, path in defects.patches().items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        changed = [line for line in lines if re.match(r"[+-](?!-- a/|\+\+ b/)", line)]
+        names.setdefault((*defects.touched(path), *changed), []).append(name)
+    assert [each for each in names.values() if len(each) > 1] == []
+
+
+def test_a_patch_may_be_of_several_kinds():
+    both = set(defects.patches("core")) & set(defects.patches("modules"))
+    assert both and both < set(defects.patches())
 
 
 def test_what_was_planted_is_gone_afterwards(copy):

@@ -16,7 +16,8 @@ OWN_ARGUMENTS = [verb for verb in VERBS if verb != "serve"]
 def bare(tmp_path):
     """A copy of the verbs without .venv or build, in a folder whose name has a blank."""
     top = tmp_path / "a träe"
-    tree.copy(top, ("ci/", "CMakePresets.json", "src/modules.txt", "tests/defects/", "fuzz/", "tests/proof/"))
+    tree.copy(top, ("ci/", "CMakePresets.json", "src/modules.txt",
+                     "tests/defects/", "fuzz/", "tests/proof/"))
     return top
 
 

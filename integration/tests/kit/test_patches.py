@@ -18,7 +18,7 @@ INHERITED = "test_reference_limits.py::TestInheritedDescriptors"
 
 FAILURES = {
     # Limits and faults of the system.
-    "accept-is-not-retried": {
+    "no-retry-after-emfile": {
         "test_faults.py::TestNoDescriptorsLeft::test_limit_raised": "no-answer",
         "test_faults.py::test_lasting_accept_error[ENFILE]": "no-answer",
         "test_reference_limits.py::test_retry_after_the_limit_is_raised": "no-answer",
@@ -40,11 +40,11 @@ FAILURES = {
     "limit-spins": {
         "test_reference_limits.py::TestMaxConnections::test_new_connections_wait": "system-calls",
     },
-    "limit-forgets-who-waits": {
+    "no-resume-after-a-leaver": {
         "test_reference_limits.py::TestMaxConnections::test_served_as_one_leaves": "no-answer",
         "test_reference_limits.py::TestMaxConnections::test_served_as_one_resets": "no-answer",
     },
-    "descriptors-take-places": {
+    "high-descriptors-refused": {
         f"{INHERITED}::test_all_below_the_limit_are_served[10-36]": "closed-early",
         f"{INHERITED}::test_all_below_the_limit_are_served[5-200]": "closed-early",
     },
@@ -58,11 +58,11 @@ FAILURES = {
     "pending-memory-is-kept": {
         "test_reference_limits.py::test_pending_memory_is_given_back": "memory",
     },
-    "poller-refusal-is-ignored": {
+    "control-fault-ignored": {
         "test_reference_faults.py::test_no_room_in_the_poller": "still-open",
     },
-    "would-block-is-a-loss": {"test_reference_faults.py::test_false_would_block": MISSING},
-    "held-socket-stays-watched": {
+    "would-block-is-a-failure": {"test_reference_faults.py::test_false_would_block": MISSING},
+    "closed-while-watched": {
         "test_reference_system.py::test_a_socket_that_is_held_elsewhere": "cpu",
     },
     # Fairness.
@@ -75,25 +75,25 @@ FAILURES = {
         "test_drain.py::test_a_stalled_client_delays_no_other": CUT_OFF,
         "test_drain.py::test_half_closed_client": CUT_OFF,
     },
-    "stop-forgets-the-backlog": {"test_drain.py::test_backlog": CUT_OFF},
+    "drain-forgets-the-backlog": {"test_drain.py::test_backlog": CUT_OFF},
     "drain-owes-nothing": {
         "test_drain.py::test_nothing_is_lost[running]": MISSING,
         "test_drain.py::test_nothing_is_lost[stopped]": MISSING,
     },
-    "drain-owes-for-ever": {
+    "owed-not-counted": {
         "test_drain.py::test_nothing_is_lost[stopped]": "still-open",
         "test_reference_drain.py::test_only_what_had_arrived": "still-open",
     },
     "stop-does-not-linger": {"test_drain.py::test_what_comes_after_the_end": "closed-early"},
-    "drain-has-no-end": {
+    "drain-never-ends": {
         "test_reference_drain.py::test_a_client_that_ignores_fin": "server-stuck",
         "test_reference_drain.py::test_bytes_pending_at_the_timeout": "server-stuck",
     },
     "drain-keeps-listening": {"test_drain.py::test_new_connections_are_refused": "still-listening"},
-    "stop-keeps-the-sweep": {
+    "drain-sweeps-the-idle": {
         "test_reference_drain.py::test_idle_timeout_and_drain": "closed-early",
     },
-    "loss-is-not-told": {
+    "drain-hides-its-losses": {
         "test_reference_drain.py::test_bytes_pending_at_the_timeout": "exit-status",
     },
     "loss-is-told-of-none": {
@@ -127,7 +127,7 @@ FAILURES = {
     "idle-timeout-needs-a-quiet-wait": {
         f"{MANY_READY}::test_a_silent_client": "still-open",
     },
-    "idle-forgets-sending": {"test_reference_idle.py::test_a_slow_reader": MISSING},
+    "idle-counts-no-sends": {"test_reference_idle.py::test_a_slow_reader": MISSING},
     "sweep-spares-the-stalled": {"test_reference_idle.py::test_a_stalled_client": "still-open"},
     "wait-has-a-timeout": {"test_reference_system.py::test_no_call_without_events": "system-calls"},
     "sweep-is-always-due": {"test_reference_idle.py::test_waiting_costs_nothing": "system-calls"},
@@ -189,7 +189,7 @@ FAILURES = {
         "test_reference_json.py::test_dropped_lines": "log-line",
     },
     # No step of this scenario expects an answer: the oracle of the scenario runner has to.
-    "loss-beside-a-timeout": {
+    "fin-discards-data-with-a-timeout": {
         "test_scenarios.py::test_scenario[idle-timeout-fin-with-data]": MISSING,
     },
     "log-json-has-hex": {"test_reference_json.py::test_every_byte": "log-line"},
