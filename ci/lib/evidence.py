@@ -14,7 +14,7 @@ NOT_APPLICABLE = "–"
 
 CMOCKA_PASSED = re.compile(r"^\[ +PASSED +\] (\d+) test\(s\)\.$", re.MULTILINE)
 CASES = re.compile(r"^\w+: (\d+) cases", re.MULTILINE)
-RUNS = re.compile(r"^\d+ scenarios, (\d+) runs, 0 failed$", re.MULTILINE)
+RUNS = re.compile(r"^scenarios=\d+ runs=(\d+) failed=0$", re.MULTILINE)
 
 # What makes each file of results.
 SOURCES = {"prove.json": "ci/prove", "coverage.json": "ci/coverage"}

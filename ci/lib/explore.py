@@ -38,7 +38,8 @@ FAR = (3, 1)  # what needs more than the bound is looked for so far, and must no
 LIMIT_S = 900
 
 PASSED = re.compile(
-    r"^\S+ (\w+): (\d+) scenarios, (\d+) runs, (\d+) choices, (\d+) states (\w+), ([\d.]+) s",
+    r" system=(\w+) scenarios=(\d+) runs=(\d+) choices=(\d+) states=(\d+) sum=(\w+)"
+    r" seconds=([\d.]+) ",
     re.MULTILINE,
 )
 

@@ -274,8 +274,8 @@ static void explore_start(const char *path, size_t system) {
     counts.scenarios = 1;
     explore_from(0, asked->deviations);
     double taken = seconds() - begin;
-    printf("%s %s: %" PRIu64 " scenarios, %" PRIu64 " runs, %" PRIu64 " choices, %" PRIu64
-           " states %016" PRIx64 ", %.2f s, %.0f runs a second\n",
+    printf("%s system=%s scenarios=%" PRIu64 " runs=%" PRIu64 " choices=%" PRIu64 " states=%" PRIu64
+           " sum=%016" PRIx64 " seconds=%.2f runs/s=%.0f\n",
            path, systems[system].name, counts.scenarios, counts.runs, counts.choices,
            states_count(), states_sum(), taken, (double)counts.runs / taken);
     fflush(stdout);

@@ -159,8 +159,8 @@ static int run_command(void) {
     for (size_t i = 0; i < command.file_count; i++)
         failures += run_file(command.files[i], &runs) ? 0 : 1;
     if (!command.hash && !command.trace)
-        printf("%zu scenarios, %" PRIu64 " runs, %zu failed\n",
-               command.file_count - command.skipped, runs, failures);
+        printf("scenarios=%zu runs=%" PRIu64 " failed=%zu\n", command.file_count - command.skipped,
+               runs, failures);
     if (command.skipped > 0)
         printf("%zu scenarios are %s\n", command.skipped, run_not_for(command.target));
     return failures > 0 ? STATUS_FAILED : EXIT_SUCCESS;

@@ -155,9 +155,9 @@ int soak(const struct soak_options *options) {
         }
     }
     double taken = seconds() - begin;
-    printf("\n%" PRIu64 " events in %" PRIu64 " runs, seed %" PRIu64
-           ": %.1f M events and %.0f runs a second, %.1f events a run\n",
-           events, runs, options->seed, (double)events / taken / 1e6, (double)runs / taken,
+    printf("\nevents=%" PRIu64 " runs=%" PRIu64 " seed=%" PRIu64
+           " events/s=%.0f runs/s=%.0f events/run=%.1f\n",
+           events, runs, options->seed, (double)events / taken, (double)runs / taken,
            (double)events / (double)runs);
     return EXIT_SUCCESS;
 }

@@ -78,6 +78,6 @@ int sweep(const struct run_target *target, const char *const files[], size_t fil
         }
         printf("\n");
     }
-    printf("%" PRIu64 " faults injected into %zu scenarios\n", total, file_count);
+    printf("faults=%" PRIu64 " scenarios=%zu\n", total, file_count);
     return good ? EXIT_SUCCESS : STATUS_FAILED;
 }

@@ -149,7 +149,7 @@ def simulator(seconds):
     output, used = timed(
         [scenario, "soak", "--events", str(events), "--out", OUT / "failing.scenario"]
     )
-    done, runs = re.search(r"^(\d+) events in (\d+) runs", output, re.MULTILINE).groups()
+    done, runs = re.search(r"^events=(\d+) runs=(\d+) ", output, re.MULTILINE).groups()
     return {"rate": int(done) / used, "events_a_run": round(int(done) / int(runs), 1)}
 
 
@@ -209,7 +209,7 @@ def random(start, events):
     """Some of which may not be judged."""
     output, used = timed([RELEASE / "scenario", "soak", "--events", events, "--under", start,
                           "--out", OUT / "failing.scenario"], good=(0, under.NOT_JUDGED))
-    return int(re.search(r"^\d+ events in (\d+) runs", output, re.MULTILINE)[1]), used
+    return int(re.search(r"^events=\d+ runs=(\d+) ", output, re.MULTILINE)[1]), used
 
 
 def replay(start):
