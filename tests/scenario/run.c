@@ -20,6 +20,7 @@
  * until the second, and REST_MS, to end, as over real sockets. */
 #define FOREIGN_DRAIN_MIN_MS 1000
 #define FOREIGN_DRAIN_MAX_MS 10000
+#define FOREIGN_PASSES_A_CLIENT 8
 
 /* What another server owes may come by a timer of its own: it has this much time, as it has over
  * real sockets. */
@@ -262,8 +263,10 @@ static void let_clients_read(void) {
 
 static void stop_server(void) {
     if (!run.oracle.stopping) act(STEP_STOP, 0, 0);
-    /* Where the order varies, many waits may pass before one reports the stop. */
-    uint32_t waits_ms = run.sim.crowd * SIM_CROWD_PASS_MS;
+    /* Where the order varies, many waits may pass before one reports the stop, and another server
+     * may accept the backlog one by one, with several waits for each. */
+    uint32_t passes = run.sim.crowd * (run.sim.foreign ? FOREIGN_PASSES_A_CLIENT : 1);
+    uint32_t waits_ms = passes * SIM_CROWD_PASS_MS;
     uint32_t drain_ms = run.sim.foreign ? FOREIGN_DRAIN_MAX_MS : run.drain_timeout_ms;
     act(STEP_WAIT, 0, drain_ms + REST_MS + waits_ms);
     run_until_idle();
