@@ -75,6 +75,7 @@ static uint64_t mix_kernel(uint64_t digest, const struct sim_kernel *sim) {
 static uint64_t mix_oracle(uint64_t digest, const struct oracle *oracle) {
     for (int i = 0; i < DUE_KINDS; i++)
         digest = digest_mix(digest, oracle->due_ms[i]);
+    digest = digest_mix(digest, oracle->swept_ms);
     digest = digest_mix(digest, oracle->drain_end_ms);
     return digest_mix(digest, BIT(oracle->log.lost, 8) | BIT(oracle->log.torn, 0) |
                                   BIT(oracle->stopping, 1) | BIT(oracle->turned_away, 2));

@@ -30,6 +30,7 @@ void oracle_init(struct oracle *oracle, struct stream *stream, uint64_t idle_tim
     memset(oracle->clients, 0, oracle->client_count * sizeof oracle->clients[0]);
     memset(oracle, 0, offsetof(struct oracle, clients));
     memset(oracle->due_ms, 0xff, sizeof oracle->due_ms);
+    oracle->swept_ms = NEVER;
     oracle->stream = stream;
     oracle->idle_timeout_ms = idle_timeout_ms;
     oracle->drain_timeout_ms = drain_timeout_ms;
@@ -225,26 +226,18 @@ static uint64_t next_idle_ms(const struct oracle *oracle, uint64_t now_ms) {
     return next < now_ms + REST_MS ? now_ms + REST_MS : next;
 }
 
-/* The reason why a wait timed out: the first thing that became due during it; else one that was due
- * before. A server may also handle those when an event comes, which the oracle cannot observe. */
-static uint32_t reason_of(const struct oracle *oracle, uint64_t began_ms, uint64_t now_ms) {
-    uint32_t reason = DUE_KINDS;
-    uint64_t first = NEVER;
-    for (uint32_t i = 0; i < DUE_KINDS; i++) {
-        uint64_t due = oracle->due_ms[i];
-        uint64_t rank = due >= began_ms ? due : NEVER - 1 - i;
-        if (due > now_ms || rank >= first) continue;
-        reason = i;
-        first = rank;
-    }
-    return reason;
-}
-
+/* Of several reasons the wait is put down to the first kind: the next accept would take that back.
+ * The sweep that was due as well excuses a later wait, but may have taken place now. */
 void oracle_timed_out(struct oracle *oracle, uint64_t began_ms, uint64_t due_ms) {
-    uint32_t reason = reason_of(oracle, began_ms, due_ms);
+    uint32_t reason = 0;
+    while (reason < DUE_KINDS && oracle->due_ms[reason] > due_ms)
+        reason++;
     unsigned long long waited = due_ms - began_ms;
     if (reason == DUE_KINDS)
         oracle_fail(oracle, "wake-ups", "a wait of %llu ms timed out with nothing due", waited);
-    else
-        oracle->due_ms[reason] = reason == DUE_IDLE ? next_idle_ms(oracle, due_ms) : NEVER;
+    if (oracle->due_ms[DUE_IDLE] <= due_ms && due_ms < oracle->swept_ms) oracle->swept_ms = due_ms;
+    if (reason < DUE_IDLE) oracle->due_ms[reason] = NEVER;
+    if (reason != DUE_IDLE) return;
+    oracle->due_ms[DUE_IDLE] = next_idle_ms(oracle, oracle->swept_ms);
+    oracle->swept_ms = NEVER;
 }

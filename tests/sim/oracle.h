@@ -53,6 +53,7 @@ struct oracle {
     uint64_t drain_timeout_ms;
     uint64_t drain_end_ms;
     uint64_t due_ms[DUE_KINDS]; /* UINT64_MAX: not due */
+    uint64_t swept_ms; /* when the sweep that is due may have taken place, else UINT64_MAX */
     struct oracle_log log;
     bool failed;
     char failure[ORACLE_TEXT_BYTES + 32]; /* a sentence and, in brackets, its code */
