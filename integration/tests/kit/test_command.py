@@ -350,6 +350,20 @@ def test_an_address(conform, tmp_path):
         server.end()
 
 
+def test_an_address_of_a_broken_server(conform, tmp_path):
+    """A failure is shown as of a server that the kit started. Tests that need the process are
+    counted, for they might have found more."""
+    server = Server(broken("fin-answered-with-reset"), tmp_path)
+    try:
+        address = f"{server.host}:{server.port}"
+        status, output = conform("--address", address, "--only", "CLOSE-2", "FAIR-3")
+        assert status == DOES_NOT
+        assert "    rst-for-fin: client: " in output and "kit-error" not in output
+        assert re.search(r"\d of \d tests skipped: address: ", output)
+    finally:
+        server.end()
+
+
 def test_another_mapping(conform, tmp_path, monkeypatch):
     """A service with another mapping conforms to that one only."""
     (tmp_path / "service.py").write_text("def mapped(b): return b.upper().replace(b'`', b'@')\n")

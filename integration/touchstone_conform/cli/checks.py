@@ -101,8 +101,8 @@ def _check_server(options):
         raise UsageError("expected either --address HOST:PORT or a command after --")
     if options.address is not None:
         host, _, port = options.address.rpartition(":")
-        if not host or not re.fullmatch("[0-9]{1,5}", port):
-            raise UsageError(f"--address: {options.address!r}: expected HOST:PORT")
+        if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 1 << 16:
+            raise UsageError(f"--address: {options.address!r}: expected HOST:PORT, PORT 1 to 65535")
         if options.port is not None:
             raise UsageError("--port: expected with a command only; --address has a port")
     elif ("{port}" in command) == (options.port is not None):

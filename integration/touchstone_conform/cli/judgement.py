@@ -139,8 +139,7 @@ class Judgement:
         tested = [each.id for each in options.judged if each.profile != simulation.PROFILE]
         ids = [each for each in tested if each not in options.skips]
         arguments = ["--touchstone-judge", ",".join(ids)] + ["--touchstone-smoke"] * options.smoke
-        profile = "wire" if options.address is not None else options.profile
-        profiles = spec.PROFILES[: spec.PROFILES.index(profile) + 1]
+        profiles = spec.PROFILES[: spec.PROFILES.index(options.profile) + 1]
         marked = " or ".join(marks.PREFIX + each for each in profiles)
         return [*self._manner(number), *arguments, "-m", marked]
 

@@ -111,17 +111,24 @@ class Reachable:
 
 
 class Found(Reachable):
-    """A server that was running before; only what its clients see can be judged."""
+    """A server that was running before; only what its clients see can be judged.
 
-    @property
-    def process(self) -> Process:
-        raise SkipReason(*NOT_OURS)
+    What needs more of it, such as its process or its log, is skipped.
+    """
+
+    def __getattr__(self, name):
+        if name == "pid" or hasattr(Server, name):
+            raise SkipReason(*NOT_OURS)
+        raise AttributeError(name)
 
     def evidence(self) -> str:
         return f"the server at {self.host} port {self.port}"
 
     def shown_errors(self) -> str:
         return ""  # unknown
+
+    def settle(self, seconds: float) -> None:
+        pass  # unknown when it has
 
     def crashed(self) -> bool:
         return False  # unknown
