@@ -28,6 +28,7 @@ FOUNDATIONS = {
     "idle": "CLOSE-7",  # a silent client is kept
     "stall": "FLOW-1",  # a client that does not read is not read for ever
     "resume": "FLOW-2",  # and gets everything once it reads
+    "others": "FAIR-4",  # while others are served
     "flush": "CLOSE-3",  # what is pending at FIN is sent
     "urgent": "FLOW-6",  # a byte that is urgent delays no other
     "rest": "COST-1",  # waiting costs no CPU time

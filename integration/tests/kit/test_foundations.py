@@ -64,6 +64,7 @@ def server_of(more):
         ("farewell", "ECHO-6"),
         ("crashes-on-reset", "CLOSE-5"),
         ("fin-ignored", "CLOSE-2"),
+        ("waits-for-stalled", "FAIR-4"),
     ],
 )
 def test_one_defect_fails_one_requirement(tmp_path, defect, failing):
@@ -73,6 +74,37 @@ def test_one_defect_fails_one_requirement(tmp_path, defect, failing):
     assert verdicts(report, "fail") == [failing]
     for each in report["requirements"]:
         assert each["verdict"] != "blocked" or failing in each["blocked_by"]
+    assert status == DOES_NOT
+
+
+# It ends a connection at its FIN, and drops what it could not yet send.
+ABORT = """
+import asyncio, socket, sys
+class Echo(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport = transport
+    def data_received(self, data):
+        self.transport.write(data.upper())
+    def eof_received(self):
+        self.transport.abort()
+    def pause_writing(self):
+        self.transport.pause_reading()
+    def resume_writing(self):
+        self.transport.resume_reading()
+async def serve():
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Echo, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+asyncio.run(serve())
+"""
+
+
+def test_a_loss_at_fin_is_blamed_once(tmp_path):
+    """What measures a connection that flushes its output after FIN is blocked."""
+    command = [sys.executable, "-c", ABORT, "{port}"]
+    status, report = conform(tmp_path, command, "--only", "CLOSE-3", "COST-3", "COST-6")
+    assert verdicts(report, "fail") == ["CLOSE-3"]
+    assert verdicts(report, "blocked") == ["COST-3"]
     assert status == DOES_NOT
 
 

@@ -156,6 +156,7 @@ def test_half_closed_client(server):
 
 
 @marks.requirement("STOP-6")
+@marks.leans_on("others")
 def test_a_stalled_client_delays_no_other(server, crowd):
     """While one client takes nothing the others get their FIN; then it gets all its bytes."""
     with server.connect("stalled") as stalled:

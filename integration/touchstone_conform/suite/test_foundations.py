@@ -10,7 +10,7 @@ import pytest
 
 from touchstone_conform import marks
 from touchstone_conform.failure import expect
-from touchstone_conform.harness.samples import PLAIN
+from touchstone_conform.harness.samples import PLAIN, flood
 from touchstone_conform.suite.test_ends import end_in_the_backlog
 from touchstone_conform.suite.test_release import (
     end_by_fin,
@@ -113,6 +113,26 @@ def test_many_short_writes(server):
     """What the server can send only in many small parts arrives whole."""
     with stalled_client(server, taken=0) as client:
         client.expect(answer(pending()))
+
+
+@marks.foundation("others")
+@marks.leans_on("stream", "stall")
+@marks.wire
+def test_a_client_beside_a_stalled_one(server):
+    """While a client does not read, another is answered, sooner or later."""
+    with server.connect("stalled") as stalled, server.connect("neighbour") as neighbour:
+        stalled.send_until_blocked(flood(server.buffer), server.scaled(0.2))
+        for _ in range(50):
+            neighbour.ping()
+
+
+@marks.foundation("flush")
+@marks.leans_on("stream", "stall", "resume", "fin", "farewell", "data-and-fin")
+@marks.process
+def test_what_a_small_send_buffer_leaves_is_sent_after_fin(server):
+    """What the server could not yet send when the FIN came is sent, too."""
+    with stalled_client(server, fin=True, taken=0) as client:
+        client.expect_end(answer(pending()))
 
 
 @marks.foundation("interrupt")

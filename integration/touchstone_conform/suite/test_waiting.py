@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 @marks.requirement("CLOSE-7")
-@marks.leans_on("stream", "stall", "resume", "neighbours", "idle")
+@marks.leans_on("stream", "stall", "resume", "neighbours", "idle", "others")
 @marks.wire
 def test_clients_that_wait_for_long(server):
     """A client that is silent for 12 s, and one that reads nothing meanwhile, stay connected.
@@ -114,7 +114,7 @@ def test_wake_ups_beside_an_idle_client(server):
 
 
 @marks.requirement("COST-6")
-@marks.leans_on("idle", *FLUSHING, "rest-while-stalled")
+@marks.leans_on("idle", *FLUSHING, "others", "rest-while-stalled")
 @marks.process
 def test_wake_ups_beside_stalled_clients(server):
     """A server with clients that read nothing, one of them after its FIN, hardly wakes up."""
