@@ -506,14 +506,14 @@ def parse(arguments=None):
         metavar=("N", "K"),
         help="judge N of the servers, from the Kth on and then round again",
     )
-    parser.add_argument("--fix", action="store_true", help="write what is expected of NAME")
+    parser.add_argument("--fix", action="store_true", help="rewrite the expected failures of NAME")
     options = parser.parse_intermixed_args(arguments)
     known = {server.name: server for server in GROUPS[options.group]()}
     for name in options.names:
         if name not in known:
             parser.error(f"unknown server {name!r}: expected one of {', '.join(known)}")
     if options.group == "broken" and (options.smoke or options.repeat != 1):
-        parser.error("--smoke and --repeat: not with the kill matrix")
+        parser.error("--smoke and --repeat: cannot be combined with broken")
     if options.fix and options.group == "ports" and options.names in ([], ["touchstone"]):
         parser.error("--fix: expected the NAME of a port")
     options.servers = [known[name] for name in options.names] or list(known.values())

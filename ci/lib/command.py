@@ -111,7 +111,7 @@ def natural(text: str) -> int:
 
 def _number(text, least):
     if not text.isdecimal() or int(text) < least:
-        raise argparse.ArgumentTypeError(f"'{text}', expected a number from {least} on")
+        raise argparse.ArgumentTypeError(f"expected a number of at least {least}, got '{text}'")
     return int(text)
 
 

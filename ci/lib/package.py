@@ -1,4 +1,4 @@
-"""Builds the Debian package, looks into it, installs it, runs what it installed, and purges it."""
+"""Builds the Debian package, inspects it, installs it, runs its program, and purges it."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def build():
     return package
 
 
-# ---- Looking into it
+# ---- Its contents
 
 
 def entries(archive):

@@ -433,7 +433,8 @@ async def soak(server, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Mixed clients for a long time, and a verdict.")
+    description = "Runs mixed clients against a server for a long time, and judges it."
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--descriptors", type=int, default=1000, help="the limit for the server")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="the server, with {port} in it")

@@ -35,7 +35,7 @@ PROGRAMS = {
 }
 # Without AFL++, its runtime would leave a handler of SIGTERM behind that exits; so it does nothing.
 ALONE = "env __AFL_DEFER_FORKSRV=1"
-# What every program has that AFL++'s compiler has linked.
+# What is in every program that afl-clang-fast has linked.
 INSTRUMENTED = b"__afl_persistent_loop"
 SHRINK_S = 120
 # A server that makes a call that is not modelled even here cannot be fuzzed.
@@ -55,11 +55,11 @@ def demand_instrumented(name):
     program = shutil.which(name)
     if program is None or INSTRUMENTED not in Path(program).read_bytes():
         raise command.CannotRun(
-            f"{name} is no program that AFL++'s compiler has built (expected afl-clang-fast)")
+            f"{name} is missing, or was not built by afl-clang-fast")
 
 
 class Server(targets.Target):
-    """A server that AFL++'s compiler has built. It starts with the seeds of the server's fuzzer."""
+    """A server built by afl-clang-fast. It starts with the seeds of the server's fuzzer."""
 
     def __init__(self, text):
         super().__init__("server")

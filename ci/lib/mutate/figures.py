@@ -40,7 +40,8 @@ class Figures:
 
 
 def table(figures):
-    columns = ["made", "no C", "equal", "same", "judged", *ladder.STAGES, "argued", "live", "%"]
+    columns = ["generated", "invalid", "equivalent", "duplicate", "judged", *ladder.STAGES]
+    columns += ["argued", "live", "%"]
     widths = [max(6, len(column)) for column in columns]
     rows = [("module", columns)]
     for name, each in figures.items():

@@ -54,7 +54,7 @@ def _number(low, kind=int):
         except ValueError:
             value = None
         if value is None or not value >= low:
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {what}, at least {low}")
+            raise argparse.ArgumentTypeError(f"expected {what} of at least {low}, got {text!r}")
         return value
 
     return read
@@ -99,8 +99,8 @@ def _add_server(group) -> None:
         type=_number(0),
         default=0,
         metavar="BYTES",
-        help="the server documents that it stores so much output for a client that does not read; "
-        "FLOW-1 and FLOW-3 allow it so much more",
+        help="the output that the server documents to buffer for a client that does not read; "
+        "raises the limits of FLOW-1 and FLOW-3 by as much",
     )
     group.add_argument(
         "--idle-close",

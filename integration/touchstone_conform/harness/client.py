@@ -274,16 +274,17 @@ class Client:
         latest = self._latest()
         while len(received) < count and not self.end and self._ready(_READ, seconds):
             received += self._receive_some(count - len(received))
-            self._judge_pace(latest, len(received))
+            self._judge_pace(latest, len(received), count)
         return bytes(received)
 
     def _latest(self) -> Deadline:
         return Deadline(_DRIBBLE_FACTOR * self.timeout)
 
-    def _judge_pace(self, latest: Deadline, received: int) -> None:
+    def _judge_pace(self, latest: Deadline, received: int, due: int | None) -> None:
         if latest.passed() and not self.end:
             limit = _DRIBBLE_FACTOR * self.timeout
-            self.fail("slow", f"{counted(received)} came in {limit:g} s, and not the rest")
+            got = counted(received) if due is None else f"{received} of {counted(due)}"
+            self.fail("slow", f"got {got} within {limit:g} s")
 
     def receive_what_came(self) -> bytes:
         """All that has come by now, perhaps nothing; `end` is set if that was the end."""
@@ -324,7 +325,7 @@ class Client:
                 received += self._receive_some(_CHUNK)
             if ready & _WRITE and not self.end:
                 sent += self._send_some(data[sent : sent + _CHUNK])
-            self._judge_pace(latest, len(received))
+            self._judge_pace(latest, len(received), len(due))
         if shutdown:
             self.expect_end(due, already=bytes(received))
         else:
@@ -349,7 +350,7 @@ class Client:
             if not self._ready(_READ, self.timeout):
                 return bytes(received), CloseKind.STILL_OPEN
             received += self._receive_some(_CHUNK)
-            self._judge_pace(latest, len(received))
+            self._judge_pace(latest, len(received), due)
         return bytes(received), self.end or CloseKind.STILL_OPEN
 
     def read_to_fin(self) -> None:
@@ -446,7 +447,7 @@ class Client:
             self._received += len(data)
             if self._received > self._sent + _UNASKED_MAX:
                 sent, received = counted(self._sent), counted(self._received)
-                self.fail("unasked-data", f"{received} came, and more would; it sent {sent}")
+                self.fail("unasked-data", f"got {received} and still receiving; sent {sent}")
         return data
 
     def _ended(self, error: OSError) -> None:

@@ -244,7 +244,7 @@ class Server(Reachable):
         message = f"the server does not listen on port {self.port}"
         hidden, where = listeners.unreadable(self._roots()), self.listening_addresses()
         if hidden is not None:  # setcap, or another user
-            return f"{message}, or process {hidden} hides it: its descriptors may not be seen"
+            return f"{message}, or process {hidden} does, whose descriptors cannot be read"
         if where:
             return f"{message}, but on {', '.join(where)}"
         if self._connects():  # in a container, for example
@@ -454,7 +454,7 @@ class Server(Reachable):
             wait_until(lambda: self.is_gone() or self.process.is_at_rest(), self.scaled(seconds))
 
     def check_alive(self) -> None:
-        """Fail if the server ended or a sanitizer reported; a refusal is not a crash."""
+        """Fail if the server ended or a sanitizer reported an error; a refusal is not a crash."""
         self.settle(_SETTLE_S)
         listens = self._still_listens()
         if not listens:  # a dying process closes its sockets a moment before it is gone
@@ -474,7 +474,7 @@ class Server(Reachable):
 
     def _check_sanitizer(self) -> None:
         if _SANITIZER_REPORT.search(self.errors()):
-            raise Failure("server-died", f"a sanitizer reported:\n{self.errors()}")
+            raise Failure("server-died", f"a sanitizer reported an error:\n{self.errors()}")
 
     def ending(self) -> str:
         """How it ended, for a message."""
