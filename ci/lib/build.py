@@ -24,7 +24,7 @@ SANITIZERS = {
 
 
 def presets() -> list[str]:
-    """Those that have tests."""
+    """The presets that have tests."""
     listed = json.loads((tree.TOP / "CMakePresets.json").read_text())
     return [each["name"] for each in listed["testPresets"] if not each.get("hidden")]
 
@@ -59,7 +59,7 @@ def configure(preset: str, compiler: str, build_type: str = "", top: Path = tree
 
 
 def make(path: Path, *targets: str) -> Path:
-    """Builds these targets there, everything unless told; gives the directory."""
+    """Builds these targets there (default: all); gives the directory."""
     wanted = ["--target", *targets] if targets else []
     with locked(path):
         command.output_of(["cmake", "--build", path, *wanted])

@@ -66,7 +66,7 @@ def main(run, parser: Parser):
 
 
 def guarded(prog: str, run):
-    """Ends us as `run()` says: true or None if all holds, false if not, or a status."""
+    """Exits as `run()` returns: true or None if all holds, false if not, or a status."""
     end_at_signals()
     try:
         result = run()

@@ -41,7 +41,7 @@ class Target:
         return [self.emulator, "-L", self.root] if self.emulator else []
 
 
-# By the target as zig calls it; 2.36 is the C library of Debian 12. In a sample of two one is run.
+# Targets, as zig names them; 2.36 is the C library of Debian 12. In a sample of two one is run.
 TARGETS = {
     "aarch64-macos": Target("Darwin", "Mach-O 64-bit arm64 executable"),
     "x86-linux-gnu.2.36": Target("Linux", "ELF 32-bit LSB .*80386", "qemu-i386", "i386"),
@@ -56,12 +56,12 @@ TARGETS = {
 
 # Without the runtimes that zig would first compile for each target: nothing here needs them.
 COMPILER_FLAGS = ("-fno-sanitize=undefined", "-rtlib=none")
-# As the gate compiles.
+# What the gate compiles with.
 FIDELITY_FLAGS = (
     "-std=c11", "-D_NETBSD_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wconversion",
     "-Wshadow", "-Werror",
 )
-# Of the fidelity tests: the tests themselves need cmocka, the rest is for another system.
+# What is not compiled of the fidelity tests: the tests need cmocka, the rest another system.
 ELSEWHERE = re.compile(r"epoll|kqueue|\w+_linux|\w+_simulated")
 LABELS = "^(unit|simulation|replay)$"
 HASH_SEEDS = 1

@@ -30,7 +30,7 @@ class Module:
 
     @property
     def short(self) -> str:
-        """As its unit tests and its corpus are named."""
+        """The name that its unit tests and its corpus have."""
         return self.name.rpartition("/")[2]
 
     @property

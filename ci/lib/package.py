@@ -337,7 +337,7 @@ def as_root():
 
 
 def check_dpkg(package, root, version):
-    """With dpkg alone, in a root that has nothing; it knows of this system's C library only."""
+    """Installs with dpkg alone, in an empty root that knows of this system's C library only."""
     database = root / "var/lib/dpkg"
     for name in ("updates", "info"):
         (database / name).mkdir(parents=True)

@@ -36,7 +36,7 @@ def _walk(top: Path):
 
 
 def copy(to: Path, parts: tuple[str, ...] = ("",), top: Path = TOP):
-    """Copies the files below these folders (all of them unless told) into `to`, links as links."""
+    """Copies the files below these folders (default: all) into `to`, links as links."""
     for name in files(top):
         if name.startswith(parts):
             (to / name).parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def commit() -> str:
 
 
 def commit_number() -> int:
-    """For samples that differ from commit to commit, and are the same each time for one."""
+    """Seeds samples that differ from commit to commit, and are the same each time for one."""
     return int(hashlib.sha256(commit().encode()).hexdigest()[:8], 16)
 
 

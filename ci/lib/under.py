@@ -15,7 +15,7 @@ PORTS = tree.TOP / "integration" / "ports"
 BUILT = tree.BUILD / "under"
 
 NOTHING_FAILED, FAILED, NOT_JUDGED = 0, 1, 3
-# What is no mistake, but not modelled, and how that is told.
+# What is no mistake, but not modelled, and how that is reported.
 UNJUDGED = {"duplicated-descriptor": "dup", "forked-process": "fork",
             "second-thread": "recv"}
 
@@ -221,7 +221,7 @@ def _explored(scenario, mistake, start) -> list[str]:
 
 
 def _steady(files) -> list[str]:
-    """Without crowds, which take long."""
+    """Leaves out crowds, which take long."""
     crowd = re.compile("^(crowd|vary) ", re.MULTILINE)
     return [name for name in files if not crowd.search((tree.TOP / name).read_text())]
 

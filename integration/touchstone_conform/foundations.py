@@ -1,4 +1,4 @@
-"""What tests lean on, so that one defect gives one verdict.
+"""What tests depend on, so that one defect gives one verdict.
 
 A test uses as tools what other tests judge: it ends a client by FIN, stops the server for a moment,
 connects a second client. Each of these is a foundation. Its own test is judged first; the other
@@ -12,7 +12,7 @@ A test that judges the requirement of a foundation uses it in any case.
 
 from __future__ import annotations
 
-# In the order in which they are judged: each leans on none but those before it.
+# In the order in which they are judged: each depends on none but those before it.
 FOUNDATIONS = {
     "silence": "ECHO-6",  # the server does not send first
     "line": "ECHO-3",  # as many bytes come back as a line has
@@ -43,11 +43,11 @@ FOUNDATIONS = {
 }
 # Without these nothing can be judged, not even other tests of their own requirement.
 ALWAYS = ("silence", "line", "letters", "byte")
-STREAM_FROM = 4096  # bytes of one client: more lean on "stream"
+STREAM_FROM = 4096  # bytes of one client: more depend on "stream"
 
 
 class Blocked(Exception):
-    """The test leans on what this server lacks; holds the requirements that fail instead."""
+    """The test depends on what this server lacks; holds the requirements that fail instead."""
 
     def __init__(self, requirements):
         super().__init__(f"blocked by {', '.join(requirements)}")

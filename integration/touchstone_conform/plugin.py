@@ -253,7 +253,7 @@ class _FirstOfEach:
         return new
 
 
-# What a test leans on.
+# What a test depends on.
 
 
 def _note_broken(config, name):
@@ -373,7 +373,7 @@ def _without_expression(text):
 
 
 def _place_of(error):
-    """Where the kit went wrong, for who mends it."""
+    """Where the kit went wrong, for debugging it."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 

@@ -10,8 +10,8 @@
 #define TURNS_MAX 32
 #define PASS_TURNS 64
 
-/* A pass accepts one client, and one more for so many that are ready: a failing accept is expensive
- * beside a short pass, not beside a long one. */
+/* A pass accepts one client, plus one per READY_PER_ACCEPT ready connections: a failing accept is
+ * expensive beside a short pass, not beside a long one. */
 #define READY_PER_ACCEPT 8
 
 /* More calls than a backlog holds clients, so that even endless interruptions end. */
@@ -339,9 +339,9 @@ static void dispatch(struct server *s, struct token token) {
         begin_drain(s);
 }
 
-/* `at_ms` is when the wait began, or ended if it timed out: it reported all who were ready then.
- * Since then bytes may have arrived, and the process may have been paused: so, too, in a wait that
- * was interrupted. */
+/* `at_ms` is when the wait began, or ended if it timed out: it reported every connection ready at
+ * that time. Since then bytes may have arrived, and the process may have been paused: so, too, in a
+ * wait that was interrupted. */
 static void check_deadlines(struct server *s, struct result waited, uint64_t at_ms) {
     bool full = waited.value == POLLER_EVENTS_MAX;
     if (at_ms >= s->retry_ms) resume_accepting(s);
@@ -349,8 +349,8 @@ static void check_deadlines(struct server *s, struct result waited, uint64_t at_
     if (at_ms >= s->drain_ms) end_drain(s);
 }
 
-/* Logs the end of waiting: the listener was watched, and a wait that was not full left it out.
- * During a drain it is not watched. */
+/* Logs that connections no longer wait: the listener was watched, and a wait that was not full did
+ * not report it. During a drain it is not watched. */
 static void check_waiting(struct server *s, struct result waited) {
     bool reported = waited.fault == FAULT_NONE && waited.value < POLLER_EVENTS_MAX;
     if (!s->waiting || !reported || s->accept_tried) return;

@@ -25,7 +25,7 @@ struct environment_ops {
     void (*send)(struct environment *env, enum client client, uint64_t count);
     void (*send_until_full)(struct environment *env, enum client client);
     void (*send_urgent)(struct environment *env, enum client client);
-    /* Those who connect from here on find a server without SO_OOBINLINE. */
+    /* New connections from here on find a server without SO_OOBINLINE. */
     void (*listen_out_of_band)(struct environment *env);
     void (*shutdown)(struct environment *env, enum client client);
     void (*reset)(struct environment *env, enum client client);

@@ -2,21 +2,24 @@
  *
  * Each function is a small test: a few actions of clients, and the results of the server's calls.
  * It runs on the simulated kernel and on Linux sockets, with the same expectations. Where a kernel
- * may choose, alternatives are separated by bars.
+ * may choose, alternatives are separated by bars. */
+
+/* clang-format off */
+/* Facts about kernels that requirements of SPEC.md rely on, and the tests that measure them:
  *
- * Facts about kernels that requirements of SPEC.md rely on, and the tests that measure them:
- *
- *   COST-3 an armed RDHUP spins            rdhup_spins, half_close_under_a_full_send_buffer
- * CLOSE-4 data_in_two_reads arrives with FIN          data_with_fin, data_and_fin_in_the_backlog
- * CLOSE-5 read or write may see RST      reset_seen_first_by_read, reset_seen_first_by_write
- * CLOSE-6 reset before the server looks  reset_in_the_backlog, data_and_reset_in_the_backlog
- * FLOW-5 a burst over one buffer         burst_over_one_buffer   FLOW-7 a read stops at the mark
- * read_stops_at_the_urgent_mark, urgent_*   FAULT-1 a false EAGAIN, and an edge
- * edge_is_reported_once   FAULT-3 no descriptors                 descriptors_exhausted,
- * …_with_an_empty_backlog   STOP-2 close with unread input is RST  close_with_unread_input,
- * …_under_a_full_send_buffer   REF-7 no progress under a zero window  stalled_client; that
- * keep-alive does not detect it takes                                          minutes, and is not
- * measured   a duplicate holds the FIN back         duplicated_descriptor_holds_the_connection */
+ *   COST-3   an armed RDHUP spins             rdhup_spins, half_close_under_a_full_send_buffer
+ *   CLOSE-4  data arrives with FIN            data_with_fin, data_and_fin_in_the_backlog
+ *   CLOSE-5  read or write may see RST        reset_seen_first_by_read, reset_seen_first_by_write
+ *   CLOSE-6  reset before the server looks    reset_in_the_backlog, data_and_reset_in_the_backlog
+ *   FLOW-5   a burst over one buffer          burst_over_one_buffer
+ *   FLOW-7   a read stops at the mark         read_stops_at_the_urgent_mark, urgent_*
+ *   FAULT-1  a false EAGAIN, and an edge      edge_is_reported_once
+ *   FAULT-3  no descriptors                   descriptors_exhausted, …_with_an_empty_backlog
+ *   STOP-2   close with unread input is RST   close_with_unread_input, …_under_a_full_send_buffer
+ *   REF-7    no progress under a zero window  stalled_client; that keep-alive does not detect it
+ *                                             takes minutes, and is not measured
+ *            a duplicate holds the FIN back   duplicated_descriptor_holds_the_connection */
+/* clang-format on */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -939,7 +942,7 @@ static void edge_is_reported_once(struct environment *env) {
     receives(env, A, 100, "8");
 }
 
-/* A FIN is an edge also for who waits to write; data is not. */
+/* A FIN is an edge for a writer, too; data is not. */
 static void edge_of_a_fin(struct environment *env) {
     serves(env, A);
     controls(env, A, EPOLL_ADD, OUT | EPOLLET, "0");

@@ -174,7 +174,7 @@ static void check_step(const struct scenario *scenario, const struct step *step,
         run_until_idle();
     }
     const struct oracle_client *c = &run.oracle.clients[step->client];
-    /* Another server may refuse whom it cannot accept (SPEC.md, FAULT-3). */
+    /* Another server may refuse clients that it cannot accept (SPEC.md, FAULT-3). */
     bool refused = run.sim.foreign && run.oracle.turned_away && !c->accepted;
     if (!good && run.judge == RUN_EXPECTATIONS && !(c->excused && c->ended) && !refused)
         oracle_fail(&run.oracle, code_of(step), "step %u, %s %s: got %llu of %llu bytes, %s",

@@ -33,7 +33,7 @@ static uint32_t edges_of(const struct sim_kernel *sim, int32_t descriptor) {
            ((events & EPOLL_CODEC_OUT) ? link->edges[EDGE_WRITE] : 0);
 }
 
-/* Who asks for room, and is told that there is none, is woken once there is (Linux, tcp_poll:
+/* A watch for writing that finds no room is woken once there is room (Linux, tcp_poll:
  * SOCK_NOSPACE). */
 static void ask_for_room(struct sim_kernel *sim, int32_t descriptor) {
     int32_t client = sim_client_of(sim, descriptor);

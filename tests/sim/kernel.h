@@ -71,7 +71,7 @@ struct sim_link {
     bool paused, gone;         /* the client */
     enum fault error;          /* latched, reported once */
     uint32_t edges[3];         /* wake-ups: EDGE_READ, EDGE_WRITE, EDGE_ALL */
-    bool full;                 /* somebody was told that there is no room: once there is, an edge */
+    bool full;                 /* a watch found no room to write: once there is, an edge */
     struct {
         uint32_t steps, used;
     } shorts[2]; /* short-receive and short-send steps so far; calls shortened so far */
@@ -116,7 +116,7 @@ struct sim_trace {
 struct sim_point {
     uint8_t kind;
     uint8_t count; /* alternatives, 0 included; of a call: 0, its errors are another matter */
-    bool free;     /* it says more of a choice before it, and is no deviation by itself */
+    bool free;     /* it refines an earlier choice, and is no deviation by itself */
     uint16_t nth;
 };
 
@@ -133,7 +133,7 @@ struct sim_kernel {
     const struct stream *stream;
     enum sim_poller poller;
     enum sim_system system;
-    bool out_of_band; /* so are the ends of those who connect, by the listener's option */
+    bool out_of_band; /* so are the ends of new connections, by the listener's option */
     bool foreign;     /* not the reference: the rules of its calls, besides SPEC.md, do not hold */
     uint64_t random;
     uint32_t vary, chance;              /* kinds that vary; of these, kinds that do so by chance */
@@ -155,7 +155,7 @@ struct sim_kernel {
     struct oracle_pass pass;             /* since the last wait */
     uint64_t pass_ms;                    /* passes at the next call that may fail, but a wait */
     bool full;                           /* the last wait had room for no further record */
-    uint32_t listener_edges;             /* wake-ups of who waits to accept */
+    uint32_t listener_edges;             /* listener wake-ups */
     uint32_t open, open_max;             /* clients' descriptors */
     bool short_of_descriptors;           /* accept failed for it, and has not emptied the backlog */
     uint32_t turns[WHO_KINDS];           /* order of records by report steps, from 1; 0: none */

@@ -72,7 +72,7 @@ struct result sim_accept(void *self, int32_t listener, struct endpoint *peer) {
     bool taken = result.fault == FAULT_NONE || result.fault == FAULT_ABORTED;
     if (result.fault == FAULT_DESCRIPTORS || result.fault == FAULT_WOULD_BLOCK)
         sim->short_of_descriptors = result.fault == FAULT_DESCRIPTORS;
-    /* SPEC.md, FAULT-3: without descriptors another server may close whom it accepts next. */
+    /* SPEC.md, FAULT-3: without descriptors another server may close what it accepts next. */
     if (sim->foreign && sim->short_of_descriptors && result.fault == FAULT_NONE)
         sim->oracle->clients[sim_client_of(sim, (int32_t)result.value)].excused = true;
     if (!taken && !fault_is_passing(result.fault)) oracle_refused(sim->oracle, sim->now_ms);

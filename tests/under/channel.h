@@ -6,7 +6,7 @@
 #include "scenario/run.h"
 
 /* The memory that the command (`scenario --under`) shares with the library in the server's process.
- * Each has its turn: the command writes a scenario, the library plays it and writes the result. */
+ * Each has its turn: the command writes a scenario, the library runs it and writes the result. */
 
 #define CHANNEL_VARIABLE "TOUCHSTONE_UNDER" /* the environment names the memory: a path to open */
 #define FUZZ_VARIABLE "TOUCHSTONE_FUZZ"     /* or, for a fuzzer (fuzz.h), the port */

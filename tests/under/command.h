@@ -3,10 +3,11 @@
 #include "scenario/run.h"
 
 /* Any server under the simulated kernel: the command starts it with a library that answers its
- * calls, and plays scenario after scenario in its process.
+ * calls, and runs scenario after scenario in its process.
  *
- * A failure counts if it repeats in three fresh processes of the server; otherwise its run is told
- * as unstable. Where the server makes a call that is not modelled, the run is not judged either. */
+ * A failure counts if it repeats in three fresh processes of the server; otherwise its run is
+ * reported as unstable. Where the server makes a call that is not modelled, the run is not judged
+ * either. */
 
 /* Starts `command` by the shell, {port} in it replaced by a free port; what it prints is dropped,
  * but for its stderr if `shows_errors`. With `never_stopped` no scenario is for it that stops it.

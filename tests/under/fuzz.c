@@ -9,7 +9,7 @@
 
 #define RUNS_MAX 100000 /* of one process */
 
-/* With a larger crowd no step is played: each client has a socket that reserves its number, and
+/* With a larger crowd no step is run: each client has a socket that reserves its number, and
  * such runs took a hundred times as long as others. */
 #define CROWD_MAX 32
 

@@ -7,7 +7,7 @@
 #define SAVED_REGISTERS 6
 
 static _Alignas(64) uint8_t memory[STACK_BYTES];
-static void *server, *player;
+static void *server, *runner;
 
 /* Saves what a function must preserve (System V ABI, x86-64), and goes on where `load` is from. */
 __attribute__((naked, noinline)) static void swap(void **save, void *load) {
@@ -22,9 +22,9 @@ void stacks_start(void (*entry)(void)) {
     *--top = (void *)(uintptr_t)entry;
     for (int i = 0; i < SAVED_REGISTERS; i++)
         *--top = NULL;
-    player = top;
+    runner = top;
 }
 
-void stacks_to_player(void) { swap(&server, player); }
+void stacks_to_runner(void) { swap(&server, runner); }
 
-void stacks_to_server(void) { swap(&player, server); }
+void stacks_to_server(void) { swap(&runner, server); }

@@ -90,11 +90,11 @@ void world_closes_real(void) {
     if (is_limited()) world_sim->open_max++;
 }
 
-/* The server does not run any more; the player ends the process. */
+/* The server does not run any more; the scenario runner ends the process. */
 static void freeze(enum server_status status) {
     run->status = status;
     for (;;)
-        stacks_to_player();
+        stacks_to_runner();
 }
 
 void world_seen(const char *call) {
@@ -194,7 +194,7 @@ int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict at
     return create(thread, attributes, entry, argument);
 }
 
-/* The player: scenario after scenario, each from where the server waits. */
+/* The scenario runner: scenario after scenario, each from where the server waits. */
 
 uint64_t world_clock_ms(void) { return clock_base_ms + world_sim->now_ms; }
 
@@ -305,7 +305,7 @@ int world_wait(const char *call, queue_gather *gather, void *records, size_t max
     for (;;) {
         calls = 0;
         channel->waits++;
-        stacks_to_player(); /* the end of a step */
+        stacks_to_runner(); /* the end of a step */
         if (stop_is_due && take_stop(blocked)) {
             errno = EINTR;
             return -1;

@@ -246,8 +246,8 @@ static void next_sweep_is_due_when_the_longest_idle_connection_is(void **state) 
     assert_int_equal(fake.closed[CLIENT + 1], 0);
 }
 
-/* Bytes may arrive while a pass lasts: who was idle is known as of its wait. And who is served
- * within it has made progress then. With an idle timeout of 300:
+/* Bytes may arrive while a pass lasts: which connections are idle is known as of its wait. And one
+ * that is served within the pass has made progress then. With an idle timeout of 300:
  *
  *     0           100           301             301, until 501         501
  *     CLIENT      CLIENT - 2    wait(201):      wait(0): CLIENT + 1    wait(0): sweep closes

@@ -60,7 +60,7 @@ class Verdict:
 
 
 def verdicts(results):
-    """Of all goals whose point was measured."""
+    """The verdicts on all goals whose point was measured."""
     return [
         *ratio_verdicts(results.get("costs", {})), *flat_verdicts(results.get("costs", {})),
         *idle_verdicts(results.get("idle", {})), *flood_verdicts(results.get("flood", {})),
@@ -116,12 +116,12 @@ def flood_verdicts(flood):
                 f"a ping's {figure[:3]} beside {floods} floods, ms", f"{measured / 1000:.2f}",
                 f"≤ {most / 1000:.0f}", measured <= most,
             )
-    for floods, most in points.NEWCOMERS_MS_MAX.items():
+    for floods, most in points.NEW_CONNECTIONS_MS_MAX.items():
         if str(floods) in flood.get(OURS, {}):
-            measured = flood[OURS][str(floods)]["newcomers_ms"]
+            measured = flood[OURS][str(floods)]["new_connections_ms"]
             yield Verdict(
-                f"until {points.NEWCOMERS} newcomers are answered beside {floods} floods, ms",
-                f"{measured:.0f}", f"≤ {most:,}", measured <= most,
+                f"until {points.NEW_CONNECTIONS} new connections are answered beside {floods} "
+                "floods, ms", f"{measured:.0f}", f"≤ {most:,}", measured <= most,
             )
 
 
@@ -206,14 +206,14 @@ def call_table(calls, titles, names):
 def flood_table(flood):
     names = list(flood)
     yield ""
-    yield row(f"ms: a ping's median, p99; {points.NEWCOMERS} newcomers (busy)", names)
+    yield row(f"ms: a ping's median, p99; {points.NEW_CONNECTIONS} new connections (busy)", names)
     for floods in flood[names[0]]:
         yield row(f"{int(floods):,} floods", [flood_cell(flood[name][floods]) for name in names])
 
 
 def flood_cell(found):
     p50, p99 = (found["beside"][name] / 1000 for name in ("p50_us", "p99_us"))
-    return f"{p50:.2f}, {p99:.2f}; {found['newcomers_ms']:.1f} ({found['busy']:.0%})"
+    return f"{p50:.2f}, {p99:.2f}; {found['new_connections_ms']:.1f} ({found['busy']:.0%})"
 
 
 # ---- For pictures

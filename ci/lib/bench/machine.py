@@ -1,4 +1,4 @@
-"""The machine: which cores measure, what they charge to whom, and how to tell of them."""
+"""The machine: which cores measure, what they are charged for, and how they are described."""
 
 import functools
 import os
@@ -88,7 +88,7 @@ def read(path, default="unknown"):
 
 
 def allow_descriptors(count):
-    """For ourselves, and so for all that we start."""
+    """Raises the limit for ourselves, and so for all that we start."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         raise CannotRun(f"the limit of descriptors is {hard} (expected: {count}; see ulimit -Hn)")
@@ -101,7 +101,7 @@ def has_flag(name):
 
 
 def describe(server_core, load_core):
-    """As pairs of a name and a text."""
+    """Gives pairs of a name and a text."""
     model = [line for line in read("/proc/cpuinfo").splitlines() if line.startswith("model name")]
     memory = [line for line in read("/proc/meminfo").splitlines() if line.startswith("MemTotal")]
     seen = ksoftirqd(server_core)

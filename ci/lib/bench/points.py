@@ -8,9 +8,9 @@ from .servers import FLOOR, OURS
 IDLE = 10_000
 STALLED = 1_000
 FLOODS = (2, 20, 100, 300, 1_000)
-NEWCOMERS = 100
+NEW_CONNECTIONS = 100
 BUFFER_BYTES = 65536
-# Beside clients: what a server and the load have open themselves, with room to spare.
+# What a server and the load have open beside clients, with room to spare.
 DESCRIPTORS_BESIDE = 600
 
 PING, STREAM, CHURN = "a message", "64 KiB", "a connection"
@@ -45,7 +45,7 @@ POINTS = [
     Point("churn", "connect, echo, close", CHURN, "churn", {"connections": 16}),
 ]
 
-# How the cost of a message grows with those who are connected and say nothing.
+# How the cost of a message grows with idle connections.
 FLAT_IDLE = (10, 100, 1_000, 10_000)
 FLAT = [
     Point(
@@ -86,8 +86,8 @@ IDLE_RATIO_MAX = 0.25  # of libuv's bytes a connection
 FLAT_RATIO_MAX = 1.1  # from 100 to 10,000 idle
 # A ping beside so many floods, in microseconds: which figure, and its bound.
 FLOOD_GOALS = {2: ("p99_us", 5_000), 100: ("p50_us", 50_000), 300: ("p50_us", 150_000)}
-NEWCOMERS_MS_MAX = {300: 1_000}  # beside so many floods
+NEW_CONNECTIONS_MS_MAX = {300: 1_000}  # beside so many floods
 STALLED_MEMORY_MAX = 1.1  # times clients x buffer
 STALLED_P99_MAX = 2.0  # times the undisturbed
-# By what upper() was compiled for: GB/s, or part of memcpy's.
+# What upper() has to reach, as it is compiled: GB/s, or part of memcpy's.
 UPPER = {"upper_speed": (15, None), "upper_speed_avx2": (40, 0.5)}

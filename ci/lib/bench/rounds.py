@@ -15,10 +15,10 @@ from .. import command
 from . import machine, points, servers
 from .load import Load
 
-# Of latencies; p99 is of many answers already.
+# Rounds of latencies; p99 is of many answers already.
 FEW_ROUNDS = 3
 LATENCY_S = 1
-NEWCOMER_S = 0.001
+NEW_CONNECTION_S = 0.001
 STARVED_S = 60  # some servers leave one of a thousand floods alone for so long
 
 
@@ -133,8 +133,8 @@ class Bench:
     def disturbed(self, what, workload, connections, only):
         """{server: {"alone", "beside": p50_us and p99_us of a pinging client, "busy": the part of
         its core that the server used meanwhile, "growth": bytes of memory for the clients that
-        disturb it, "newcomers_ms": until others that connect at once were all answered, at most as
-        long as it was disturbed, "rate": bytes a second of those that disturb it}}"""
+        disturb it, "new_connections_ms": until others that connect at once were all answered, at
+        most as long as it was disturbed, "rate": bytes a second of those that disturb it}}"""
         found = {name: [] for name in self.names(only)}
         for name in turns(self.names(only), self.few_rounds):
             with self.server(name) as server:
@@ -150,20 +150,20 @@ class Bench:
                     beside = self.latency(server)
                     busy = (server.cpu_seconds() - used) / (time.monotonic() - began)
                     growth = server.memory_bytes("Rss") - before
-                    newcomers_ms = self.newcomers_ms(server)
+                    new_connections_ms = self.new_connections_ms(server)
                     done = others.result()
                     rate = done["bytes"] / done["seconds"]
-            newcomers_ms = min(newcomers_ms, 1000 * longer)
+            new_connections_ms = min(new_connections_ms, 1000 * longer)
             found[name].append({
                 "alone": alone, "beside": beside, "busy": busy, "growth": growth,
-                "newcomers_ms": newcomers_ms, "rate": rate,
+                "new_connections_ms": new_connections_ms, "rate": rate,
             })
             command.progress(
                 f"{what}, {connections:,} clients  {name}: a ping's median and p99 "
                 f"{alone['p50_us']:.0f}, {alone['p99_us']:.0f} us alone, "
                 f"{beside['p50_us']:.0f}, {beside['p99_us']:.0f} us beside, "
-                f"{points.NEWCOMERS} newcomers {newcomers_ms:.0f} ms, core busy {busy:.0%}, "
-                f"{rate / 1e6:.0f} MB/s, memory + {growth / 2**20:.1f} MiB"
+                f"{points.NEW_CONNECTIONS} new connections {new_connections_ms:.0f} ms, "
+                f"core busy {busy:.0%}, {rate / 1e6:.0f} MB/s, memory + {growth / 2**20:.1f} MiB"
             )
         return {name: medians(rows) for name, rows in found.items()}
 
@@ -173,9 +173,9 @@ class Bench:
             done = load.run()
             return {name: done[name] for name in ("p50_us", "p99_us")}
 
-    def newcomers_ms(self, server):
-        newcomers = {"connections": points.NEWCOMERS, "timeout": STARVED_S}
-        with self.load(server, "ping", NEWCOMER_S, **newcomers) as load:
+    def new_connections_ms(self, server):
+        connections = {"connections": points.NEW_CONNECTIONS, "timeout": STARVED_S}
+        with self.load(server, "ping", NEW_CONNECTION_S, **connections) as load:
             return load.ready_ms
 
     # ---- The service alone

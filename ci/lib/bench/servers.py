@@ -25,14 +25,14 @@ GRACE_S = 10
 
 
 def path_of(name):
-    """Of something that was built for measuring."""
+    """The path of something that was built for measuring."""
     return BUILD / "tests" / "bench" / name
 
 
 def built():
     """name: command, in the order of the tables.
 
-    A peer whose library is missing is not there, nor a port that ci/conform --ports has not built.
+    A peer whose library is missing is not there, nor a port that `ci/conform ports` has not built.
     """
     ours = [BUILD / "touchstone", "--quiet", "--listen", "127.0.0.1:{port}"]
     commands = {OURS: shlex.join(map(str, ours))}
@@ -103,7 +103,7 @@ class Server:
         return machine.session(self.process.pid)
 
     def cpu_seconds(self):
-        """Of all its threads, and of the core's ksoftirqd, which works for it."""
+        """The CPU time of all its threads, and of the core's ksoftirqd, which works for it."""
         softirqs = [self.softirqs] if self.softirqs else []
         return sum(machine.cpu_seconds(pid) for pid in [*self.pids(), *softirqs])
 

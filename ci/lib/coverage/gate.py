@@ -9,7 +9,7 @@ from .counted import percent
 ALLOWED = tree.TOP / "ci" / "allowed-misses"
 SYSTEM = "system"
 SYSTEM_LINES_MIN = 95
-# By what a line of the list says.
+# What a word in a line of the list means.
 MISSES = {
     "true": "never true: {} [branch-true]",
     "false": "never false: {} [branch-false]",

@@ -1,4 +1,4 @@
-"""By module: how much was reached of how much, as a table, JSON and HTML."""
+"""Shows how much of each module was reached, as a table, JSON and HTML."""
 
 import collections
 import json
@@ -13,7 +13,7 @@ RESULTS = tree.RESULTS / "coverage.json"
 
 
 def sums(files):
-    """By module: how much was reached of how much, of each kind."""
+    """Maps each module to how much was reached of how much, of each kind."""
     found = collections.defaultdict(lambda: {kind: (0, 0) for kind in KINDS})
     for file in files:
         figures = found[module_of(file.path)]
@@ -27,7 +27,7 @@ def cell(reached, of):
 
 
 def table(by_suite):
-    """As text: a line a module; lines, branches and conditions of all, branches of each suite."""
+    """Yields a line a module: lines, branches and conditions of all, branches of each suite."""
     alone = [suite for suite in by_suite if suite != TOGETHER]
     titles = ("lines", "branches", "MC/DC", "branches by:")
     header = f"{'module':18}" + "".join(f"{title:>16}" for title in titles)

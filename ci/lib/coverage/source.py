@@ -93,7 +93,7 @@ class Branch:
         return is_inside(self.place, region)
 
     def misses(self):
-        """Of a condition that never had one of its values nothing more is to be said."""
+        """A condition that never had one of its values is listed for that only."""
         missed = [side for side, taken in self.sides.items() if not taken]
         if not missed and self.alone is False:
             missed = ["alone"]

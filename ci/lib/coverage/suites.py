@@ -12,7 +12,7 @@ PROGRAMS = [BUILD / "touchstone", BUILD / "tests" / "scenario"]
 # But for another system's, which has a test here: of two functions of one name llvm-cov keeps one.
 OF_ANOTHER_SYSTEM = {"src/system/posix_accept.c"}
 
-# By CTest's labels.
+# Which labels of CTest a suite has.
 LABELS = {"unit": "^(unit|fidelity)$", "simulation": "^simulation$"}
 SUITES = (*LABELS, "sockets")
 # The command line, the start, the log and the stop: what unit tests and simulation do not reach.

@@ -12,7 +12,7 @@ CANARY_S = 60
 
 
 def run_fresh(engine, target, seconds, place):
-    """As on a machine that never fuzzed before."""
+    """Runs as on a machine that never fuzzed before."""
     tree.fresh_folder(place)
     return engines.run(engines.ENGINES[engine](target, place), seconds)
 

@@ -54,7 +54,7 @@ class Result:
 
 
 def watch(engine, seconds, on_progress):
-    """Until its time is over or it has a finding; how long that was, and when an edge came."""
+    """Waits until its time is over or it has a finding; gives how long, and when an edge came."""
     begin = time.monotonic()
     last_edge_s, edges = 0.0, 0
     with open(engine.place / "run" / "progress.csv", "w", buffering=1) as progress:
@@ -75,7 +75,7 @@ def watch(engine, seconds, on_progress):
 
 
 def end(processes):
-    """At once if a signal comes meanwhile."""
+    """Ends them, at once if a signal comes meanwhile."""
     try:
         for each in processes:
             each.stop()

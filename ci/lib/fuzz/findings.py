@@ -38,7 +38,7 @@ def explain(target, path, place):
 
 
 def minimised(build, target, path, small):
-    """By libFuzzer; as it was if that gives none, as when it takes too long or does not fail."""
+    """Has libFuzzer minimise it; it stays as it was if that takes too long or does not fail."""
     shutil.copyfile(path, small)
     exact = f"-exact_artifact_path={small.relative_to(target.top)}"
     try:
@@ -62,14 +62,14 @@ def output_of(build, target, path):
 
 
 def is_telling(line, top):
-    """Of a stack, the frames of this tree; nothing of what the engine says of itself."""
+    """Keeps a stack's frames of this tree, and nothing of what the engine says of itself."""
     if line.lstrip().startswith("#"):
         return f"{top}/" in line and "/build/" not in line
     return line.strip() and not line.startswith(("INFO: ", "NOTE: ", "Running: ", "      "))
 
 
 def dump(content):
-    """As hexadecimal and text, 16 bytes a line."""
+    """Shows it as hexadecimal and text, 16 bytes a line."""
     lines = []
     for at in range(0, min(len(content), 512), 16):
         row = content[at : at + 16]
@@ -96,7 +96,7 @@ def explain_scenario(build, path, folder):
 
 
 def explain_simulated(server, path, folder):
-    """Of a server under the simulated kernel. Over real sockets the kit judges it."""
+    """Explains one of a server under the simulated kernel. Over real sockets the kit judges it."""
     written, sockets = folder / "finding.scenario", folder / "sockets.scenario"
     text = shrunk(server, path)
     written.write_text(text, encoding="utf-8")
@@ -116,7 +116,7 @@ def explain_simulated(server, path, folder):
 
 
 def shrunk(server, path):
-    """As text; as it was found if it cannot be shrunk, or not in time."""
+    """Gives it as text, as it was found if it cannot be shrunk, or not in time."""
     try:
         done = server.simulate("shrink", path, stderr=subprocess.DEVNULL, timeout=under.SHRINK_S)
         if done.returncode in (command.PASSED, under.NOT_JUDGED):

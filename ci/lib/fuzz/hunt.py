@@ -16,8 +16,8 @@ from .. import command, defects, modules, tree
 from . import engines, targets
 
 KINDS = ("server", "modules")
-# What only the expectations of scenarios show: for whom the kernel failed, or who is idle, nothing
-# is owed by the oracle, and the fuzzers have no other judge.
+# What only the expectations of scenarios show: the oracle demands nothing for a client that the
+# kernel failed, or that is idle, and the fuzzers have no other judge.
 EXPECTED_ONLY = {
     "aborted-accept-stops-listening",
     "drain-accepts-but-once",
@@ -34,7 +34,7 @@ OF_CROWDS = {
     "one-accept-a-pass",
     "turns-not-shared",
 }
-# Whose fuzzer has another name; what is not here is the server's to find.
+# Files whose fuzzer has another name; the server's fuzzer has to find what is not here.
 TARGETS = {
     "src/core/outcome.c": "connection",
     "src/shell/log.c": "log",
@@ -45,7 +45,7 @@ TARGETS = {
 # What another fuzzer finds than that of its file.
 FINDERS = {"sizes-wrap-in-32-bits": "options"}
 LIMIT_S = 600
-# In CI, a sample: of these patches, and of the mutants.
+# CI runs a sample: these patches, and so many mutants.
 SAMPLE = ("buffer-copies-one-less", "generation-not-bumped")
 SAMPLE_MUTANTS = 1
 COMPILERS = ("gcc", "clang")
@@ -55,7 +55,7 @@ CONTROL_TARGET = "upper"
 
 
 def names():
-    """Of the patches that a fuzzer can find."""
+    """The names of the patches that a fuzzer can find."""
     return [name for name in defects.patches(*KINDS) if name not in EXPECTED_ONLY | OF_CROWDS]
 
 

@@ -42,7 +42,7 @@ ENGINES = {
         "CFLAGS": BASE_FLAGS,
         "LIB_FUZZING_ENGINE": str(shutil.copy(afl_driver(), place / "libFuzzingEngine.a")),
         "AFL_QUIET": "1",
-        # As the preset fuzz-afl has it: what AFL++ 4.04 adds for selects reads past its table.
+        # The preset fuzz-afl has it, too: what AFL++ 4.04 adds for selects reads past its table.
         "AFL_LLVM_INSTRUMENT": "LLVM-NATIVE",
     },
 }

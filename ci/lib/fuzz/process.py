@@ -12,7 +12,7 @@ GRACE_S = 30
 
 @dataclasses.dataclass
 class Stats:
-    """Of one process, or of all together."""
+    """The figures of one process, or of all together."""
 
     execs: int = 0
     rate: float = 0
@@ -55,12 +55,12 @@ class Process:
         return self.process.poll() is None
 
     def stop(self):
-        """It writes down what it counted before it ends."""
+        """Asks it to end; it first writes down what it counted."""
         if self.runs():
             self.process.send_signal(signal.SIGINT)
 
     def wait(self):
-        """Until it has ended, by force if it takes too long or a signal ends us."""
+        """Waits for its end; kills it if that takes too long or a signal ends us."""
         try:
             self.process.wait(GRACE_S)
         except subprocess.TimeoutExpired:

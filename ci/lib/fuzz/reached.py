@@ -7,9 +7,9 @@ from ..coverage import counted
 from ..coverage.counted import percent
 from . import targets
 
-# In percent, of what the committed corpora alone reach in the core: lines and branches.
+# What the committed corpora alone have to reach in the core, in percent: lines and branches.
 CORE_FLOORS = (100, 98)
-# Where what they do not reach has to be listed, with the reason.
+# Here, what they do not reach has to be listed, with the reason.
 EXPLAINED = [
     path for name in ("shell/server", "shell/pollers") for path in modules.read()[name].paths
 ]
@@ -18,7 +18,7 @@ UNREACHED = tree.TOP / "fuzz" / "unreached"
 
 
 class Coverage:
-    """Of the source, by the corpora of some targets."""
+    """What the corpora of some targets cover of the source."""
 
     def __init__(self, names, place=PLACE):
         tree.fresh_folder(place)
@@ -69,7 +69,7 @@ def sum_of(rows, folder):
 
 
 def table(rows):
-    """As text: a line a file, and the core as a whole."""
+    """Yields a line a file, and the core as a whole."""
     yield f"{'file':32} {'lines':>16} {'branches':>16}"
     for name, *counts in [*rows, ("src/core", *sum_of(rows, "src/core/"))]:
         cells = (f"{reached}/{of} {percent(reached, of):5.1f}" for reached, of in counts)

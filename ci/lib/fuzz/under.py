@@ -1,4 +1,4 @@
-"""AFL++ on any server under the simulated kernel: bytes are decoded to scenarios, and played in the
+"""AFL++ on any server under the simulated kernel: bytes are decoded to scenarios, and run in the
 server's process by the library that `scenario --under` preloads, too (tests/under/fuzz.c)."""
 
 import argparse
@@ -91,7 +91,7 @@ class Server(targets.Target):
                            cwd=Path.cwd(), **options)
 
     def fails(self, path):
-        """In a fresh process, and in three more."""
+        """Whether it fails in a fresh process, and in three more."""
         return self.judge(path).returncode == command.FAILED
 
     def judge(self, *files):
@@ -112,7 +112,7 @@ class Afl(afl.Afl):
 
     def build_all(self):
         self.build, self.judged = None, {}
-        # By a descriptor of ours, as AFL++ takes no path with blanks.
+        # Named by a descriptor of ours, as AFL++ takes no path with blanks.
         self.library = os.open(self.target.library, os.O_RDONLY)
 
     def program(self, number):

@@ -25,7 +25,7 @@ class Figures:
 
     @property
     def per_cent(self):
-        """Of those that some test could notice: killed."""
+        """The share killed of those that some test could notice."""
         rest = self.judged - self.argued
         return 100 * self.killed / rest if rest else 100.0
 

@@ -105,7 +105,7 @@ class Judge:
     # Verdicts
 
     def judge(self, module, mutant, worker, stages):
-        """For one that compiles to another object than the original. A kill stays one; a survivor
+        """Takes one that compiles to another object than the original. A kill stays one; a survivor
         has to pass what it has not passed yet, or all of it if a test changed."""
         key = tree.digest(mutant.source.path, self.object_of(mutant, worker), self.rest)
         verdict = Verdict(*(self.verdicts.get(key) or [SURVIVES]))

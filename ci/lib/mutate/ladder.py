@@ -21,8 +21,8 @@ QUICK = (*TESTS_QUICK, WARNINGS)
 SEEDS = (10, 100)
 SEEDS_SANITIZED = 10
 
-# Of address space, for a mutant may ask for all there is; the real server reserves much and touches
-# little.
+# Limits of address space: a mutant may ask for all there is. The real server reserves much and
+# touches little.
 MEMORY_BYTES = 4 << 30
 MEMORY_BYTES_OF_SERVER = 32 << 30
 FILE_BYTES = 64 << 20
@@ -103,7 +103,7 @@ class Ladder:
         self.lock = threading.Lock()
 
     def tests(self, module, path, stage):
-        """Those that run code of this file, in order; builds what it takes."""
+        """Gives those that run code of this file, in order; builds what it takes."""
         with self.lock:
             key = (stage, module.name if stage == "sockets" else "")
             if key not in self.rungs:

@@ -38,7 +38,7 @@ class Mutant:
         return "".join([*lines[: self.number - 1], self.replacement, *lines[self.number :]])
 
     def __str__(self):
-        """As in the list of survivors."""
+        """Shows it as the list of survivors does."""
         where = f" in {self.function}" if self.function else ""
         nth = f" #{self.nth}" if self.nth > 1 else ""
         lines = [f"{self.source.path}{where}{nth}", f"- {self.old}"]

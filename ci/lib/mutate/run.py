@@ -11,7 +11,7 @@ from .. import command, tree
 from . import figures, judge, ladder, mutants, survivors
 
 PROGRESS_S = 10
-# Of a module without a floor, so many mutants are judged, always the same.
+# So many mutants of a module without a floor are judged, always the same.
 SAMPLE = 200
 
 QUICK = frozenset(ladder.QUICK)
@@ -100,8 +100,8 @@ class Run:
     # Judging
 
     def judge_groups(self, groups, what, brief=False):
-        """First by the quick tests; who passes them by the others. In a `brief` run that is left
-        out for those on the list, and else sockets for what no test can tell apart."""
+        """First by the quick tests; survivors by the rest. A `brief` run leaves that out for those
+        on the list; others leave out sockets for what no test can tell apart."""
 
         def judge_by(stages):
             def one(group, worker):
@@ -128,7 +128,7 @@ class Run:
 
     def entries_of(self, group):
         """(kind, line) of each entry of the list that is this group, whether or not it is the
-        mutant that was drawn: who compiles to the same is the same."""
+        mutant that was drawn: mutants with equal object code are one."""
         path = group.first.source.path
         if path not in self.entries:
             self.entries[path] = found = collections.defaultdict(list)

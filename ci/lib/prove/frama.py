@@ -22,7 +22,7 @@ OPTIONS = (
 # A guard alone, for Frama-C's limits are of the clock, too: the provers' own are in why3.conf.
 TIMEOUT_S = 60
 
-# By whom, a goal or a smoke test, its name, and the verdict.
+# The prover, a goal or a smoke test, its name, and the verdict.
 GOAL = re.compile(
     r"^\[wp\] \[([^\]]+)\] (Goal|Smoke-test) (?:typed_)?(\w+)(?: : (\w+))?", re.MULTILINE
 )

@@ -147,7 +147,7 @@ class Run:
 
 
 def _concerns(row, paths):
-    """Of the harness, what is not reached is no loss."""
+    """What is not reached of the harness is no loss."""
     place = row["directory"] + "/" + row["file"]
     ours = str(HARNESSES) in place and row["status"] != "Dead"
     return row["status"] != "Considered valid" and (ours or place.endswith(paths))
@@ -200,7 +200,7 @@ def complaints(runs, whole=True):
 
 
 def verdicts(runs):
-    """By module and property, the worst verdict of these runs; unreached is what none reached."""
+    """Maps module and property to the worst verdict of these runs; unreached if none reached it."""
     rank = {"Dead": 0, "Valid": 1}
     found = {}
     for run in runs:

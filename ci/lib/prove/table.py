@@ -80,7 +80,7 @@ def _show_row(name, row):
 
 
 def results(files, runs):
-    """For the table of verification: how many goals each module has, how many are proven."""
+    """Counts each module's goals, and those that are proven, for the table of verification."""
     owned = by_function(contracts.function_names(tree.TOP, files), runs[0].goals)
     found = {}
     for file in files:

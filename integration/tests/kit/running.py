@@ -34,7 +34,7 @@ def expect_failures(command, expected):
     short = "--touchstone-client-timeout", str(SHORT_TIMEOUT_S)
     results = run_tests(command, list(expected), *short)
     for name in [name for name, each in results.items() if each.outcome == BLOCKED]:
-        results.update(run_tests(command, [name], *short))  # alone, it has nothing to lean on
+        results.update(run_tests(command, [name], *short))  # alone, it has nothing to depend on
     for name, codes in expected.items():
         result = results[name]
         if result.outcome == SKIPPED:

@@ -1,4 +1,4 @@
-"""One defect, one verdict: what leans on a broken foundation is tried otherwise, or blocked."""
+"""One defect, one verdict: what depends on a broken foundation is tried otherwise, or blocked."""
 
 import json
 import sys
@@ -126,7 +126,7 @@ def test_who_answers_fin_late_is_left_by_reset(tmp_path):
 
 
 def test_a_part_is_judged_as_the_whole(tmp_path):
-    """What a requirement leans on is judged if it fails, though it was not asked for."""
+    """What a requirement depends on is judged if it fails, though it was not asked for."""
     status, report = conform(tmp_path, server_command("fin-ignored"), "-k", "CLOSE-3")
     (only,) = report["requirements"]
     assert (only["verdict"], only["blocked_by"]) == ("blocked", ["CLOSE-2"])
@@ -207,8 +207,8 @@ def test_what_was_blocked_in_a_part_is_judged_again(monkeypatch):
     assert given.selection == ["a"]
 
 
-def test_what_failures_lean_on_is_judged(monkeypatch):
-    """And no more; also what the other way leans on, that they take where the first is broken."""
+def test_what_failures_depend_on_is_judged(monkeypatch):
+    """And no more; also what the other way depends on, that they take where the first is broken."""
     failed = Result("a", ["FAIR-4"], FAILED, leaned_on=["byte", "fin"])
     otherwise = Result("a", ["FAIR-4"], FAILED, leaned_on=["byte", "reset"])
     broken = Result("fin", ["CLOSE-2"], FAILED, foundation="fin")

@@ -1,4 +1,4 @@
-"""The kit's own trouble is never told as the server's, and nothing that it starts stays behind.
+"""Kit failures are never reported as server failures, and nothing that the kit starts stays behind.
 
 Here are limits, streams and files that fail, interrupts, and servers that write, start or leave
 behind what they like.
@@ -340,7 +340,7 @@ NOBODY = 1 << 30  # more than the number of any process (proc(5), pid_max)
 
 @needs_proc
 def test_a_server_that_detaches(started):
-    """The daemon is judged, its end is seen, and it is told that it is one."""
+    """The daemon is judged, its end is seen, and the evidence says that it is one."""
     server = started(DETACHED)
     with server.connect() as client:
         client.ping()
@@ -431,7 +431,7 @@ def test_no_signal_to_a_number_after_its_end(started, monkeypatch):
     assert numbers == []
 
 
-# Where the kit is started, and beside whom.
+# Where the kit is started, and beside what.
 
 
 def test_the_directory_of_the_start(tmp_path):

@@ -39,7 +39,7 @@ def of_rejected(path):
         return None if good and all(word in error.text for word in words) else str(error)
 
 
-def test_the_contract():
+def test_every_text_is_read_as_its_file_states():
     assert disagreements() == {}
 
 

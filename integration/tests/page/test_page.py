@@ -245,7 +245,7 @@ def test_the_matrix(visit, matrix, check):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_obstacles(visit, matrix, scheme):
+def test_assistive_technology_meets_no_barrier(visit, matrix, scheme):
     """No barrier for people who use assistive technology, contrast included."""
     check_obstacles(visit(matrix, color_scheme=scheme))
 

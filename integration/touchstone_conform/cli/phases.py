@@ -1,4 +1,4 @@
-"""One round of the tests: what others lean on first, so that one defect gives one verdict."""
+"""One round of the tests: what others depend on first, so that one defect gives one verdict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from touchstone_conform.report.results import BLOCKED, FAILED, Result
 
 def run(arguments: list[str], jobs: int, whole: bool, progress=None) -> list[Result]:
     """One result for each test. A whole run judges the foundations first; they bear on one another,
-    and run one by one. A part of the tests needs those that a failed one of it leans on."""
+    and run one by one. A part of the tests needs those that a failed one of it depends on."""
     if whole:
         founded = _founded(arguments, len(FOUNDATIONS))
         with _interrupted_with(founded):
@@ -25,7 +25,7 @@ def run(arguments: list[str], jobs: int, whole: bool, progress=None) -> list[Res
 
 
 def _count_of_needed(results):
-    """As many of the foundations, from the first on, as failed and blocked tests are or lean on."""
+    """As many foundations, from the first on, as failed and blocked tests are or depend on."""
     doubtful = [each for each in results if each.outcome in (FAILED, BLOCKED)]
     names = {name for each in doubtful for name in [*each.leaned_on, each.foundation]}
     return max((i for i, name in enumerate(FOUNDATIONS, 1) if name in names), default=0)

@@ -43,7 +43,7 @@ class CloseKind(enum.Enum):
 
     FIN = "FIN"
     RST = "RST"
-    TIMED_OUT = "time-out"
+    TIMED_OUT = "timeout"
     STILL_OPEN = "no end"
 
 

@@ -83,7 +83,8 @@ def backlog(process) -> int:
 
 
 def _duplicate(process, is_it):
-    """From the process or a descendant: one may serve what another accepted; or None."""
+    """Duplicate the socket that `is_it` picks, if there is one, of the process or a descendant: one
+    may serve what another accepted."""
     for each in process.family():
         pidfd = _pidfd_open(each.pid)
         try:

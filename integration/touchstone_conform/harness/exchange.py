@@ -33,7 +33,7 @@ _DIRECTIONS = {
     "receive": FROM,
     "receive FIN": FROM,
     "receive RST": FROM,
-    "receive time-out": FROM,
+    "receive timeout": FROM,
 }
 # What a client waits for: shown only where nothing follows. `expected` was received already.
 _AWAITS = ("expect", "expect end")
@@ -84,7 +84,7 @@ class Event:
 
 
 class Exchange:
-    """The events of a test, in order; and what the test may lean on."""
+    """The events of a test, in order; and what the test may depend on."""
 
     def __init__(self, footing: Footing | None = None):
         self.footing = footing or Footing()
@@ -208,7 +208,7 @@ def _shortened(events):
 
 
 def without_tidying(events):
-    """Up to where a client failed; else without those who were merely closed at the end."""
+    """Keep events up to a client's failure; else leave out the mere closes at the end."""
     for i, each in enumerate(events):
         if each.what == "failed":
             return events[: i + 1]

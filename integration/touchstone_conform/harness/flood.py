@@ -24,7 +24,7 @@ _CHUNK = bytes(range(256)) * 4096
 _ROUND = 64 << 20  # bytes of all clients
 _BOTH = selectors.EVENT_READ | selectors.EVENT_WRITE
 _LEAVE_S = 2
-END_S = 5  # until the process has ended, once it was told
+END_S = 5  # until the process has ended, once it was asked to
 
 
 def expect_open(flood) -> None:
@@ -47,7 +47,7 @@ def move(connection: socket.socket, events: int, chunk) -> int | None:
 
 
 def leave(connections, seconds: float) -> None:
-    """By FIN, and by RST whom the server does not answer to the end in that time."""
+    """Close with FIN; clients that are not fully answered in that time are reset afterwards."""
     deadline = Deadline(seconds)
     for each in connections:
         with contextlib.suppress(OSError):

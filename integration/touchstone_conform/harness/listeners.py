@@ -70,12 +70,12 @@ def listening_process(roots: list[int], port: int) -> int | None:
 
 
 def listening_inodes(root: int, port: int | None = None) -> set[str]:
-    """Of one port or all, in the network namespace of `root`, which may differ from ours."""
+    """What listens on one port or all, in the network namespace of `root`, perhaps not ours."""
     return {inode for inode, _, found in _listening(root) if port in (None, found)}
 
 
 def local_inodes(pid: int) -> set[str]:
-    """Of AF_UNIX, socket pairs included: what a runtime has for itself."""
+    """AF_UNIX sockets, socket pairs included: those that a runtime has for itself."""
     try:
         lines = pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]
     except OSError:
@@ -121,7 +121,7 @@ def _listening(root: int) -> list[tuple[str, str, int]]:
 
 
 def _asked(kind: int) -> list[tuple[str, str, int]]:
-    """By sock_diag(7)."""
+    """Ask the kernel by sock_diag(7)."""
     request = _REQUEST.pack(kind, socket.IPPROTO_TCP, 0, 1 << _LISTEN)
     header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _DUMP_REQUEST, 0, 0)
     found = []

@@ -64,7 +64,7 @@ class Owned:
         return bool(poll.poll(0))
 
     def poll(self) -> int | None:
-        """Of a child of ours: its exit status, negative for a signal; None while it runs."""
+        """Give the exit status of a child of ours, negative for a signal; None while it runs."""
         if self._status is None:
             with contextlib.suppress(ChildProcessError):
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -83,7 +83,7 @@ def state_and_parent(pid: int) -> tuple[str, int]:
 
 
 def children(pid: int) -> list[int]:
-    """Those that have not been waited for."""
+    """Its children that have not been waited for."""
     found, tasks = [], []
     with contextlib.suppress(OSError):
         tasks = os.listdir(f"/proc/{pid}/task")
@@ -129,6 +129,6 @@ def signal_family(roots, number: int) -> None:
         members = family(root)
         for pid in members:
             with contextlib.suppress(ProcessLookupError), Owned(pid) as each:
-                # Opened first: if its parent is still of the family, it is who we took it for.
+                # Opened first: if its parent is still of the family, it is the expected process.
                 if pid == root or state_and_parent(pid)[1] in members:
                     each.signal(number)

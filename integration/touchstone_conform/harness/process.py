@@ -24,7 +24,7 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def prlimit(pid: int, kind: int, *limits: tuple[int, int]) -> tuple[int, int]:
-    """As resource.prlimit, which not every Python has."""
+    """Call resource.prlimit, which not every Python has."""
     if not hasattr(resource, "prlimit"):
         raise SkipReason("tool", "resource.prlimit in Python")
     return resource.prlimit(pid, kind, *limits)
@@ -69,7 +69,7 @@ class Process:
         return found
 
     def socket_flags(self) -> list[tuple[bool, int]]:
-        """Of each socket of a network whether it listens, and its open-file flags."""
+        """Tell of each network socket whether it listens, and its open-file flags."""
         found = []
         listening, local = listening_inodes(self.pid), local_inodes(self.pid)
         for number, target in self.descriptors().items():
@@ -125,7 +125,7 @@ class Process:
         return self._states() <= {"S"}
 
     def _states(self) -> set[str]:
-        """Of its threads and those of its descendants that have not ended."""
+        """The states of its threads and those of its descendants that have not ended."""
         states = {self.state()}
         for each in self.family():
             with contextlib.suppress(OSError):
@@ -142,7 +142,7 @@ class Process:
         return self._counted(_SWITCHES)
 
     def sleeps(self) -> int:
-        """Those of them that are not by force: who spins is interrupted, but does not sleep."""
+        """The voluntary ones of them: a thread that spins is preempted, but does not sleep."""
         return self._counted(_SLEEPS)
 
     def _counted(self, pattern) -> int:

@@ -201,7 +201,7 @@ class Server(Reachable):
         while True:
             pid = self._listening_pid() or self._child.pid
             self._judged = owned.Owned(pid)
-            if pid in (self._child.pid, self._listening_pid()):  # it is who was looked up
+            if pid in (self._child.pid, self._listening_pid()):  # it is the one that was looked up
                 return pid
             self._judged.close()
 
@@ -495,7 +495,7 @@ class Server(Reachable):
     def evidence(self) -> str:
         """The command, and the first and last lines of both outputs, for a failed test."""
         ours = ""
-        self._poll()  # looks who is left behind
+        self._poll()  # looks for what is left behind
         if self._left_behind:
             ended = f"the command ended with status {self._child.returncode}"
             ours = f"\n    {ended}; process {self.pid}, which it left behind (a daemon), was judged"
@@ -553,7 +553,7 @@ class Server(Reachable):
 
 
 def _owner(pid: int, running: list[Server]) -> Server | None:
-    """Who left a process behind: who claims it, else who was started last."""
+    """The server that owns an orphan: one that claims it, else the one started last."""
     if len(running) > 1:
         return next((each for each in running[::-1] if each._claims(pid)), running[-1])
     return running[0] if running else None

@@ -103,7 +103,7 @@ class _Picture:
 def _kind(event):
     """The class of its colour."""
     words = event["text"].split()
-    for word, kind in (("RST", "rst"), ("FIN", "fin"), ("failed", "wrong"), ("time-out", "wrong")):
+    for word, kind in (("RST", "rst"), ("FIN", "fin"), ("failed", "wrong"), ("timeout", "wrong")):
         if word in words[:2]:
             return kind
     if event["what"].startswith("expect"):

@@ -6,7 +6,7 @@ import dataclasses
 
 from touchstone_conform.spec import Requirement
 
-# BLOCKED: it leans on what this server lacks, and that has its own verdict.
+# BLOCKED: it depends on what this server lacks, and that has its own verdict.
 PASSED, FAILED, BLOCKED, SKIPPED = "passed", "failed", "blocked", "skipped"
 
 # Of a requirement. FLAKY: its tests passed in some rounds and failed in others. REMARK: it is a

@@ -37,7 +37,7 @@ _QUIET_LOOKS = 3
 _CLOSE_TIMEOUT_S = 0.2
 _DRAIN_DEFAULT_S = 5
 _EARLY_S = 0.1  # by so much a server's clock and ours may differ
-_STATUS_SHORT = 3  # of the reference: the drain time-out lost bytes
+_STATUS_SHORT = 3  # of the reference: the drain timeout lost bytes
 _CLOSES = {CloseKind.FIN: "fin", CloseKind.RST: "rst", None: "open"}
 
 
@@ -281,7 +281,7 @@ class _Run:
             self._settle()
         else:
             self._wait_until(lambda: client.end)
-        found = _CLOSES.get(client.end, "time-out")
+        found = _CLOSES.get(client.end, "timeout")
         if found not in closes and not client.shed:
             code = WRONG_END[client.end or CloseKind.STILL_OPEN]
             if client.end and closes == ("open",):

@@ -121,7 +121,7 @@ class TestReset:
         for _ in range(20):
             server.connect().reset()
 
-    def test_idle(self, server):
+    def test_while_idle(self, server):
         """RST of a connection that is known and idle."""
         for _ in range(20):
             client = server.connect()

@@ -19,7 +19,7 @@ def expect_no_spin(server):
 
 
 @marks.foundation("rest")
-def test_idle(server):
+def test_an_idle_client_costs_no_cpu_time(server):
     """An idle client costs no CPU time."""
     with server.connect() as client:
         client.ping()
@@ -28,7 +28,7 @@ def test_idle(server):
 
 @marks.foundation("rest-while-stalled")
 @marks.leans_on("stream", "stall")
-def test_stalled(server):
+def test_a_stalled_client_costs_no_cpu_time(server):
     """A client that does not read costs no CPU time."""
     with server.connect() as client:
         client.send_until_blocked(flood(server.buffer), server.scaled(0.3))

@@ -122,7 +122,7 @@ def test_urgent_byte(server, crowd):
 
 
 @marks.requirement("STOP-4")
-def test_backlog(server):
+def test_clients_in_the_backlog_are_served(server):
     """Clients that were not accepted yet are served too: all their bytes, and FIN."""
     count = min(40, backlog(server.process))
     answers = [answer(sample(1000, seed)) if seed % 4 else b"" for seed in range(count)]

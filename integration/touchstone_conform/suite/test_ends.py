@@ -100,7 +100,7 @@ def test_after_another_reset(server, end):
     "end", [end_by_fin_with_pending_output, end_by_reset_after_half_close, end_in_the_backlog]
 )
 @marks.process
-def test_descriptors(server, end):
+def test_nothing_stays_open(server, end):
     """However connections end, the number of descriptors does not grow with them."""
     judge_descriptors(server, end, 20)
 
@@ -119,7 +119,7 @@ def test_descriptors(server, end):
     ],
 )
 @marks.process
-def test_memory(server, end):
+def test_memory_does_not_grow(server, end):
     """Memory does not grow with the number of ends of a kind."""
     judge_memory(server, lambda: end(server), ENDS, f"times {end.__name__}")
 

@@ -61,7 +61,7 @@ def test_stop_and_go(server):
 @marks.requirement("FLOW-4")
 @marks.leans_on("stream")
 @pytest.mark.parametrize("size", [30_000, 300_000])
-def test_burst(server, size):
+def test_a_burst_is_answered_whole(server, size):
     """A burst larger than a buffer is echoed whole, without further traffic."""
     data = sample(size)
     with server.connect() as client:
@@ -82,7 +82,7 @@ def test_a_stalled_client_delays_no_other(server):
 
 @marks.foundation("urgent")
 @marks.leans_on("stream")  # what several reads return is answered
-def test_urgent_data(server):
+def test_an_urgent_byte_affects_no_other(server):
     """An urgent byte is echoed in its place or dropped; no other byte is affected."""
     with server.connect() as client:
         client.send(b"before ")

@@ -1,4 +1,4 @@
-"""What other tests lean on, judged first, one after the other: see foundations.py.
+"""What other tests depend on, judged first, one after the other: see foundations.py.
 
 Some foundations are judged by tests that lie beside those of the same topic.
 """
@@ -49,7 +49,7 @@ def test_a_line(server):
 
 @marks.foundation("letters")
 @marks.wire
-def test_letters(server):
+def test_letters_and_digits_are_mapped(server):
     """Letters and digits are mapped as they should be."""
     with server.connect() as client:
         client.ping(PLAIN + b"\n")
@@ -57,7 +57,7 @@ def test_letters(server):
 
 @marks.foundation("byte")
 @marks.wire
-def test_a_byte(server):
+def test_a_byte_without_a_newline_is_answered(server):
     """A byte that no newline follows is answered."""
     with server.connect() as client:
         client.ping(b"t")
@@ -179,7 +179,7 @@ def test_descriptors_of_a_few(server, end):
 
 @marks.foundation("stop")
 @marks.service
-def test_stop(server):
+def test_a_stop_signal_ends_the_server(server):
     """The signal ends the server, not by killing it, once its client has left."""
     with server.connect() as client:
         client.ping()

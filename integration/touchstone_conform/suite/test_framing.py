@@ -44,7 +44,7 @@ def test_any_split(server):
 
 
 @marks.requirement("ECHO-6")
-def test_silence(server):
+def test_the_server_sends_only_answers(server):
     """The server sends only answers: no banner, no prompt, no farewell."""
     with server.connect() as client:
         client.expect_quiet(server.scaled(0.2))

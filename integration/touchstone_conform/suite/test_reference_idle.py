@@ -40,7 +40,7 @@ def expect_idle_end(server, began, client, limit=LIMIT_S, late=LATE_S):
 
 
 @marks.requirement("REF-7")
-def test_idle(server):
+def test_an_idle_client_is_closed_in_time(server):
     """A client that sends nothing for so long is closed, and the log names the reason."""
     with server.connect() as client:
         client.expect_quiet(0.3 * LIMIT_S)

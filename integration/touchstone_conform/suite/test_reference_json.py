@@ -91,7 +91,7 @@ def test_long_chunk(server):
 
 
 @marks.requirement("REF-9")
-def test_reset(server):
+def test_a_reset_is_logged_as_such(server):
     """A reset has its own reason."""
     client = server.connect()
     client.ping()
@@ -135,7 +135,7 @@ def test_ipv6(start_server, reference_program, ipv6_loopback):
 
 
 @marks.requirement("REF-9")
-def test_quiet(start_server):
+def test_quiet_logs_the_listening_line_alone(start_server):
     """--quiet suppresses all but the listening line."""
     server = start_server("--log-format=json", "--quiet")
     with server.connect() as client:

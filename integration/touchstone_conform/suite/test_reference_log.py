@@ -33,7 +33,7 @@ def unescape(text):
 
 
 @marks.requirement("REF-9")
-def test_end(server):
+def test_an_end_is_logged_with_its_counts(server):
     """A client that ends is logged with its token, address, reason and byte counts."""
     with server.connect() as client:
         client.exchange(b"hello", shutdown=True)
@@ -45,7 +45,7 @@ def test_end(server):
 
 
 @marks.requirement("REF-9")
-def test_reset(server):
+def test_a_reset_is_logged_as_such(server):
     """A client that resets is logged with that reason."""
     client = server.connect()
     client.ping(b"abc")
@@ -81,7 +81,7 @@ def test_tokens_are_unique(server):
 
 @marks.requirement("REF-9")
 @pytest.mark.parametrize("option", ["--quiet", "-q"])
-def test_quiet(start_server, option):
+def test_quiet_logs_the_listening_line_alone(start_server, option):
     """--quiet suppresses all but the listening line."""
     server = start_server(option)
     with server.connect() as client:

@@ -143,7 +143,7 @@ def settled(server, before, seconds):
         end_at_once,
     ],
 )
-def test_descriptors(server, end):
+def test_nothing_stays_open(server, end):
     """However connections end, the number of descriptors does not grow with them."""
     judge_descriptors(server, end, 50)
 
@@ -151,7 +151,7 @@ def test_descriptors(server, end):
 @pytest.mark.timeout(600)  # for all looks
 @marks.requirement("CLOSE-9")
 @marks.leans_on("release")
-def test_memory(request, server):
+def test_memory_does_not_grow(request, server):
     """Memory does not grow with the number of past connections.
 
     A leak grows for ever. With a garbage collector memory grows until a collection, and then no

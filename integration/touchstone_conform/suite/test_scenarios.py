@@ -16,7 +16,7 @@ from touchstone_conform.scenario.runner import run
 from touchstone_conform.spec import SCENARIOS
 
 # Steps that need more than sockets.
-# What a scenario leans on beside the end of its clients by FIN, by its steps.
+# What a scenario depends on beside the end of its clients by FIN, by its steps.
 LEANS_ON = {
     "send": ["bytes"],
     "reset": ["reset"],

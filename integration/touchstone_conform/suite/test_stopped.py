@@ -51,7 +51,7 @@ def test_connect_data_and_fin_in_the_backlog(server):
 
 @marks.requirement("FLOW-5")
 @pytest.mark.parametrize("size", [30_000, 300_000])
-def test_burst(server, size):
+def test_a_burst_is_answered_whole(server, size):
     """A burst larger than a buffer is echoed whole, without further traffic."""
     data = sample(size)
     with server.connect() as client:
@@ -64,7 +64,7 @@ def test_burst(server, size):
 
 @marks.requirement("FLOW-7")
 @marks.leans_on("urgent")
-def test_urgent_data(server):
+def test_an_urgent_byte_delays_no_other(server):
     """No byte around an urgent one is lost or delayed, and the server does not spin."""
     before, after = sample(1000, 1), sample(1000, 2)
     with server.connect() as client:
@@ -123,7 +123,7 @@ class TestReset:
                     client.send(b"too late")
                 client.reset()
 
-    def test_idle(self, server):
+    def test_while_idle(self, server):
         """RST of idle connections, many at once."""
         clients = [server.connect() for _ in range(20)]
         for client in clients:
