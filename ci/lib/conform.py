@@ -88,11 +88,12 @@ def pictures(arguments) -> int:
 
 
 def _run(*arguments) -> int:
-    """Its status; its output is ours. At a signal it ends what it started, and then itself."""
+    """Its status; its output is ours. A signal is passed on, once, though a terminal sends it to
+    its whole group: the kit gives the verdict so far at the first, and ends at the second."""
     child = subprocess.Popen([str(each) for each in arguments], cwd=tree.TOP,
-                             env={**os.environ, **build.SANITIZERS})
-    try:
-        return child.wait()
-    except KeyboardInterrupt:
-        child.send_signal(signal.SIGTERM)
-        return child.wait()
+                             env={**os.environ, **build.SANITIZERS}, start_new_session=True)
+    while True:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGTERM)

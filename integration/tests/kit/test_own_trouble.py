@@ -18,7 +18,7 @@ import types
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from running import run_tests, server_command
+from running import INTEGRATION, run_tests, server_command
 from touchstone_conform.cli import command
 from touchstone_conform.failure import Failure
 from touchstone_conform.harness import listeners
@@ -159,16 +159,24 @@ def is_there(pid):
 
 
 @pytest.mark.parametrize(
-    "number, of_group", [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)]
+    "command, number, of_group",
+    [
+        (arguments_of(), signal.SIGINT, True),
+        (arguments_of(), signal.SIGINT, False),
+        (arguments_of(), signal.SIGTERM, False),
+        ([INTEGRATION.parent / "ci" / "conform"], signal.SIGINT, True),
+        ([INTEGRATION.parent / "ci" / "conform"], signal.SIGTERM, False),
+    ],
+    ids=["terminal", "SIGINT", "SIGTERM", "ci, terminal", "ci, SIGTERM"],
 )
-def test_an_interrupt(tmp_path, number, of_group):
+def test_an_interrupt(tmp_path, command, number, of_group):
     """As of a terminal, and of a program: the verdict so far, and no server is left."""
     starts, junit = tmp_path / "starts", tmp_path / "junit.xml"
     starts.touch()
     server = [sys.executable, "-c", NOTING, starts, *CONFORMING[1:]]
     outputs = ["--report", tmp_path, "--junit", junit]
     running = subprocess.Popen(
-        arguments_of("--jobs", 1, *outputs, "--", *server),
+        list(map(str, [*command, "--jobs", 1, *outputs, "--", *server])),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
