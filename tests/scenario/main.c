@@ -34,8 +34,8 @@ static const char usage[] =
     "does\n"
     "                                and has up to N further steps (3), each with every sequence\n"
     "                                of the kernel's choices with up to N deviations (1); writes\n"
-    "                                one that fails to FILE; with --whole also what follows from\n"
-    "                                states that are known; with --all it goes on after a failure\n"
+    "                                one that fails to FILE; --whole does not leave out states\n"
+    "                                that are known; --all continues after a failure\n"
     "       scenario run|shrink|sweep|soak|explore --under COMMAND ...\n"
     "                                the same with any server instead of the reference; with\n"
     "                                --without-stop no scenario stops it\n"
@@ -80,7 +80,7 @@ static void load(const char *path) {
     if (!text && command.target->foreign) run_make_random_foreign(&scenario);
     if (!command.has_fault) return;
     if (scenario.fault_count == SCENARIO_FAULTS_MAX)
-        quit("--fault", "the scenario is full of them");
+        quit("--fault", "expected at most 8 faults in a scenario");
     scenario.faults[scenario.fault_count++] = command.fault;
 }
 
@@ -302,7 +302,7 @@ static int take_option(char *option, char *value) {
     else if (strcmp(option, "--seed") == 0)
         command.seed = number_of(option, value), command.has_seed = true;
     else
-        quit(option, "unknown option or no value");
+        quit(option, "unknown option, or its value is missing");
     return 2;
 }
 

@@ -183,9 +183,9 @@ def test_wrong_bytes_are_reported_before_a_wrong_end(pair):
 @pytest.mark.parametrize(
     "pieces, found",
     [
-        ([0, 1, 3, 4], "100 bytes lost at offset 300"),
-        ([0, 1, 2, 2, 3, 4], "100 bytes from offset 300 came doubled"),
-        ([0, 1, 3, 2, 4], "from offset 300: reordered"),
+        ([0, 1, 3, 4], "100 bytes lost .* 300"),
+        ([0, 1, 2, 2, 3, 4], "100 bytes duplicated .* 300"),
+        ([0, 1, 3, 2, 4], "reordered .* 300"),
     ],
 )
 def test_what_came_is_looked_up(pair, pieces, found):

@@ -507,9 +507,9 @@ def _cause(begin, expected, received, first) -> str:
         return ""
     place, offset = expected.find(came), begin + first
     if place < first:
-        return f"; {counted(first - place)} from offset {begin + place} came doubled"
+        return f"; {counted(first - place)} duplicated from offset {begin + place}"
     if received.find(due, first) >= 0:
-        return f"; from offset {offset}: reordered"
+        return f"; reordered from offset {offset}"
     return f"; {counted(place - first)} lost at offset {offset}"
 
 
