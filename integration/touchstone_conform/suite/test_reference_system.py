@@ -22,6 +22,7 @@ pytestmark = marks.reference
 
 PRIVATE_BYTES_WHEN_IDLE = 256 * 1024
 BYTES_PER_IDLE_CLIENT = 64
+LOOKS = 3
 NOISE_BYTES = 32 * 1024
 
 
@@ -109,6 +110,17 @@ def test_stdout_keeps_its_flags(log_pipe, start_server):
     expect(blocking, "descriptors", "O_NONBLOCK is set on standard output")
 
 
+def expect_no_call_in_a_second(server):
+    """A kernel may take more output of a stalled client after a while, and reports that: then a
+    later second is looked at."""
+    for look in range(LOOKS):
+        with strace.attached(server.pid) as trace:
+            time.sleep(1.0)  # nothing must happen
+            trace.detach()
+            if "EPOLLOUT" not in trace.text() or look == LOOKS - 1:
+                return strace.expect_no_call(trace)
+
+
 @marks.requirement("REF-10")
 def test_no_call_without_events(server):
     """With clients in every state, the server makes no system call while nothing happens."""
@@ -128,10 +140,7 @@ def test_no_call_without_events(server):
         server.connect("reset with pending output").reset()
         idle.ping()
         server.settle(1)
-        with strace.attached(server.pid) as trace:
-            time.sleep(1.0)  # nothing must happen
-            trace.detach()
-            strace.expect_no_call(trace)
+        expect_no_call_in_a_second(server)
         idle.ping()
 
 
