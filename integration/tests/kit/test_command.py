@@ -265,7 +265,7 @@ def test_what_no_scenario_can_express(conform, tmp_path, defect, requirement, co
     assert status == DOES_NOT
 
 
-def test_list(conform):
+def test_list_names_the_requirements_that_are_asked_for(conform):
     """The requirements that are asked for; -k that is given twice adds up."""
     status, output = conform(
         "--list", "--level", "must", "--profile", "wire", "-k", "echo", "--only", "CLOSE-1"
@@ -335,7 +335,7 @@ def test_a_server_that_does_not(conform):
     assert status == DOES_NOT
 
 
-def test_an_address(conform, tmp_path):
+def test_an_address_is_judged_by_the_wire_profile(conform, tmp_path):
     """Of a running server the wire profile is judged; the rest is skipped."""
     server = Server(CONFORMING, tmp_path)
     try:
@@ -406,7 +406,7 @@ def test_an_address_by_name(conform, tmp_path, monkeypatch):
         server.end()
 
 
-def test_skip(conform):
+def test_a_skip_shows_its_reason(conform):
     """The reason is shown in full."""
     reason = "as known, " * 20 + "and so on"
     skip = ["--skip", f"echo-6={reason}"]
@@ -571,7 +571,7 @@ def test_a_listed_pass_of_a_smoke_run(conform, known):
     assert conform(*arguments, *broken("fin-answered-with-reset"))[0] == CONFORMS
 
 
-def test_another_code(conform, known):
+def test_a_failure_with_another_code_is_unexpected(conform, known):
     known.write_text("CLOSE-2 timed-out\n")
     status, output = judge_known(conform, known, "fin-answered-with-reset")
     assert re.search("known: CLOSE-2 .*rst-for-fin.*timed-out.*test_bare_fin", output)
@@ -738,7 +738,7 @@ def reported(tmp_path_factory):
     return folder
 
 
-def test_json(reported):
+def test_the_json_result_names_server_and_failures(reported):
     data = json.loads((reported / "report.json").read_text())
     assert data["schema"] == 3
     assert len(data["specification"]["sha256"]) == 64

@@ -169,7 +169,7 @@ def is_there(pid):
     ],
     ids=["terminal", "SIGINT", "SIGTERM", "ci, terminal", "ci, SIGTERM"],
 )
-def test_an_interrupt(tmp_path, command, number, of_group):
+def test_an_interrupt_gives_the_verdict_so_far(tmp_path, command, number, of_group):
     """As of a terminal, and of a program: the verdict so far, and no server is left."""
     starts, junit = tmp_path / "starts", tmp_path / "junit.xml"
     starts.touch()
