@@ -53,14 +53,13 @@ static struct run find_zeros(const unsigned groups[GROUPS]) {
     return longest;
 }
 
-static size_t put_v4(const uint8_t *address, char *text, size_t room) {
-    return (size_t)snprintf(text, room, "%u.%u.%u.%u", address[0], address[1], address[2],
-                            address[3]);
+static void put_v4(const uint8_t *address, char *text, size_t room) {
+    snprintf(text, room, "%u.%u.%u.%u", address[0], address[1], address[2], address[3]);
 }
 
 /* RFC 5952: lower case, no leading zeros, "::" for the longest run of zero groups. An IPv4 address
  * in the last 32 bits (::ffff:0:0/96 and ::/96) is written as one, as inet_ntop does. */
-static size_t put_v6(const uint8_t address[16], char *text, size_t room) {
+static void put_v6(const uint8_t address[16], char *text, size_t room) {
     unsigned groups[GROUPS];
     size_t used = 0;
     for (size_t i = 0; i < GROUPS; i++)
@@ -75,10 +74,12 @@ static size_t put_v6(const uint8_t address[16], char *text, size_t room) {
         } else if (i > 0) {
             used += (size_t)snprintf(text + used, room - used, ":");
         }
-        if (i == 6 && embeds_v4) return used + put_v4(address + 12, text + used, room - used);
+        if (i == 6 && embeds_v4) {
+            put_v4(address + 12, text + used, room - used);
+            return;
+        }
         if (i < GROUPS) used += (size_t)snprintf(text + used, room - used, "%x", groups[i]);
     }
-    return used;
 }
 
 void text_of_endpoint(const struct endpoint *endpoint, char text[TEXT_ENDPOINT_BYTES]) {
