@@ -13,7 +13,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-from . import tree
+from . import command, tree
 
 ALLOWED = tree.TOP / "ci" / "allowed-skips"
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
@@ -56,8 +56,15 @@ def summary(path: Path, allowed: list[tuple[str, str]]) -> Summary:
 
 def read_allowed(path: Path = ALLOWED) -> list[tuple[str, str]]:
     """The lines of the list: a pattern for the test, then the code of a reason."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [tuple(line.split()) for line in lines if line.strip() and not line.startswith("#")]
+    allowed = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.split()
+        if not words or line.startswith("#"):
+            continue
+        if len(words) != 2:
+            raise command.CannotRun(f"{path}:{number}: expected a pattern and a code, got '{line}'")
+        allowed.append((words[0], words[1]))
+    return allowed
 
 
 def write(cases: list[tuple[str, str, str, str]], suite: str):

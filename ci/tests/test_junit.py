@@ -1,7 +1,7 @@
 """The summary of results: what counts, and which skips are permitted."""
 
 import pytest
-from lib import junit
+from lib import command, junit
 
 RESULTS = """<testsuites><testsuite>
 <testcase classname="tests.test_log" name="test_plain"/>
@@ -45,6 +45,13 @@ def test_a_skip_counts_as_a_failure_unless_it_is_permitted(tmp_path, allowed, co
     listed.write_text(allowed, encoding="utf-8")
     found = junit.summary(results, junit.read_allowed(listed))
     assert (found.passed, found.failed, found.skipped) == counts, found.lines
+
+
+def test_a_line_in_another_form_is_refused(tmp_path):
+    listed = tmp_path / "allowed"
+    listed.write_text("# reasons were sentences\n* requires strace\n", encoding="utf-8")
+    with pytest.raises(command.CannotRun, match="allowed:2: "):
+        junit.read_allowed(listed)
 
 
 def test_results_are_written_as_they_are_read(tmp_path, monkeypatch):

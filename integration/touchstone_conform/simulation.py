@@ -111,9 +111,8 @@ def judge(options):
     try:
         program = _program(options)
     except SkipReason as reason:
-        outcome, code = (SKIPPED, reason.code)
-        if options.require_all:
-            outcome, code = (FAILED, "unexpected-skip")
+        required = options.require_all
+        outcome, code = (FAILED, "unexpected-skip") if required else (SKIPPED, reason.code)
         yield from (_result(id, outcome, str(reason), code=code) for id in asked)
         return
     failed, kept = set(), None  # ways; the result that keeps the others from being judged
@@ -159,7 +158,8 @@ def _judged(id, program, options):
     found = list(_FAILURE.finditer(output))
     if status not in (_FAILED, None) or not found:
         told = _NOT_JUDGED.search(output)
-        return [_not_judged(id, *(told.groups() if told else ("simulator", errors.strip())))]
+        why = told.groups() if told else ("simulator", errors.partition("\n")[0])
+        return [_not_judged(id, *why)]
     if drawn:
         return [_failure(id, found[-1], program, drawn)]
     first = {each["file"]: each for each in reversed(found)}  # of each file

@@ -38,7 +38,7 @@ class Namespace:
                 self._command("up")
                 return
             self.close()
-        raise SkipReason("permission", "permission to make a network namespace")
+        raise SkipReason("namespace", "permission to make a network namespace")
 
     def _start(self):
         self._control, theirs = socket.socketpair()

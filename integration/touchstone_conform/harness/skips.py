@@ -6,13 +6,14 @@ import errno
 
 # A stable code for each kind of reason; PORTING.md has this table.
 CODES = {
-    "address": "the test needs a server that the kit started, or other than at an IPv4 loopback",
+    "address": "the test needs a server that the kit started, or one on the IPv4 loopback",
     "ipv6": "the machine has no IPv6, or no sockets of both families",
     "kernel": "the kernel lacks a facility that the test needs",
     "limit": "the kit may not open, map or store as much as the test needs",
     "load": "the machine is too slow for the load that the test needs",
+    "namespace": "the kit may not make a network namespace",
     "not-offered": "the server does not offer what the test needs, and need not",
-    "permission": "the kit lacks, or has, a permission that the test needs, or must not have",
+    "permission": "the kit lacks a permission that the test needs, or has one that it must not",
     "sanitizer": "a sanitizer hides what the test measures",
     "simulator": "the simulator cannot run the server, or takes too long",
     "tool": "a program or a library is not installed, or is too old",
@@ -41,7 +42,6 @@ class SkipReason(Exception):
             raise ValueError(f"{code!r} is not the code of a skip")
         super().__init__(f"{code}: requires {needed}")
         self.code = code
-        self.needed = needed
 
 
 class NotRequired(SkipReason):
