@@ -383,6 +383,18 @@ def test_the_time_that_forks_use(forks):
         assert wait_until(lambda: forks.process.cpu_seconds() > before + 0.1, 20)
 
 
+def test_a_server_that_spins_on_a_busy_machine():
+    """It shares its core with five others: in 0.3 s it gets 0.05 s of it."""
+    core = {min(os.sched_getaffinity(0))}
+    with contextlib.ExitStack() as running:
+        for _ in range(6):
+            spins = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            running.callback(spins.wait)
+            running.callback(spins.kill)
+            os.sched_setaffinity(spins.pid, core)
+        assert Process(spins.pid).cpu_seconds_during(0.3) > 0.2
+
+
 def test_the_backlog(forks):
     """So many clients can connect while the server is stopped, and one more on Linux."""
     assert backlog(forks.process) == 3

@@ -16,6 +16,7 @@ from touchstone_conform.harness.owned import Owned, family, signal_family
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
+BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SHADOW_BYTES = 1 << 40
 _SWITCHES = re.compile(r"ctxt_switches:\t(\d+)")
@@ -154,11 +155,14 @@ class Process:
         return total
 
     def seconds_in_queue(self) -> float:
-        """How long its threads have been ready to run without running."""
+        """How long its threads, and those of its descendants, have been ready to run without
+        running (proc_pid_schedstat(5))."""
         total = 0
-        for entry in self._path("task").iterdir():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += int((entry / "schedstat").read_text().split()[1])
+        for each in self.family():
+            with contextlib.suppress(OSError):
+                for entry in each._path("task").iterdir():
+                    with contextlib.suppress(OSError):
+                        total += int((entry / "schedstat").read_text().split()[1])
         return total / 1e9
 
     def cpu_seconds(self) -> float:
@@ -170,11 +174,20 @@ class Process:
         return ticks / _TICKS_PER_SECOND
 
     def cpu_seconds_during(self, seconds: float) -> float:
-        """CPU time used in the next `seconds` of wall time."""
+        """CPU time used in the next `seconds` of wall time.
+
+        Time in which it is ready to run and other processes run does not count: one that spins
+        uses as much on a busy machine as on a quiet one.
+        """
         self.record.footing.require("idle", "rest")
         self.record.cannot_express("CPU time")
-        before = self.cpu_seconds()
-        time.sleep(seconds)
+        before, queued = self.cpu_seconds(), self.seconds_in_queue()
+        begin = time.monotonic()
+        left = seconds
+        while left > 0:
+            time.sleep(left)
+            elapsed = time.monotonic() - begin
+            left = min(seconds + self.seconds_in_queue() - queued, BUSY_FACTOR * seconds) - elapsed
         return self.cpu_seconds() - before
 
     @contextlib.contextmanager

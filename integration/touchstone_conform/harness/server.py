@@ -18,7 +18,7 @@ from touchstone_conform.failure import Failure, expect
 from touchstone_conform.harness import listeners, owned
 from touchstone_conform.harness.client import SOON_S, Client
 from touchstone_conform.harness.exchange import Exchange
-from touchstone_conform.harness.process import Process
+from touchstone_conform.harness.process import BUSY_FACTOR, Process
 from touchstone_conform.harness.skips import SkipReason, limit_of
 from touchstone_conform.harness.waiting import Deadline, wait_until
 
@@ -26,7 +26,6 @@ _START_S = 10
 _QUIET_S = 0.05
 _SETTLE_S = 0.1
 _STARTS_S = 1  # from its first listening until it is at rest
-_BUSY_FACTOR = 10  # a busy machine may take longer by so much
 _QUEUE_NOISE_S = 0.01
 _END_S = 5  # for a process to be gone after SIGKILL
 _LOG_BYTES_MAX = 256 << 20  # of stdout and of stderr; one that logs each event needs a half of it
@@ -402,7 +401,7 @@ class Server(Reachable):
         """
         self._ended = True
         limit = self.scaled(seconds)
-        latest, queued = Deadline(limit * _BUSY_FACTOR), self._seconds_in_queue()
+        latest, queued = Deadline(limit * BUSY_FACTOR), self._seconds_in_queue()
         granted, left = 0.0, limit
         while left > _QUEUE_NOISE_S and not latest.passed():
             status = self._wait(left)
