@@ -15,7 +15,10 @@ PROGRESS_S = 10
 SAMPLE = 200
 
 QUICK = frozenset(ladder.QUICK)
-ALL = frozenset(ladder.STAGES)
+SOCKETS = frozenset({"sockets"})
+COMPUTING = frozenset(ladder.STAGES) - SOCKETS
+# Socket tests wait most of the time: so many times more mutants are judged by them at once.
+AT_SOCKETS = 4
 
 
 class Group:
@@ -38,7 +41,7 @@ class Run:
         self.quick = quick
         self.listed = survivors.read()
         self.workers = queue.SimpleQueue()
-        for worker in range(jobs):
+        for worker in range(AT_SOCKETS * jobs):
             self.workers.put(worker)
         self.figures = collections.defaultdict(figures.Figures)
         self.complaints = []
@@ -50,7 +53,7 @@ class Run:
 
     # Jobs
 
-    def in_parallel(self, function, items, what):
+    def in_parallel(self, function, items, what, times=1):
         """The results in order. Tells how it goes, and stops at the first exception."""
         progress = Progress(what, len(items))
 
@@ -62,7 +65,7 @@ class Run:
                 self.workers.put(worker)
                 progress.step()
 
-        with concurrent.futures.ThreadPoolExecutor(self.jobs) as pool:
+        with concurrent.futures.ThreadPoolExecutor(times * self.jobs) as pool:
             running = [pool.submit(one, item) for item in items]
             try:
                 return [each.result() for each in running]
@@ -103,28 +106,25 @@ class Run:
         """First by the quick tests; survivors by the rest. A `brief` run leaves that out for those
         on the list; others leave out sockets for what no test can tell apart."""
 
-        def judge_by(stages):
-            def one(group, worker):
-                group.verdict = self.judge.judge(group.module, group.first, worker, stages)
-
-            return one
-
-        self.in_parallel(judge_by(QUICK), groups, what)
+        self.judge_by(QUICK, groups, what)
         if not self.quick:
-            self.judge_at_length(groups, judge_by, f"{what} at length", brief)
+            self.judge_at_length(groups, f"{what} at length", brief)
         for group in groups:
             self.count(group)
 
-    def judge_at_length(self, groups, judge_by, what, brief):
-        left = [group for group in groups if group.verdict.kind == judge.SURVIVES]
-        kinds = [self.kind_of(group) for group in left]
-        argued = [each for each, kind in zip(left, kinds) if kind == survivors.EQUIVALENT]
-        live = [each for each, kind in zip(left, kinds) if kind == survivors.LIVES]
-        new = [each for each, kind in zip(left, kinds) if kind is None]
-        if not brief:
-            self.in_parallel(judge_by(ALL - {"sockets"}), argued, what)
-            self.in_parallel(judge_by(ALL), live, what)
-        self.in_parallel(judge_by(ALL), new, what)
+    def judge_by(self, stages, groups, what):
+        def one(group, worker):
+            group.verdict = self.judge.judge(group.module, group.first, worker, stages)
+
+        self.in_parallel(one, groups, what, AT_SOCKETS if stages == SOCKETS else 1)
+
+    def judge_at_length(self, groups, what, brief):
+        left = surviving(groups)
+        if brief:
+            left = [group for group in left if self.kind_of(group) is None]
+        self.judge_by(COMPUTING, left, what)
+        left = [group for group in surviving(left) if self.kind_of(group) != survivors.EQUIVALENT]
+        self.judge_by(SOCKETS, left, f"{what}, by sockets")
 
     def entries_of(self, group):
         """(kind, line) of each entry of the list that is this group, whether or not it is the
@@ -260,6 +260,10 @@ class Progress:
                 left = (now - self.begin) * (self.count - self.done) / self.done
                 command.progress(f"{self.what} {self.done} of {self.count}, {left:.0f} s to go")
                 self.next = now + PROGRESS_S
+
+
+def surviving(groups):
+    return [group for group in groups if group.verdict.kind == judge.SURVIVES]
 
 
 def in_order_of(made, seed):
