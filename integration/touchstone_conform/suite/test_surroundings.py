@@ -13,20 +13,16 @@ FORGED_LINE = b"\ndisconnect token=9.9 peer=10.0.0.1:1 reason=end in=0 out=0\n"
 
 
 def started(start_server, **surroundings):
-    """A server that need not start so."""
+    """A server that need not start so; one that ends right after it had begun to listen did not."""
+    not_required = NotRequired("a server that starts so")
     try:
-        return still_there(start_server, **surroundings)
+        server = start_server(**surroundings)
     except NotStarted:
-        raise NotRequired("a server that starts so") from None
-
-
-def still_there(start_server, **surroundings):
-    """One that ends right after it had begun to listen did not start."""
-    server = start_server(**surroundings)
+        raise not_required from None
     server.settle(1)
     if server.is_gone():
         server.wait_for_end(1)
-        raise NotStarted(f"the server {server.ending()} as it started{server.shown_errors()}")
+        raise not_required
     return server
 
 
@@ -76,7 +72,7 @@ def test_full_disk(start_server):
 @marks.service
 def test_start_on_a_full_disk(start_server):
     """A server whose log is on a full disk starts, and serves."""
-    with full_disk() as full, still_there(start_server, stdout=full).connect() as client:
+    with full_disk() as full, start_server(stdout=full).connect() as client:
         client.ping()
 
 
