@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -283,6 +284,19 @@ static void second_stop_signal_counts_after_half_a_second(void **state) {
     }
 }
 
+/* In the middle of the handler the first one is only half recorded. */
+static void stop_signals_do_not_interrupt_each_other(void **state) {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+    struct sigaction action;
+    assert_int_equal(system_catch_stop().fault, FAULT_NONE);
+    assert_int_equal(sigaction(SIGTERM, NULL, &action), 0);
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+        assert_int_equal(sigismember(&action.sa_mask, signals[i]), 1);
+    signal(SIGHUP, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+}
+
 static void hangup_that_was_ignored_stays_ignored(void **state) {
     struct sigaction action;
     signal(SIGHUP, SIG_IGN);
@@ -410,54 +424,74 @@ static void memory_has_no_huge_pages(void **state) {
 #endif
 }
 
-/* Fills a terminal that nobody reads, and then makes room for less than a line. */
-static void fill_but_for_a_little(int reader, int writer) {
-    static char bytes[1024];
-    int flags = fcntl(writer, F_GETFL);
-    assert_int_equal(fcntl(writer, F_SETFL, flags | O_NONBLOCK), 0);
-    while (write(writer, bytes, sizeof bytes) > 0) {
+/* Fills a log sink, as another process that shares it can do between poll and a write. */
+static void fill(int sink) {
+    static const char bytes[PIPE_BUF];
+    int flags = fcntl(sink, F_GETFL);
+    assert_int_equal(fcntl(sink, F_SETFL, flags | O_NONBLOCK), 0);
+    for (size_t length = sizeof bytes; length > 0; length /= 2) {
+        while (write(sink, bytes, length) > 0) {
+        }
     }
-    assert_int_equal(fcntl(writer, F_SETFL, flags), 0);
-    struct pollfd room = {.fd = writer, .events = POLLOUT};
-    while (poll(&room, 1, 0) == 0)
-        assert_true(read(reader, bytes, sizeof bytes) > 0);
+    assert_int_equal(fcntl(sink, F_SETFL, flags), 0);
 }
 
-/* A sink that cannot be reopened: poll reports it as writable, and the write blocks all the same.
- * SIGALRM would end the test by default. */
-static void write_to_a_log_that_cannot_be_reopened_does_not_block(void **state) {
-    static char line[PIPE_BUF];
-    struct termios raw;
+/* Opens the log on a full sink and writes a line to it, which lasts 1 ms at most. */
+static enum fault write_to_a_full_log(int sink, bool can_be_reopened) {
     struct rlimit limit, none;
-    int reader = posix_openpt(O_RDWR | O_NOCTTY);
-    assert_true(reader >= 0 && grantpt(reader) == 0 && unlockpt(reader) == 0);
-    int writer = open(ptsname(reader), O_RDWR | O_NOCTTY);
-    assert_true(writer >= 0);
-    tcgetattr(writer, &raw);
-    cfmakeraw(&raw);
-    tcsetattr(writer, TCSANOW, &raw);
-    fill_but_for_a_little(reader, writer);
-    memset(line, 'x', sizeof line);
-    system_ignore_signals();
-
+    struct itimerval timer;
+    fill(sink);
     int before = dup(STDOUT_FILENO);
     fflush(stdout);
-    dup2(writer, STDOUT_FILENO);
-    getrlimit(RLIMIT_NOFILE, &limit);
+    dup2(sink, STDOUT_FILENO);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = limit;
-    none.rlim_cur = 0;
-    setrlimit(RLIMIT_NOFILE, &none); /* it cannot be reopened */
+    none.rlim_cur = 0; /* every open fails */
+    if (!can_be_reopened) assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
     system_open_log();
-    setrlimit(RLIMIT_NOFILE, &limit);
-    struct result result = {.fault = FAULT_NONE, .value = sizeof line};
-    for (int i = 0; i < 100 && result.fault == FAULT_NONE; i++)
-        result = log_line(line, sizeof line);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    struct result result = system_kernel.log_write(NULL, "x\n", 2, 1000);
     dup2(before, STDOUT_FILENO);
     system_open_log();
     close(before);
-    close(reader);
-    close(writer);
-    assert_true(result.fault == FAULT_INTERRUPTED || result.fault == FAULT_WOULD_BLOCK);
+    assert_int_equal(getitimer(ITIMER_REAL, &timer), 0);
+    assert_true(timer.it_value.tv_sec == 0 && timer.it_value.tv_usec == 0);
+    return result.fault;
+}
+
+static void open_terminal(int ends[2]) {
+    struct termios raw;
+    ends[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(ends[0] >= 0 && grantpt(ends[0]) == 0 && unlockpt(ends[0]) == 0);
+    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY);
+    assert_int_equal(tcgetattr(ends[1], &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(ends[1], TCSANOW, &raw), 0);
+}
+
+/* SIGALRM, which interrupts a write that blocks, would end the test by default. */
+static void write_to_a_full_log_does_not_block(void **state) {
+    bool has_pipe_names = strcmp(system_poller, "epoll") == 0; /* Linux */
+    int terminal[2], pipe_[2], sockets[2];
+    open_terminal(terminal);
+    assert_int_equal(pipe(pipe_), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+    const struct {
+        const int *ends;
+        enum fault reopened;
+    } sinks[] = {
+        {terminal, FAULT_WOULD_BLOCK},
+        {pipe_, has_pipe_names ? FAULT_WOULD_BLOCK : FAULT_INTERRUPTED},
+        {sockets, FAULT_INTERRUPTED}, /* it cannot be opened by a name */
+    };
+    system_ignore_signals();
+    for (size_t i = 0; i < sizeof sinks / sizeof sinks[0]; i++) {
+        const int *ends = sinks[i].ends;
+        assert_int_equal(write_to_a_full_log(ends[1], false), FAULT_INTERRUPTED);
+        assert_int_equal(write_to_a_full_log(ends[1], true), sinks[i].reopened);
+        close(ends[0]);
+        close(ends[1]);
+    }
 }
 
 /* The shared description keeps its flags, and the log's own does not block. */
@@ -537,6 +571,7 @@ int main(void) {
         cmocka_unit_test(second_stop_signal_counts_after_half_a_second), /* no stop before it */
         cmocka_unit_test(blocked_stop_signal_is_unblocked),
         cmocka_unit_test(client_that_waits_in_a_passed_listener_has_all_options),
+        cmocka_unit_test(stop_signals_do_not_interrupt_each_other),
         cmocka_unit_test(hangup_that_was_ignored_stays_ignored),
         cmocka_unit_test(temporary_resolver_failures_are_told_apart),
         cmocka_unit_test(link_local_address_needs_a_zone),
@@ -544,7 +579,7 @@ int main(void) {
         cmocka_unit_test(shutdown_after_a_reset_is_a_reset),
         cmocka_unit_test(dev_null_is_opened_for_closed_streams_only),
         cmocka_unit_test(memory_has_no_huge_pages),
-        cmocka_unit_test(write_to_a_log_that_cannot_be_reopened_does_not_block),
+        cmocka_unit_test(write_to_a_full_log_does_not_block),
         cmocka_unit_test(pipe_is_reopened_without_blocking),
         cmocka_unit_test(client_that_refuses_options_counts_as_aborted),
         cmocka_unit_test(socket_can_be_the_log),
