@@ -477,7 +477,7 @@ def attach_strace(server, record):
     """strace attached to the server for a `with` block: attach_strace("-e", "inject=…")."""
     record.footing.require("interrupt")  # attaching interrupts a call, too
     record.cannot_express("a system call that fails")
-    return functools.partial(strace.attached, server.pid)
+    return functools.partial(strace.attached, server.process)
 
 
 @pytest.fixture

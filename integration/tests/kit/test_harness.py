@@ -18,7 +18,7 @@ import types
 import pytest
 from touchstone_conform.cli.judging import SUITE
 from touchstone_conform.failure import Failure
-from touchstone_conform.harness import listeners, owned
+from touchstone_conform.harness import listeners, owned, strace
 from touchstone_conform.harness.client import Client, CloseKind
 from touchstone_conform.harness.duplicates import backlog, duplicated_socket
 from touchstone_conform.harness.exchange import Exchange
@@ -393,6 +393,31 @@ def test_a_server_that_spins_on_a_busy_machine():
             running.callback(spins.kill)
             os.sched_setaffinity(spins.pid, core)
         assert Process(spins.pid).cpu_seconds_during(0.3) > 0.2
+
+
+CALLS_AND_RESTS = """
+import os, select, sys, time
+while not select.select([sys.stdin], [], [], 0.15)[0]:
+    end = time.monotonic() + 0.1
+    while time.monotonic() < end:
+        try:
+            os.sched_yield()
+        except PermissionError:
+            pass
+"""
+
+
+def test_a_test_that_fails_while_calls_are_made_to_fail():
+    """strace does not detach in the middle of a call, which would fail with ENOSYS."""
+    inject = ["-e", "inject=sched_yield:error=EPERM:when=1+"]
+    start = [sys.executable, "-c", CALLS_AND_RESTS]
+    with subprocess.Popen(start, stdin=subprocess.PIPE) as process:
+        for _ in range(10):
+            with pytest.raises(Failure), strace.attached(Process(process.pid), *inject) as trace:
+                assert wait_until(trace.injected, 10)
+                raise Failure("wrong-byte", "for example")
+        process.stdin.close()
+        assert process.wait(20) == 0
 
 
 def test_the_backlog(forks):

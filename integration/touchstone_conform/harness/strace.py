@@ -10,12 +10,15 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 from touchstone_conform.failure import expect
+from touchstone_conform.harness.process import Process
 from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
 _ATTACH_S = 10
+_REST_S = 10
 
 # `PID call(… <unfinished ...>`, `<detached ...>`, or the same call cut by another thread's line.
 _WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|restart_syscall)"
@@ -37,8 +40,8 @@ def before(output: pathlib.Path, *options: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def attached(pid: int, *options: str):
-    """Trace process `pid`, its threads and forks inside the `with` block; gives a Trace.
+def attached(process: Process, *options: str):
+    """Trace a process, its threads and forks inside the `with` block; gives a Trace.
 
     A fork that becomes another program is let go: what is injected would hit its loader, which no
     signal interrupts while it reads files.
@@ -48,15 +51,16 @@ def attached(pid: int, *options: str):
         output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
         with open(messages, "wb") as stderr:
             tracer = subprocess.Popen(
-                [program, "-f", "-b", "execve", "-o", str(output), *options, "-p", str(pid)],
+                [program, "-f", "-b", "execve", "-o", str(output)]
+                + [*options, "-p", str(process.pid)],
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
             )
         try:
             _wait_until_attached(tracer, messages)
-            yield Trace(tracer, output)
+            yield Trace(tracer, process, output)
         finally:
-            _detach(tracer)
+            _detach(tracer, process)
 
 
 def _wait_until_attached(tracer, messages):
@@ -70,8 +74,26 @@ def _wait_until_attached(tracer, messages):
         raise SkipReason("permission", needed)
 
 
-def _detach(tracer):
+def _wait_until_at_rest(process):
+    """Until no thread has done anything for a moment.
+
+    strace makes a call fail by turning it into one that does not exist. If it detaches meanwhile,
+    the process gets ENOSYS.
+    """
+
+    def at_rest():
+        before = process.switches()
+        time.sleep(0.05)
+        if process.has_ended():
+            return True
+        return process.is_at_rest() and process.switches() == before
+
+    wait_until(at_rest, _REST_S)
+
+
+def _detach(tracer, process):
     if tracer.poll() is None:
+        _wait_until_at_rest(process)
         tracer.send_signal(signal.SIGINT)
         try:
             tracer.wait(_ATTACH_S)
@@ -83,12 +105,13 @@ def _detach(tracer):
 class Trace:
     """What strace wrote. Complete once detached."""
 
-    def __init__(self, tracer, output: pathlib.Path):
+    def __init__(self, tracer, process: Process, output: pathlib.Path):
         self._tracer = tracer
+        self._process = process
         self._output = output
 
     def detach(self):
-        _detach(self._tracer)
+        _detach(self._tracer, self._process)
 
     def text(self) -> str:
         return self._output.read_text(errors="replace")

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import resource
-import time
 
 import pytest
 
@@ -11,7 +10,6 @@ from touchstone_conform import marks
 from touchstone_conform.failure import expect
 from touchstone_conform.harness.samples import sample
 from touchstone_conform.harness.skips import NotRequired
-from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.transform import answer
 
 pytestmark = marks.process
@@ -31,22 +29,6 @@ def skip_unless_hit(trace):
     trace.detach()
     if not trace.injected():
         raise NotRequired("one of the system calls that strace makes fail")
-
-
-def wait_until_at_rest(server):
-    """Until no thread of the server has done anything for a moment.
-
-    strace makes a call fail by turning it into one that does not exist. If it detaches meanwhile,
-    the server gets ENOSYS.
-    """
-    process = server.process
-
-    def at_rest():
-        before = process.switches()
-        time.sleep(0.05)
-        return process.is_at_rest() and process.switches() == before
-
-    wait_until(at_rest, server.scaled(5))
 
 
 def split_by_blocking(server):
@@ -99,7 +81,6 @@ def interrupt(server, attach_strace, names):
         with server.connect() as client:
             for _ in range(20):
                 client.ping()
-        wait_until_at_rest(server)
         skip_unless_hit(trace)
 
 

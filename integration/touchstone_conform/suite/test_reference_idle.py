@@ -151,7 +151,7 @@ def test_waiting_costs_nothing(start_server):
 
     def expect_quiet():
         server.settle(1)  # what was answered may not have been registered yet
-        with strace.attached(server.pid) as trace:
+        with strace.attached(server.process) as trace:
             time.sleep(0.5)  # nothing must happen
             trace.detach()
             strace.expect_no_call(trace)
@@ -168,7 +168,7 @@ def test_a_message_costs_no_more(server):
     """With the timeout, a message still costs one wait, one receive and one send."""
     with server.connect() as client:
         client.ping()
-        with strace.attached(server.pid) as trace:
+        with strace.attached(server.process) as trace:
             for _ in range(50):
                 client.ping()
             trace.detach()

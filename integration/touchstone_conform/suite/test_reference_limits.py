@@ -63,7 +63,7 @@ class TestMaxConnections:
     def test_new_connections_wait(self):
         """No client above the limit is served; waiting costs no system call."""
         self.server.settle(1)
-        with strace.attached(self.server.pid) as trace:
+        with strace.attached(self.server.process) as trace:
             for client in self.waiting:
                 client.expect_quiet(0.1)
             trace.detach()
@@ -152,7 +152,7 @@ def test_waiting_for_descriptors(server):
         highest = max(server.process.descriptors())
         with server.process.limited(resource.RLIMIT_NOFILE, highest + 1):
             began = time.monotonic()
-            with server.connect("new"), strace.attached(server.pid) as trace:
+            with server.connect("new"), strace.attached(server.process) as trace:
                 time.sleep(1.0)  # nothing must happen
                 trace.detach()
                 lines = trace.lines()

@@ -21,7 +21,7 @@ CALLS_MAX = 150  # receives and sends between two waits
 def test_what_is_done_between_two_waits(server, start_flood):
     """Beside many floods the server waits soon again, and accepts several new clients at a time."""
     flood = start_flood(FLOODS)
-    with contextlib.ExitStack() as connections, strace.attached(server.pid) as trace:
+    with contextlib.ExitStack() as connections, strace.attached(server.process) as trace:
         with server.process.stopped():
             new = [connections.enter_context(server.connect(f"new {i}")) for i in range(NEWCOMERS)]
         for client in new:

@@ -114,7 +114,7 @@ def expect_no_call_in_a_second(server):
     """A kernel may take more output of a stalled client after a while, and reports that: then a
     later second is looked at."""
     for look in range(LOOKS):
-        with strace.attached(server.pid) as trace:
+        with strace.attached(server.process) as trace:
             time.sleep(1.0)  # nothing must happen
             trace.detach()
             if "EPOLLOUT" not in trace.text() or look == LOOKS - 1:
