@@ -424,33 +424,25 @@ static void memory_has_no_huge_pages(void **state) {
 #endif
 }
 
-/* Fills a log sink, as another process that shares it can do between poll and a write. */
-static void fill(int sink) {
-    static const char bytes[PIPE_BUF];
-    int flags = fcntl(sink, F_GETFL);
-    assert_int_equal(fcntl(sink, F_SETFL, flags | O_NONBLOCK), 0);
-    for (size_t length = sizeof bytes; length > 0; length /= 2) {
-        while (write(sink, bytes, length) > 0) {
-        }
-    }
-    assert_int_equal(fcntl(sink, F_SETFL, flags), 0);
-}
-
-/* Opens the log on a full sink and writes a line to it, which lasts 1 ms at most. */
-static enum fault write_to_a_full_log(int sink, bool can_be_reopened) {
+/* Opens the log on a sink that nobody reads, and writes lines to it until one is not taken. There is
+ * no poll before a line, as if another process had filled the sink in between. */
+static enum fault fill_log(int sink, bool can_be_reopened) {
+    static const char line[PIPE_BUF];
     struct rlimit limit, none;
     struct itimerval timer;
-    fill(sink);
-    int before = dup(STDOUT_FILENO);
-    fflush(stdout);
-    dup2(sink, STDOUT_FILENO);
+    struct result result;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
     none = limit;
     none.rlim_cur = 0; /* every open fails */
-    if (!can_be_reopened) assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    int before = dup(STDOUT_FILENO);
+    fflush(stdout);
+    dup2(sink, STDOUT_FILENO);
+    setrlimit(RLIMIT_NOFILE, can_be_reopened ? &limit : &none);
     system_open_log();
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    struct result result = system_kernel.log_write(NULL, "x\n", 2, 1000);
+    setrlimit(RLIMIT_NOFILE, &limit);
+    do {
+        result = system_kernel.log_write(NULL, line, sizeof line, 1000);
+    } while (result.fault == FAULT_NONE);
     dup2(before, STDOUT_FILENO);
     system_open_log();
     close(before);
@@ -487,8 +479,8 @@ static void write_to_a_full_log_does_not_block(void **state) {
     system_ignore_signals();
     for (size_t i = 0; i < sizeof sinks / sizeof sinks[0]; i++) {
         const int *ends = sinks[i].ends;
-        assert_int_equal(write_to_a_full_log(ends[1], false), FAULT_INTERRUPTED);
-        assert_int_equal(write_to_a_full_log(ends[1], true), sinks[i].reopened);
+        assert_int_equal(fill_log(ends[1], false), FAULT_INTERRUPTED);
+        assert_int_equal(fill_log(ends[1], true), sinks[i].reopened);
         close(ends[0]);
         close(ends[1]);
     }
