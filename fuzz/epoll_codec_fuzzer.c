@@ -55,7 +55,7 @@ static bool has_bit(uint32_t events, unsigned number) {
 
 static void try_record(struct input *in) {
     const struct epoll_record record = {.events = (uint32_t)input_number(in, UINT32_MAX),
-                                        .token = input_number(in, UINT64_MAX - 1)};
+                                        .token = input_number(in, UINT64_MAX)};
     struct readiness readiness = epoll_decode(&record);
     CHECK(readiness.readable == has_bit(record.events, 0));
     CHECK(readiness.writable == has_bit(record.events, 2));

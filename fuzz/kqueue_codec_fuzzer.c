@@ -30,7 +30,7 @@ static void try_changes(struct input *in) {
     struct filters filters = {.read = false};
     enum interest from = INTEREST_NONE;
     int32_t descriptor = (int32_t)input_number(in, INT32_MAX);
-    struct token token = token_unpack(input_number(in, UINT64_MAX - 1));
+    struct token token = token_unpack(input_number(in, UINT64_MAX));
     while (!input_ended(in)) {
         enum interest to = (enum interest)(input_byte(in) % 3);
         struct kqueue_record changes[KQUEUE_CHANGES_MAX];
@@ -69,7 +69,7 @@ static void try_event(struct input *in) {
     record.filter_flags = (uint32_t)input_number(in, UINT32_MAX);
     record.data = (int64_t)input_number(in, INT64_MAX);
     record.fault = (enum fault)(input_byte(in) % (FAULT_OTHER + 1));
-    record.token = input_number(in, UINT64_MAX - 1);
+    record.token = input_number(in, UINT64_MAX);
     bool ended = record.flags / 0x8000 % 2 == 1;   /* EV_EOF */
     bool refused = record.flags / 0x4000 % 2 == 1; /* EV_ERROR */
     struct readiness readiness = kqueue_decode(&record);

@@ -74,7 +74,8 @@ static void try_escape(struct input *in) {
 
 #define CALLS_MAX 32
 
-/* It takes a line whole, in part or not at all, and checks that it is the expected one. */
+/* It takes a line whole, in part or not at all, and checks that it is the expected one, that it was
+ * asked before, and that a write lasts a millisecond at most. */
 struct sink {
     struct input *in;
     enum log_format format;
@@ -83,6 +84,8 @@ struct sink {
     size_t length;
     uint64_t refused; /* lines since the last one that was taken whole */
     bool torn;        /* the last line was cut */
+    bool asked;       /* it has room; no line has been written since */
+    uint8_t decision; /* what it does with the line */
 };
 
 /* A dropped line states how many were refused, and ends a line that was cut. */
@@ -122,24 +125,36 @@ static void check_line(const struct sink *sink, const char *line, size_t length)
     if (sink->bytes != NULL) check_bytes(sink, line);
 }
 
-static struct result log_poll(void *self) { return (struct result){.fault = FAULT_NONE}; }
+/* A line that blocks does so when the sink is asked, or only when it is written. */
+static struct result log_poll(void *self) {
+    struct sink *sink = self;
+    CHECK(sink->due != NULL && !sink->asked);
+    sink->decision = input_byte(sink->in);
+    sink->asked = sink->decision % 8 != 5;
+    if (sink->asked) return (struct result){.fault = FAULT_NONE};
+    sink->refused++;
+    sink->due = NULL;
+    return (struct result){.fault = FAULT_WOULD_BLOCK};
+}
 
 static struct result log_write(void *self, const char *line, size_t length, int32_t limit_us) {
     struct sink *sink = self;
     char text[PIPE_BUF + 1];
     bool dropped = sink->refused > 0;
-    CHECK(length > 1 && length <= PIPE_BUF && sink->due != NULL);
+    CHECK(sink->asked && limit_us > 0 && limit_us <= 1000);
+    CHECK(length > 1 && length <= PIPE_BUF);
     memcpy(text, line, length);
     text[length] = '\0';
     if (dropped)
         check_dropped(sink, text);
     else
         check_line(sink, text, length);
-    uint8_t what = input_byte(sink->in);
-    bool blocks = what % 4 == 1;
-    size_t taken = what % 4 == 2 ? 1 + what % (length - 1) : length;
+    bool blocks = sink->decision % 8 == 1;
+    bool cuts = sink->decision % 4 == 2;
+    size_t taken = cuts ? 1 + sink->decision % (length - 1) : length;
     bool whole = !blocks && taken == length;
     if (!blocks) sink->torn = !whole;
+    sink->asked = false;
     sink->refused = whole ? 0 : sink->refused + 1;
     if (!whole || !dropped) sink->due = NULL;
     if (blocks) return (struct result){.fault = FAULT_WOULD_BLOCK};
@@ -148,7 +163,7 @@ static struct result log_write(void *self, const char *line, size_t length, int3
 
 static struct connection ended(struct input *in, const struct endpoint *peer) {
     struct connection c = {.state = CONNECTION_DONE, .peer = *peer};
-    c.received = input_number(in, UINT64_MAX - 1);
+    c.received = input_number(in, UINT64_MAX);
     if (c.received > 0) c.pending.write = (uint32_t)(input_byte(in) % 2);
     c.reason = (uint8_t)(1 + input_byte(in) % CONNECTION_EXPIRED);
     return c;

