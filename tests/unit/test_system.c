@@ -424,8 +424,8 @@ static void memory_has_no_huge_pages(void **state) {
 #endif
 }
 
-/* Opens the log on a sink that nobody reads, and writes lines to it until one is not taken. There is
- * no poll before a line, as if another process had filled the sink in between. */
+/* Opens the log on a sink that nobody reads, and writes lines to it until one is not taken. It is
+ * not polled before, as if another process had filled the sink in between. */
 static enum fault fill_log(int sink, bool can_be_reopened) {
     static const char line[PIPE_BUF];
     struct rlimit limit, none;
