@@ -336,7 +336,7 @@ class KillMatrix:
     """Judges broken servers, and compares with the kill matrix."""
 
     SHORT_TIMEOUT_S = 1.5  # many tests of a broken server wait until their timeout
-    LIMIT_S = 1000  # for one server: who takes 0.2 s for each answer needs 600
+    LIMIT_S = 1000  # for one server: one that takes 0.2 s for each answer needs 600
 
     def __init__(self):
         self.known = spec.read().requirements

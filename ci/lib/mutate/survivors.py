@@ -1,8 +1,9 @@
 """The list of those that may survive, each with its reason: tests/mutation/survivors.txt.
 
 Blocks with blank lines between them. A reason begins with `equivalent:` (no test can tell the
-mutant from the original, and why) or `lives:` (one could, and why there is none). The mutants under
-it, until the next reason, are as ci/mutate prints them.
+mutant from the original, and why), `lives:` (one could, and why there is none) or `timed:` (the
+same, but socket tests, which measure time, may see it by chance). The mutants under it, until the
+next reason, are as ci/mutate prints them.
 """
 
 import re
@@ -10,7 +11,7 @@ import re
 from .. import command, tree
 
 PATH = tree.TOP / "tests" / "mutation" / "survivors.txt"
-EQUIVALENT, LIVES = "equivalent", "lives"
+KINDS = EQUIVALENT, LIVES, TIMED = "equivalent", "lives", "timed"
 
 WHERE = re.compile(r"(src/\S+\.c)(?: in (\w+))?(?: #(\d+))?")
 
@@ -35,7 +36,7 @@ def read(path=PATH):
             listed[identity(where, block[1:], path, first)] = kind, first
             continue
         kind = block[0].partition(":")[0]
-        if kind not in (EQUIVALENT, LIVES):
+        if kind not in KINDS:
             raise command.CannotRun(
                 f"{path.name}:{first}: {block[0]!r} (expected a reason, which begins with "
                 f"'{EQUIVALENT}:' or '{LIVES}:', or a mutant: 'src/FILE.c in FUNCTION')"
@@ -59,7 +60,7 @@ def remove(firsts, path=PATH):
 
 
 def is_reason(block):
-    return block.partition(":")[0] in (EQUIVALENT, LIVES)
+    return block.partition(":")[0] in KINDS
 
 
 def identity(where, lines, path, first):

@@ -395,9 +395,10 @@ def test_a_server_that_spins_on_a_busy_machine():
         assert Process(spins.pid).cpu_seconds_during(0.3) > 0.2
 
 
-CALLS_AND_RESTS = """
-import os, select, sys, time
-while not select.select([sys.stdin], [], [], 0.15)[0]:
+CALLS_WHEN_ASKED = """
+import os, socket, sys, time
+client, _ = socket.create_server(("127.0.0.1", int(sys.argv[1]))).accept()
+while client.recv(1):
     end = time.monotonic() + 0.1
     while time.monotonic() < end:
         try:
@@ -407,17 +408,18 @@ while not select.select([sys.stdin], [], [], 0.15)[0]:
 """
 
 
-def test_a_test_that_fails_while_calls_are_made_to_fail():
+def test_a_test_that_fails_while_calls_are_made_to_fail(tmp_path):
     """strace does not detach in the middle of a call, which would fail with ENOSYS."""
     inject = ["-e", "inject=sched_yield:error=EPERM:when=1+"]
-    start = [sys.executable, "-c", CALLS_AND_RESTS]
-    with subprocess.Popen(start, stdin=subprocess.PIPE) as process:
+    server = Server(script(CALLS_WHEN_ASKED), tmp_path)
+    with server.connect() as client:
         for _ in range(10):
-            with pytest.raises(Failure), strace.attached(Process(process.pid), *inject) as trace:
+            with pytest.raises(Failure), strace.attached(server.process, *inject) as trace:
+                client.send(b"x")
                 assert wait_until(trace.injected, 10)
                 raise Failure("wrong-byte", "for example")
-        process.stdin.close()
-        assert process.wait(20) == 0
+    server.expect_exit(0, 20)
+    server.end()
 
 
 def test_the_backlog(forks):

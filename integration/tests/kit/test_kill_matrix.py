@@ -24,12 +24,14 @@ def expect_as_listed(name, folder):
     assert result.outcome == judge.PASSED, result.summary + result.output
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ALONE)
 def test_server_that_fails_one_requirement(name, tmp_path):
     """Only the tests of one requirement fail on this server."""
     expect_as_listed(name, tmp_path)
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", WITH_OTHERS)
 def test_server_that_fails_several_requirements(name, tmp_path):
     """The tests fail on a broken server as its line lists."""

@@ -18,7 +18,7 @@ from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
 _ATTACH_S = 10
-_REST_S = 10
+_REST_S = 3
 
 # `PID call(… <unfinished ...>`, `<detached ...>`, or the same call cut by another thread's line.
 _WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|restart_syscall)"
@@ -51,16 +51,17 @@ def attached(process: Process, *options: str):
         output, messages = (pathlib.Path(directory, name) for name in ("output", "messages"))
         with open(messages, "wb") as stderr:
             tracer = subprocess.Popen(
-                [program, "-f", "-b", "execve", "-o", str(output)]
-                + [*options, "-p", str(process.pid)],
+                [program, "-f", "-b", "execve", "-o", output, *options, "-p", str(process.pid)],
                 stdin=subprocess.DEVNULL,
                 stderr=stderr,
             )
+        injects = any("inject=" in each for each in options)
+        trace = Trace(tracer, output, process if injects else None)
         try:
             _wait_until_attached(tracer, messages)
-            yield Trace(tracer, process, output)
+            yield trace
         finally:
-            _detach(tracer, process)
+            trace.detach()
 
 
 def _wait_until_attached(tracer, messages):
@@ -84,34 +85,31 @@ def _wait_until_at_rest(process):
     def at_rest():
         before = process.switches()
         time.sleep(0.05)
-        if process.has_ended():
-            return True
         return process.is_at_rest() and process.switches() == before
 
-    wait_until(at_rest, _REST_S)
-
-
-def _detach(tracer, process):
-    if tracer.poll() is None:
-        _wait_until_at_rest(process)
-        tracer.send_signal(signal.SIGINT)
-        try:
-            tracer.wait(_ATTACH_S)
-        except subprocess.TimeoutExpired:
-            tracer.kill()
-            tracer.wait()
+    with contextlib.suppress(OSError):  # it has ended
+        wait_until(at_rest, _REST_S)
 
 
 class Trace:
     """What strace wrote. Complete once detached."""
 
-    def __init__(self, tracer, process: Process, output: pathlib.Path):
+    def __init__(self, tracer, output: pathlib.Path, disturbed: Process | None):
         self._tracer = tracer
-        self._process = process
         self._output = output
+        self._disturbed = disturbed  # the process whose calls are made to fail
 
     def detach(self):
-        _detach(self._tracer, self._process)
+        if self._tracer.poll() is not None:
+            return
+        if self._disturbed:
+            _wait_until_at_rest(self._disturbed)
+        self._tracer.send_signal(signal.SIGINT)
+        try:
+            self._tracer.wait(_ATTACH_S)
+        except subprocess.TimeoutExpired:
+            self._tracer.kill()
+            self._tracer.wait()
 
     def text(self) -> str:
         return self._output.read_text(errors="replace")

@@ -12,7 +12,12 @@ from touchstone_conform.harness.skips import NotRequired
 from touchstone_conform.harness.waiting import wait_until
 from touchstone_conform.suite.test_cpu import expect_no_spin
 from touchstone_conform.suite.test_foundations import IN_TIME_S
-from touchstone_conform.suite.test_release import connect_and_end, judge_memory, stalled_client
+from touchstone_conform.suite.test_release import (
+    connect_and_end,
+    judge_memory,
+    of_short_looks,
+    stalled_client,
+)
 from touchstone_conform.suite.test_surroundings import serve_some, started
 
 COMPILED_S = 3  # for a runtime that compiles what it has just run
@@ -113,6 +118,7 @@ def test_cpu_time_with_a_full_log(muted):
         expect_no_spin(muted)
 
 
+@of_short_looks
 @marks.requirement("LOG-5")
 @marks.leans_on("release", "fin", "log")
 @marks.service
