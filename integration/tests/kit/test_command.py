@@ -38,8 +38,8 @@ def broken(defect):
 
 
 @pytest.fixture
-def conform(capfd):
-    """Runs the command; returns its status and output.
+def conform(request, capfd):
+    """Runs the command; returns its status and output, which a test that fails shows, too.
 
     One test at a time: most judge little, and each further worker takes a second to start.
     """
@@ -51,7 +51,9 @@ def conform(capfd):
         except SystemExit as ended:
             status = ended.code
         printed = capfd.readouterr()
-        return status, printed.out + printed.err
+        output = printed.out + printed.err
+        request.node.add_report_section("call", "touchstone-conform", output)
+        return status, output
 
     return run
 
