@@ -151,10 +151,12 @@ def test_ipv6_with_ipv4(failing, server, ipv6_loopback):
 
 
 @marks.requirement("REF-2")
-def test_an_unknown_descriptor_limit(failing, server):
-    """Without its descriptor limit the server does not start."""
+def test_an_unknown_descriptor_limit(failing, server, tmp_path):
+    """Without its descriptor limit the server does not start, and sets none."""
     ended = run_to_end([*failing(GET_LIMIT), "--listen", f"{LOOPBACK}:0"], server.scaled(5))
     expect_ended(ended, CANNOT_START, "--max-connections 1", "33", "is 0")
+    limited = re.search(SET_LIMIT, (tmp_path / "trace").read_text())
+    expect(limited is None, "system-calls", "expected no limit to be set")
 
 
 @marks.requirement("REF-5")
