@@ -90,7 +90,13 @@ def test_a_mutant_that_hangs_is_killed():
 
 
 @pytest.mark.parametrize(
-    "text", ["src/core/token.c\n- a\n+ b\n", "why?\n", "lives: it does\n\nsrc/core/token.c\n- a\n"]
+    "text",
+    [
+        "src/core/token.c\n- a\n+ b\n",
+        "why?\n",
+        "lives: it does\n\nsrc/core/token.c\n- a\n",
+        "lives: it does\n" + 2 * "\nsrc/core/token.c\n- a\n+ b\n",
+    ],
 )
 def test_a_list_that_cannot_be_read_is_refused_with_its_line(tmp_path, text):
     path = tmp_path / "survivors.txt"

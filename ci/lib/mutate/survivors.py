@@ -33,7 +33,11 @@ def read(path=PATH):
         if where:
             if kind is None:
                 raise command.CannotRun(f"{path.name}:{first}: a mutant before the first reason")
-            listed[identity(where, block[1:], path, first)] = kind, first
+            name = identity(where, block[1:], path, first)
+            if name in listed:
+                before = listed[name][1]
+                raise command.CannotRun(f"{path.name}:{first}: stands on line {before} already")
+            listed[name] = kind, first
             continue
         kind = block[0].partition(":")[0]
         if kind not in KINDS:
