@@ -72,9 +72,16 @@ def test_what_is_listed_may_survive(blind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, code", [(ONLY_BY_TEST, "killed"), (UNKNOWN, "no-mutant")])
-def test_what_is_listed_and_does_not_survive_is_complained_of(name, code):
-    wrong = attempt((), {name: (survivors.LIVES, 1)})
+@pytest.mark.parametrize(
+    "name, kind, code",
+    [
+        (ONLY_BY_TEST, survivors.LIVES, "killed"),
+        (ONLY_BY_TEST, survivors.TIMED, "killed"),  # by what measures no time
+        (UNKNOWN, survivors.LIVES, "no-mutant"),
+    ],
+)
+def test_what_is_listed_and_does_not_survive_is_complained_of(name, kind, code):
+    wrong = attempt((), {name: (kind, 1)})
     assert not wrong.good and wrong.complaints[0].endswith(f"[{code}]")
 
 

@@ -35,7 +35,7 @@ OF_CROWDS = {
     "turns-not-shared",
 }
 # What takes an exact length, which AFL++ has to guess (not in 600 s) unless its build splits
-# comparisons, which halves the rate of the server. libFuzzer finds it in 2 s.
+# comparisons, which halves the rate of the server. libFuzzer finds it in seconds.
 BY_LIBFUZZER = {"host-one-too-long"}
 # Files whose fuzzer has another name; the server's fuzzer has to find what is not here.
 TARGETS = {

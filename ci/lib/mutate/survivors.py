@@ -43,7 +43,7 @@ def read(path=PATH):
         if kind not in KINDS:
             raise command.CannotRun(
                 f"{path.name}:{first}: {block[0]!r} (expected a reason, which begins with "
-                f"'{EQUIVALENT}:' or '{LIVES}:', or a mutant: 'src/FILE.c in FUNCTION')"
+                f"{', '.join(KINDS)} and a colon, or a mutant: 'src/FILE.c in FUNCTION')"
             )
     return listed
 

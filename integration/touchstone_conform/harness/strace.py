@@ -18,7 +18,7 @@ from touchstone_conform.harness.skips import SkipReason
 from touchstone_conform.harness.waiting import wait_until
 
 _ATTACH_S = 10
-_REST_S = 3
+_REST_S = 5
 
 # `PID call(… <unfinished ...>`, `<detached ...>`, or the same call cut by another thread's line.
 _WAITS = r"(epoll_(p?wait2?)|p?poll|p?select6?|futex|nanosleep|io_uring_enter|restart_syscall)"

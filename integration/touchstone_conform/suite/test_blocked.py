@@ -15,7 +15,7 @@ from touchstone_conform.suite.test_foundations import IN_TIME_S
 from touchstone_conform.suite.test_release import (
     connect_and_end,
     judge_memory,
-    of_short_looks,
+    of_looks,
     stalled_client,
 )
 from touchstone_conform.suite.test_surroundings import serve_some, started
@@ -118,7 +118,7 @@ def test_cpu_time_with_a_full_log(muted):
         expect_no_spin(muted)
 
 
-@of_short_looks
+@of_looks
 @marks.requirement("LOG-5")
 @marks.leans_on("release", "fin", "log")
 @marks.service

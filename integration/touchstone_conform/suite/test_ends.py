@@ -14,7 +14,7 @@ from touchstone_conform.suite.test_release import (
     end_by_reset_behind_data_and_fin,
     judge_descriptors,
     judge_memory,
-    of_short_looks,
+    of_looks,
     stalled_client,
 )
 from touchstone_conform.transform import answer
@@ -106,7 +106,7 @@ def test_nothing_stays_open(server, end):
     judge_descriptors(server, end, 20)
 
 
-@of_short_looks
+@of_looks
 @marks.requirement("CLOSE-9")
 @marks.leans_on("release")
 @pytest.mark.parametrize(

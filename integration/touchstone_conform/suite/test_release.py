@@ -31,8 +31,7 @@ ROUND_S, SETTLED_S = 0.5, 5  # for descriptors to be closed; in the last round
 SHORT_LOOK_S = 8
 LOOK_S = 40  # a server that forks makes fewer connections in this time
 
-# The time limits of a test that judges memory: all looks, twice, and the garbage.
-of_short_looks = pytest.mark.timeout(300)
+# The time limit of a test that judges memory: all looks, twice, and the garbage.
 of_looks = pytest.mark.timeout(900)
 
 

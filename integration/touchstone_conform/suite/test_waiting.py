@@ -13,7 +13,7 @@ from touchstone_conform.harness.waiting import Deadline
 from touchstone_conform.suite.test_cpu import FLUSHING, expect_no_spin
 from touchstone_conform.suite.test_release import (
     judge_memory,
-    of_short_looks,
+    of_looks,
     pending,
     stalled_client,
 )
@@ -139,7 +139,7 @@ def test_wake_ups_beside_stalled_clients(server):
 # Memory and the bytes of one connection.
 
 
-@of_short_looks
+@of_looks
 @marks.requirement("FLOW-8")
 @marks.leans_on("idle", "stream")
 @marks.process
@@ -153,7 +153,7 @@ def test_memory_and_a_long_stream(server):
         judge_memory(server, send_on, 16, "MiB through one connection", noise=2 * MIB)
 
 
-@of_short_looks
+@of_looks
 @marks.requirement("FLOW-8")
 @marks.leans_on("stream")
 @marks.process
